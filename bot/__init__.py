@@ -1,0 +1,1 @@
+"""Shipmate, a self-hosted ChatOps bot: the application."""

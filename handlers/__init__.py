@@ -1,0 +1,1 @@
+"""Doors: authenticate, translate, call one service, acknowledge."""

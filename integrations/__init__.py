@@ -1,0 +1,1 @@
+"""Everything known about each outside system, a module or small package each."""

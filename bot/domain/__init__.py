@@ -1,0 +1,1 @@
+"""What Shipmate knows, in pure code: no I/O, no SDK, no clock."""

@@ -1,0 +1,204 @@
+"""Requests by people: the one table of verbs, and how typed words become a command.
+
+The table drives the slash command, the mention, buttons, help text and permissions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+from bot.errors import CommandInvalid
+
+
+class Verb(StrEnum):
+    """Everything a person can ask for."""
+
+    HELP = "help"
+    STATUS = "status"
+    BUILDS = "builds"
+    SHOW = "show"
+    LOG = "log"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    RUN = "run"
+    EXPLAIN = "explain"
+    WHOAMI = "whoami"
+    HERE = "here"
+    SUBSCRIBE = "subscribe"
+    MUTE = "mute"
+
+
+class Target(StrEnum):
+    """What a verb's first argument names."""
+
+    NONE = "none"
+    PROJECT = "project"
+    OPTIONAL_PROJECT = "optional_project"
+    BUILD = "build"
+    FREE = "free"
+
+
+@dataclass(frozen=True, slots=True)
+class VerbSpec:
+    """One row of the table. `words` are the accepted spellings, the first English and the first Chinese one shown.
+
+    `changes` marks what alters another system or the bot's own settings: it needs a role that grants the verb (or
+    `permission`, where several verbs share one), is deduplicated by effect and audited.
+    """
+
+    verb: Verb
+    words: tuple[str, ...]
+    chinese: tuple[str, ...]
+    target: Target
+    usage: str
+    changes: bool = False
+
+    @property
+    def permission(self) -> str:
+        """The word a role's `can` lists; empty when everybody in the workspace may."""
+        return self.verb.value if self.changes else ""
+
+
+VERBS: tuple[VerbSpec, ...] = (
+    VerbSpec(Verb.HELP, ("help", "?"), ("帮助",), Target.FREE, "help"),
+    VerbSpec(Verb.STATUS, ("status",), ("状态",), Target.OPTIONAL_PROJECT, "status [project]"),
+    VerbSpec(Verb.BUILDS, ("builds",), ("构建",), Target.PROJECT, "builds <project>"),
+    VerbSpec(Verb.SHOW, ("show", "details"), ("详情",), Target.BUILD, "show <project>#<number>"),
+    VerbSpec(Verb.LOG, ("log", "logs"), ("日志",), Target.BUILD, "log <project>#<number>"),
+    VerbSpec(Verb.RETRY, ("retry", "rebuild"), ("重试",), Target.BUILD, "retry <project>#<number>", changes=True),
+    VerbSpec(Verb.CANCEL, ("cancel", "stop"), ("取消",), Target.BUILD, "cancel <project>#<number>", changes=True),
+    VerbSpec(Verb.RUN, ("run", "build"), ("运行",), Target.PROJECT, "run <project> [name=value …]", changes=True),
+    VerbSpec(Verb.EXPLAIN, ("explain", "why"), ("为什么",), Target.BUILD, "explain <project>#<number>"),
+    VerbSpec(Verb.WHOAMI, ("whoami",), ("我是谁",), Target.NONE, "whoami"),
+    VerbSpec(Verb.HERE, ("here",), ("这里",), Target.NONE, "here"),
+    VerbSpec(
+        Verb.SUBSCRIBE, ("subscribe",), ("订阅",), Target.PROJECT, "subscribe <project> [milestone …]", changes=True
+    ),
+    VerbSpec(Verb.MUTE, ("mute",), ("静音",), Target.PROJECT, "mute <project>", changes=True),
+)
+SPECS: dict[Verb, VerbSpec] = {spec.verb: spec for spec in VERBS}
+_BY_WORD = {word: spec for spec in VERBS for word in (*spec.words, *spec.chinese)}
+
+_REFERENCE = re.compile(
+    r"(?:(?P<kind>[a-z_]+):)?(?:(?P<source>[A-Za-z0-9_.-]+)/)?(?P<project>[^#\s]+)#(?P<number>[^#@\s]+)"
+    r"(?:@(?P<attempt>\d+))?"
+)
+MAX_COMMAND_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A verb and its words, as typed or as a button carries them."""
+
+    verb: Verb
+    arguments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.verb.value, *self.arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A build as people write it: `user-service#12`, `buildbot/user-service#12`; a button adds kind and attempt."""
+
+    project: str
+    number: str
+    source: str | None = None
+    attempt: int | None = None
+
+
+def parse_command(typed: str) -> CommandLine:
+    """The command in `typed` (without the bot's name); CommandInvalid says what is wrong and suggests the nearest."""
+    words = typed.replace("\u3000", " ").replace("＃", "#").split()
+    if not words:
+        return CommandLine(Verb.HELP)
+    if len(typed) > MAX_COMMAND_LENGTH:
+        raise CommandInvalid("too_long")
+    spec, rest = _spec_of(words)
+    if spec.target in (Target.PROJECT, Target.BUILD) and not rest:
+        raise CommandInvalid("missing_argument", spec.usage)
+    if spec.target is Target.BUILD:
+        parse_reference(rest[0])
+    return CommandLine(spec.verb, tuple(rest))
+
+
+def parse_reference(word: str) -> Reference:
+    """The build named by `word`; CommandInvalid when it is no reference."""
+    found = _REFERENCE.fullmatch(word)
+    if found is None:
+        raise CommandInvalid("malformed_reference", word[:80])
+    attempt = found["attempt"]
+    return Reference(found["project"], found["number"], found["source"], int(attempt) if attempt else None)
+
+
+def _spec_of(words: list[str]) -> tuple[VerbSpec, list[str]]:
+    first = words[0].lower().lstrip("/")
+    if first in _BY_WORD:
+        return _BY_WORD[first], words[1:]
+    for spec in VERBS:  # Chinese is written without spaces: 重试user-service#1
+        for word in spec.chinese:
+            if first.startswith(word):
+                return spec, [words[0][len(word) :], *words[1:]]
+    near = get_close_matches(first, list(_BY_WORD), n=1, cutoff=0.6)
+    raise CommandInvalid("unknown_verb", near[0] if near else None)
+
+
+class CommandState(StrEnum):
+    """How far a command has come."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: `account` is `platform:id`, `team` the workspace or organisation the account belongs to.
+
+    `is_outsider` is a guest, a bot or a person of another workspace: such have no roles.
+    """
+
+    account: str
+    name: str
+    team: str = ""
+    email: str | None = None
+    is_outsider: bool = False
+
+    @property
+    def platform(self) -> str:
+        """The part before the colon."""
+        return self.account.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """Where an answer goes: the place (a destination key), and a bearer URL while it lives (stored encrypted)."""
+
+    platform: str
+    place: str
+    thread: str | None = None
+    url: str | None = None
+    url_expires_at: float | None = None
+    is_private: bool = True
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A stored request. `dedup_key` is the transport's id of the press or typed line."""
+
+    id: str
+    dedup_key: str
+    actor: Actor
+    line: CommandLine
+    reply_to: ReplyTo
+    via: str = "typed"
+    state: CommandState = CommandState.ACCEPTED
+    tries: int = 0
+    accepted_at: float = 0.0

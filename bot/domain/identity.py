@@ -1,0 +1,46 @@
+"""Who may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from bot.domain.commands import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """People who may use some verbs on some things.
+
+    `members` are accounts (`slack:U…`, `dingtalk:<staffId>`) or e-mail addresses; `can` holds verbs or `*`;
+    `projects` and `environments` are globs.
+    """
+
+    name: str
+    members: frozenset[str]
+    can: frozenset[str]
+    projects: tuple[str, ...] = ("*",)
+    environments: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A permission check's outcome; `reason` is `role:<name>`, `open`, `no_role`, `outsider` or `not_granted`."""
+
+    is_allowed: bool
+    reason: str
+
+
+def decide(actor: Actor, roles: Iterable[Role], permission: str, project: str = "") -> Decision:
+    """Whether `actor` may use `permission` (empty: open to every member of the workspace) on `project`."""
+    if actor.is_outsider:
+        return Decision(False, "outsider")
+    if not permission:
+        return Decision(True, "open")
+    names = {actor.account} | ({actor.email.lower()} if actor.email else set())
+    held = [role for role in roles if names & role.members]
+    for role in held:
+        if (permission in role.can or "*" in role.can) and any(fnmatchcase(project, glob) for glob in role.projects):
+            return Decision(True, f"role:{role.name}")
+    return Decision(False, "not_granted" if held else "no_role")

@@ -1,0 +1,78 @@
+"""Where cards stand, and what can be done there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from bot.domain.budgets import Budget
+
+CARD_SLOT = "card"
+NOTICE_SLOT = "notice"
+LOG_SLOT = "thread:log"
+OVERDUE_SLOT = "thread:overdue"
+
+
+class Operation(StrEnum):
+    """What a call does at a place; platforms budget them apart."""
+
+    POST = "post"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A resolved destination. `key` is `platform:account/id` (`slack:T024/C0G9QF9GZ`): one place, one key."""
+
+    key: str
+    label: str
+
+    @property
+    def platform(self) -> str:
+        """The part before the colon."""
+        return self.key.partition(":")[0]
+
+    @property
+    def account(self) -> str:
+        """The workspace, organisation or app."""
+        return self.key.partition(":")[2].partition("/")[0]
+
+    @property
+    def id(self) -> str:
+        """The platform's id of the channel, group or robot."""
+        return self.key.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a place can do and how much of it.
+
+    `place_budget` paces all calls to the place; `account_budgets` are further scopes by operation, shared with other
+    places. `can_find` says that a call in doubt can be looked up by its attempt.
+    """
+
+    can_edit: bool
+    can_thread: bool
+    can_find: bool
+    place_budget: Budget
+    account_budgets: Mapping[Operation, Budget] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A platform's payload; `digest` is equal for payloads that look the same to a reader."""
+
+    payload: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationSettings:
+    """A named place of the configuration. `address` is what its platform's messenger resolves (`slack:#ci`)."""
+
+    name: str
+    address: str
+    locale: str = "en"
+    timezone: str = "UTC"

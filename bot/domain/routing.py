@@ -1,0 +1,131 @@
+"""Which events go to which destinations, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from bot.domain.builds import Build, BuildStatus
+
+
+class Milestone(StrEnum):
+    """What a folded subject has reached; `when` of a route names some."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+    FAILED = "failed"
+    FIXED = "fixed"
+
+
+class Updates(StrEnum):
+    """How much of a subject's life a destination that cannot edit is sent."""
+
+    FINAL = "final"
+    ALL = "all"
+
+
+DIMENSIONS = ("kind", "project", "branch", "status", "environment", "severity", "author")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What routes match on; an empty text where the subject has no such trait."""
+
+    kind: str = ""
+    project: str = ""
+    branch: str = ""
+    status: str = ""
+    environment: str = ""
+    severity: str = ""
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Globs a dimension; an empty tuple matches anything, several are alternatives; `!glob` excludes."""
+
+    kind: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    branch: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    author: tuple[str, ...] = ()
+
+    def first_mismatch(self, traits: Traits) -> str | None:
+        """The first dimension that does not match, or None when all do."""
+        for name in DIMENSIONS:
+            globs: tuple[str, ...] = getattr(self, name)
+            if globs and not _matches(globs, getattr(traits, name)):
+                return name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A rule. `name` is its place in the configuration (`routes[0]`) or `subscription:…`."""
+
+    name: str
+    match: Match
+    to: tuple[str, ...]
+    when: frozenset[Milestone] = frozenset({Milestone.STARTED, Milestone.FINISHED})
+    mention: tuple[str, ...] = ()
+    thread_log: bool = False
+    updates: Updates = Updates.FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a route opens a card at its destinations, with the named reason."""
+
+    route: Route
+    opens: bool
+    reason: str
+
+
+def traits_of(build: Build) -> Traits:
+    """What routes match on, for a build."""
+    facts = build.facts
+    return Traits(
+        kind=build.key.kind.value,
+        project=build.key.project,
+        branch=facts.branch or "",
+        status=build.status.value,
+        author=facts.author or "",
+    )
+
+
+def milestones_of(build: Build) -> frozenset[Milestone]:
+    """What a build has reached so far."""
+    reached = {Milestone.STARTED}
+    if build.is_finished:
+        reached.add(Milestone.FINISHED)
+        if build.status is BuildStatus.FAILED:
+            reached.add(Milestone.FAILED)
+        if build.is_fixed:
+            reached.add(Milestone.FIXED)
+    return frozenset(reached)
+
+
+def judge(routes: Iterable[Route], traits: Traits, reached: frozenset[Milestone]) -> list[Judgement]:
+    """Each route's answer: `routed`, `filtered:<dimension>` or `waiting:<milestones>`."""
+    judgements = []
+    for route in routes:
+        mismatch = route.match.first_mismatch(traits)
+        if mismatch is not None:
+            judgements.append(Judgement(route, False, f"filtered:{mismatch}"))
+        elif route.when & reached:
+            judgements.append(Judgement(route, True, "routed"))
+        else:
+            judgements.append(Judgement(route, False, "waiting:" + "|".join(sorted(route.when))))
+    return judgements
+
+
+def _matches(globs: tuple[str, ...], value: str) -> bool:
+    wanted = [glob for glob in globs if not glob.startswith("!")]
+    refused = [glob[1:] for glob in globs if glob.startswith("!")]
+    if any(fnmatchcase(value, glob) for glob in refused):
+        return False
+    return not wanted or any(fnmatchcase(value, glob) for glob in wanted)

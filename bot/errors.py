@@ -1,0 +1,126 @@
+"""Every error Shipmate raises on purpose.
+
+ShipmateError
+├─ ConfigError          names the setting, never its value; stops start-up
+├─ InputError           bad input from outside; changes nothing
+│  ├─ SignatureInvalid 401 · PayloadInvalid 400 · TooLarge 413
+│  └─ CommandInvalid · NotPermitted
+├─ Conflict             already done, already decided, locked
+├─ StorageUnavailable   the database cannot commit now; the door answers 503
+└─ IntegrationError     another system failed; carries reason, recoverable, retry_after_s
+   ├─ Unavailable · RateLimited · OutcomeUnknown
+   └─ AuthFailed · DestinationGone · Rejected
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ShipmateError(Exception):
+    """The root of every error raised on purpose."""
+
+
+class ConfigError(ShipmateError):
+    """A setting is missing or wrong; `path` is its place in the configuration, such as `routes[2].match.branch`."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class InputError(ShipmateError):
+    """Input from outside was refused; `status` is the HTTP status a door answers with."""
+
+    status: ClassVar[int] = 400
+
+
+class SignatureInvalid(InputError):
+    """The sender could not be authenticated."""
+
+    status = 401
+
+
+class PayloadInvalid(InputError):
+    """The body is not what the source's documentation promises."""
+
+
+class TooLarge(InputError):
+    """The body is larger than a door accepts."""
+
+    status = 413
+
+
+class CommandInvalid(InputError):
+    """A typed command cannot be understood; `suggestion` is the nearest one that can, if any."""
+
+    def __init__(self, problem: str, suggestion: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.suggestion = suggestion
+
+
+class NotPermitted(InputError):
+    """The actor has no role that allows the command."""
+
+    status = 403
+
+
+class Conflict(ShipmateError):
+    """The request meets a state in which it cannot happen (again)."""
+
+
+class StorageUnavailable(ShipmateError):
+    """The database did not commit (full disk, lock, gone); nothing was changed."""
+
+
+class IntegrationError(ShipmateError):
+    """A call to another system failed.
+
+    `reason` is one of the closed words of the integration's table (used as metric label), `retry_after_s` the pause
+    the system asked for, `recoverable` whether the same call may succeed later.
+    """
+
+    recoverable: ClassVar[bool] = False
+
+    def __init__(self, system: str, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(f"{system}: {reason}" + (f" ({detail})" if detail else ""))
+        self.system = system
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(IntegrationError):
+    """The call certainly had no effect and may succeed later (refused connection, 5xx before work, busy)."""
+
+    recoverable = True
+
+
+class RateLimited(IntegrationError):
+    """The system asked for a pause of `retry_after_s`; `scope` is "place" or "account"."""
+
+    recoverable = True
+
+    def __init__(self, system: str, reason: str, retry_after_s: float, *, scope: str = "place") -> None:
+        super().__init__(system, reason, f"retry after {retry_after_s:g} s", retry_after_s)
+        self.scope = scope
+
+
+class OutcomeUnknown(IntegrationError):
+    """The call was sent and no answer came: it may or may not have happened."""
+
+    recoverable = True
+
+
+class AuthFailed(IntegrationError):
+    """Our credential was refused; an operator must act."""
+
+
+class DestinationGone(IntegrationError):
+    """The place, message or thing addressed does not exist (any more)."""
+
+
+class Rejected(IntegrationError):
+    """The system understood the call and refuses it; the same call will be refused again."""

@@ -1,0 +1,118 @@
+"""HTTP calls to other systems: one try, one total deadline, errors by class.
+
+What the status alone can tell is decided here; each integration then reads success from the body.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
+
+CALL_DEADLINE_S = 8.0
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+DEFAULT_PAUSE_S = 30.0
+_CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer: status, headers and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever the system sent
+        """The body as JSON; ValueError when it is not."""
+        return requests.models.complexjson.loads(self.body)
+
+
+def call(  # noqa: PLR0913 - the parts of a request, all by name
+    session: requests.Session,
+    system: str,
+    method: str,
+    url: str,
+    *,
+    deadline_s: float = CALL_DEADLINE_S,
+    changes: bool | None = None,
+    headers: Mapping[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    json: object = None,
+    content: bytes | str | None = None,
+) -> Answer:
+    """One request within `deadline_s` from connecting to the last byte; redirects are not followed.
+
+    Raises Unavailable when the request was certainly not carried out, OutcomeUnknown when it may have been (only for
+    calls that change something: `changes`, by default every method but GET). Answers of any status are returned.
+    """
+    is_change = method.upper() != "GET" if changes is None else changes
+    ends_at = time.monotonic() + deadline_s
+    try:
+        with session.request(
+            method,
+            url,
+            headers=headers,
+            params=params,
+            json=json,
+            data=content,
+            timeout=(min(3.0, deadline_s), deadline_s),
+            stream=True,
+            allow_redirects=False,
+        ) as response:
+            return Answer(response.status_code, response.headers, _read(response, ends_at))
+    except (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as problem:
+        raise Unavailable(system, "unreachable", type(problem).__name__) from None
+    except requests.RequestException as problem:
+        if is_change and not _never_connected(problem):
+            raise OutcomeUnknown(system, "no_answer", type(problem).__name__) from None
+        raise Unavailable(system, "unreachable", type(problem).__name__) from None
+
+
+def raise_for_status(system: str, answer: Answer, *, changes: bool = False) -> None:
+    """The error that a status other than 2xx stands for; the body is not part of it (it may hold secrets)."""
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if status == 429:
+        raise RateLimited(system, "rate_limited", pause_of(answer.headers))
+    if status in (401, 403):
+        raise AuthFailed(system, f"http_{status}")
+    if status in (404, 410):
+        raise DestinationGone(system, f"http_{status}")
+    if status >= 500:
+        kind = OutcomeUnknown if changes and status != 503 else Unavailable
+        raise kind(system, f"http_{status}")
+    raise Rejected(system, f"http_{status}")
+
+
+def pause_of(headers: Mapping[str, str]) -> float:
+    """Seconds asked for by Retry-After; 30 where it is missing or no number."""
+    try:
+        return max(0.0, float(headers.get("Retry-After", "")))
+    except ValueError:
+        return DEFAULT_PAUSE_S
+
+
+def _read(response: requests.Response, ends_at: float) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise requests.exceptions.ContentDecodingError("answer too large")
+        if time.monotonic() > ends_at:
+            raise requests.ReadTimeout("deadline passed")
+    return bytes(body)
+
+
+def _never_connected(problem: requests.RequestException) -> bool:
+    """Whether the connection was refused or never made, so that nothing can have happened."""
+    text = repr(problem)
+    return isinstance(problem, requests.ConnectionError) and (
+        "NewConnectionError" in text or "NameResolutionError" in text or "Connection refused" in text
+    )

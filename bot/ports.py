@@ -126,8 +126,9 @@ class BuildReader(Protocol):
     """Reads builds from a CI system. Calls try once, within 8 s, and raise IntegrationError."""
 
     def fetch(self, key: SubjectKey, *, with_log: bool) -> Event:
-        """Everything known now of a build (stages; with_log: failed tests and log excerpt too); DestinationGone if none.
+        """Everything known now of a build: stages, and `with_log` failed tests and the log excerpt too.
 
+        Raises DestinationGone when there is no such build.
         The event's kind is build_progressed or build_enriched, its delivery key differs whenever its facts do.
         """
         ...

@@ -5,6 +5,7 @@ What the status alone can tell is decided here; each integration then reads succ
 
 from __future__ import annotations
 
+import json as json_codec
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Answer:
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the system sent
         """The body as JSON; ValueError when it is not."""
-        return requests.models.complexjson.loads(self.body)
+        return json_codec.loads(self.body)
 
 
 def call(  # noqa: PLR0913 - the parts of a request, all by name

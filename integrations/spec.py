@@ -1,0 +1,60 @@
+"""What an integration offers to the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from pydantic import BaseModel
+
+from bot.ports import BuildControl, BuildReader, Directory, Messenger, Modals, Responder, WebhookSource
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One configured source. `probe` calls the system and says in a line what it found, or raises IntegrationError."""
+
+    webhook: WebhookSource
+    reader: BuildReader | None = None
+    control: BuildControl | None = None
+    projects: tuple[str, ...] = ()
+    probe: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """How a kind of source is configured and built: `build(name, config, session)`."""
+
+    kind: str
+    config: type[BaseModel]
+    build: Callable[[str, Any, requests.Session], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """One configured chat platform. `default_locale` answers people in places the configuration does not name."""
+
+    messenger: Messenger
+    responder: Responder
+    directory: Directory | None = None
+    modals: Modals | None = None
+    default_locale: str = "en"
+    probe: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformSpec:
+    """How a chat platform is configured and built.
+
+    `destination` validates what stands under the platform's name in a destination (a text or a mapping);
+    `address(name, destination)` gives the address (`slack:#ci`) that the messenger resolves;
+    `build(config, destinations by name, session)` makes the platform.
+    """
+
+    kind: str
+    config: type[BaseModel]
+    destination: type[BaseModel]
+    address: Callable[[str, Any], str]
+    build: Callable[[Any, Mapping[str, Any], requests.Session], Platform]

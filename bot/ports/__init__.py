@@ -1,0 +1,42 @@
+"""What services ask of the outside; integrations and storage implement these Protocols."""
+
+from bot.ports.platforms import Directory, Messenger, Modals, PersonFacts, Responder
+from bot.ports.sources import BuildControl, BuildReader, Received, Triggered, WebhookSource
+from bot.ports.storage import (
+    CardRecord,
+    CommandRecord,
+    DestinationLease,
+    JobRecord,
+    Settlement,
+    Slot,
+    Store,
+    SubjectRecord,
+    Subscription,
+    Transaction,
+)
+from bot.ports.system import Clock, Ids
+
+__all__ = [
+    "BuildControl",
+    "BuildReader",
+    "CardRecord",
+    "Clock",
+    "CommandRecord",
+    "DestinationLease",
+    "Directory",
+    "Ids",
+    "JobRecord",
+    "Messenger",
+    "Modals",
+    "PersonFacts",
+    "Received",
+    "Responder",
+    "Settlement",
+    "Slot",
+    "Store",
+    "SubjectRecord",
+    "Subscription",
+    "Transaction",
+    "Triggered",
+    "WebhookSource",
+]

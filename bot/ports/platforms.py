@@ -1,0 +1,80 @@
+"""What services ask of a chat platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from bot.domain.cards import Card, Content
+from bot.domain.commands import Actor, ReplyTo
+from bot.domain.places import Capabilities, Place, Rendered
+
+
+class Messenger(Protocol):
+    """Shows content at the places of one chat platform. Calls try once, within 8 s, and raise IntegrationError."""
+
+    def resolve(self, address: str) -> Place:
+        """The place an address of the configuration names; DestinationGone when there is none."""
+        ...
+
+    def capabilities(self, place: Place) -> Capabilities:
+        """What can be done at the place; no I/O."""
+        ...
+
+    def render(self, content: Content, place: Place) -> Rendered:
+        """The platform's payload, within its limits; pure."""
+        ...
+
+    def send(
+        self, place: Place, rendered: Rendered, *, attempt_id: str, ref: str | None = None, parent: str | None = None
+    ) -> str:
+        """Post (or, with `ref`, change in place) and return the reference to change it by; `parent` is a thread's card.
+
+        `attempt_id` is left in the platform's record of a new post, so that `find` can see it. Raises DestinationGone
+        with reason `message_not_found` when `ref` was deleted, OutcomeUnknown when no answer came.
+        """
+        ...
+
+    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
+        """The reference of the post that `attempt_id` made, or None when it certainly made none."""
+        ...
+
+
+class Responder(Protocol):
+    """Answers a person where they asked, privately where the platform can."""
+
+    def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """Show the answer; raises IntegrationError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFacts:
+    """What a platform says of an account."""
+
+    name: str
+    email: str | None
+    is_outsider: bool
+    locale: str | None = None
+    timezone: str | None = None
+
+
+class Directory(Protocol):
+    """Knows the people of a platform."""
+
+    def look_up(self, account_id: str) -> PersonFacts:
+        """Facts of an account, by the platform's id; raises IntegrationError."""
+        ...
+
+
+class Modals(Protocol):
+    """Dialog windows, where a platform has them."""
+
+    def open(self, trigger: str, card: Card) -> str:
+        """Open a window with the trigger of a press and return its id; DestinationGone when the trigger expired."""
+        ...
+
+    def update(self, view_id: str, card: Card) -> None:
+        """Replace the content of an open window."""
+        ...

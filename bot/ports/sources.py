@@ -1,0 +1,82 @@
+"""What services ask of a source of events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from bot.domain.builds import Build
+from bot.domain.events import Event
+from bot.domain.subjects import SubjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a webhook meant. Without events, `reason` is `ignored:<what>` (known) or `unknown:<what>`."""
+
+    events: tuple[Event, ...]
+    reason: str = ""
+
+
+class WebhookSource(Protocol):
+    """Understands the webhooks of one configured source."""
+
+    def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Received:
+        """Authenticate, then parse; headers have lower-case names. Pure: raises SignatureInvalid, PayloadInvalid."""
+        ...
+
+
+class BuildReader(Protocol):
+    """Reads builds from a CI system. Calls try once, within 8 s, and raise IntegrationError."""
+
+    def fetch(self, key: SubjectKey, *, with_log: bool) -> Event:
+        """Everything known now of a build: stages, and `with_log` failed tests and the log excerpt too.
+
+        Raises DestinationGone when there is no such build.
+        The event's kind is build_progressed or build_enriched, its delivery key differs whenever its facts do.
+        """
+        ...
+
+    def list_builds(self, project: str, limit: int) -> Sequence[Build]:
+        """The newest builds of a configured project, newest first."""
+        ...
+
+    def read_log(self, key: SubjectKey, *, max_lines: int) -> str:
+        """The last lines of the log that matters most (the first failed stage's, else the last stage's)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A run was asked for: `request` is the system's id of the request, `build` the run once it has a number."""
+
+    request: str
+    build: SubjectKey | None = None
+
+
+class BuildControl(Protocol):
+    """Acts on a CI system. Calls try once, within 8 s. OutcomeUnknown: ask `find_run` before anything else."""
+
+    def retry(self, key: SubjectKey, *, correlation: str, asked_by: str) -> Triggered:
+        """Run the build again with the same inputs; Conflict with a reason when it cannot be."""
+        ...
+
+    def run(self, project: str, parameters: Mapping[str, str], *, correlation: str, asked_by: str) -> Triggered:
+        """Start a run of a configured project."""
+        ...
+
+    def cancel(self, key: SubjectKey, *, asked_by: str) -> bool:
+        """Stop a running build; False when it had already ended."""
+        ...
+
+    def find_run(
+        self, project: str, *, correlation: str, since: datetime, retried: SubjectKey | None
+    ) -> Triggered | None:
+        """The first run asked for after `since` that carries our correlation, or None when there certainly is none."""
+        ...
+
+    def follow(self, project: str, request: str) -> SubjectKey | None:
+        """The build that a request became, or None while it waits; DestinationGone when it was dropped."""
+        ...

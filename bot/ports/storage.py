@@ -1,0 +1,362 @@
+"""What services ask of the database: records, and groups of operations within one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from bot.domain.audit import AuditEntry
+from bot.domain.builds import Build
+from bot.domain.commands import Command, CommandState
+from bot.domain.events import Event
+from bot.domain.folding import Folded
+from bot.domain.places import Place
+from bot.domain.subjects import SubjectKey
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRecord:
+    """A folded subject as stored; `revision` grows by one with every change."""
+
+    key: SubjectKey
+    folded: Folded
+    revision: int
+    is_fixed: bool = False
+
+    def build(self) -> Build:
+        """The subject as a build."""
+        return self.folded.build(self.key, is_fixed=self.is_fixed)
+
+
+@dataclass(frozen=True, slots=True)
+class CardRecord:
+    """The duty to show a slot of a subject at a destination, and how far it is done."""
+
+    id: int
+    subject: str
+    destination: str
+    slot: str
+    wanted_revision: int
+    shown_revision: int
+    shown_digest: str
+    message_ref: str | None
+    is_final: bool
+    is_dead: bool
+    due_at: float
+    tries: int
+    attempt_id: str | None
+    attempt_started_at: float | None
+    attempt_revision: int | None
+    options: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot to open; `options` are the route's wishes (`mention`, `updates`, `locale`, `timezone`)."""
+
+    destination: str
+    slot: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationLease:
+    """A destination held by one worker until `until`; settling is conditional on `fence`."""
+
+    key: str
+    label: str
+    arrival: float
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an attempt came to: the new state of its card and of its destination's pacing."""
+
+    card_id: int
+    reason: str
+    shown_revision: int | None = None
+    shown_digest: str | None = None
+    message_ref: str | None = None
+    forget_ref: bool = False
+    keep_attempt: bool = False
+    due_at: float = 0.0
+    tries: int = 0
+    is_dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A leased piece of work on a subject: `enrich`, `poll` or `link`."""
+
+    key: str
+    kind: str
+    subject: str
+    arguments: Mapping[str, Any]
+    tries: int
+    fence: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A stored command under a lease."""
+
+    command: Command
+    fence: int
+    triggered_at: float | None
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one channel asked for, beyond the file: a project's cards, or none of them (`is_mute`)."""
+
+    destination: str
+    project: str
+    is_mute: bool
+    milestones: tuple[str, ...]
+    locale: str
+    created_by: str
+
+
+class EventLog(Protocol):
+    """The events as they came."""
+
+    def add(self, event: Event, received_at: float) -> bool:
+        """Store an event; False when its delivery is known already."""
+        ...
+
+    def of_subject(self, key: str, limit: int) -> Sequence[tuple[str, float, float]]:
+        """The newest events of a subject, oldest first: kind, occurred_at, received_at."""
+        ...
+
+
+class Subjects(Protocol):
+    """The folded subjects."""
+
+    def get(self, key: SubjectKey) -> SubjectRecord | None:
+        """One subject, locked against other writers until the transaction ends."""
+        ...
+
+    def put(self, record: SubjectRecord, at: float) -> None:
+        """Store a subject's new state."""
+        ...
+
+    def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
+        """The nearest finished run of the same source, project and branch that started before (or after) this one."""
+        ...
+
+    def find(self, project: str, number: str) -> Sequence[SubjectRecord]:
+        """Subjects that people may mean by `project#number`, of any source."""
+        ...
+
+    def newest(self, project: str | None, limit: int) -> Sequence[SubjectRecord]:
+        """The newest subjects, of one project or of all, newest first."""
+        ...
+
+
+class Cards(Protocol):
+    """What stands, or should stand, where."""
+
+    def open(self, subject: str, revision: int, slots: Sequence[Slot], *, is_final: bool, at: float) -> None:
+        """Open slots that are not open yet."""
+        ...
+
+    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> int:
+        """Ask for the newest state at every open card of the subject; returns how many there are."""
+        ...
+
+    def of_subject(self, subject: str) -> Sequence[CardRecord]:
+        """All slots of a subject."""
+        ...
+
+    def forget(self, subject: str) -> None:
+        """Drop all slots of a subject: its number now names another run."""
+        ...
+
+    def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
+        """Shown cards whose final state has been wanted since before `before` and is not shown."""
+        ...
+
+
+class Deliveries(Protocol):
+    """The work that the cards ask for."""
+
+    def next_ready_at(self) -> float | None:
+        """When the next destination with wanted work is free; None when nothing is wanted."""
+        ...
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[DestinationLease]:
+        """Take destinations that are free and have due work, the longest waiting first."""
+        ...
+
+    def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
+        """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
+        ...
+
+    def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
+        """Record that an attempt is about to be made; for a post it stays open on the card until settled."""
+        ...
+
+    def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
+        """Record what came of an attempt; False (and no change) when the lease was lost."""
+        ...
+
+
+class Pacing(Protocol):
+    """The budgets' numbers, shared by all workers."""
+
+    def arrival(self, scope: str) -> float:
+        """The arrival time (or the end of a pause, if later) of an account scope; 0 when unused."""
+        ...
+
+    def spend(self, scope: str, arrival: float) -> None:
+        """Store a scope's new arrival time."""
+        ...
+
+    def pause(self, scope: str, until: float) -> None:
+        """Let nothing go in this scope before `until`."""
+        ...
+
+    def release(self, lease: DestinationLease, *, arrival: float, free_at: float, reason: str) -> bool:
+        """Give a destination back; it is free again at `free_at`. False when the lease was lost."""
+        ...
+
+    def postpone(self, card_id: int, due_at: float, reason: str) -> None:
+        """Look at a card again at `due_at`."""
+        ...
+
+
+class Jobs(Protocol):
+    """Leased work on subjects."""
+
+    def add(self, key: str, kind: str, subject: str, arguments: Mapping[str, Any], *, due_at: float, at: float) -> None:
+        """Add a job; nothing happens when one of that key exists."""
+        ...
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
+        """Take due jobs."""
+        ...
+
+    def settle(self, job: JobRecord, *, due_at: float | None, tries: int = 0) -> bool:
+        """End a job (None) or put it off; False when the lease was lost."""
+        ...
+
+    def next_due_at(self) -> float | None:
+        """When the next job is due."""
+        ...
+
+
+class Commands(Protocol):
+    """Requests by people."""
+
+    def add(self, command: Command) -> bool:
+        """Store a request; False when the same press or line is known already."""
+        ...
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
+        """Take open commands, oldest first."""
+        ...
+
+    def claim_effect(self, record: CommandRecord, effect_key: str, now: float) -> CommandRecord | None:
+        """Make this command the one that causes `effect_key`; the other one when there is one already."""
+        ...
+
+    def settle(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        result: Mapping[str, Any],
+        *,
+        is_open: bool,
+        due_at: float = 0.0,
+        frees_effect: bool = False,
+    ) -> bool:
+        """Store how far the command has come; False when the lease was lost."""
+        ...
+
+    def next_due_at(self) -> float | None:
+        """When the next open command can be taken."""
+        ...
+
+
+class Places(Protocol):
+    """Which place an address of the configuration is."""
+
+    def key_of(self, address: str) -> str | None:
+        """The resolved key, or None."""
+        ...
+
+    def ensure(self, places: Sequence[Place]) -> None:
+        """Make the destinations' rows exist."""
+        ...
+
+    def adopt(self, address: str, place: Place) -> None:
+        """Record that `address` is `place`, and move what was wanted at the address there."""
+        ...
+
+
+class Subscriptions(Protocol):
+    """What channels asked for from chat."""
+
+    def for_project(self, project: str) -> Sequence[Subscription]:
+        """Subscriptions and mutes that concern a project."""
+        ...
+
+    def put(self, subscription: Subscription, at: float) -> None:
+        """Add or replace the channel's wish for the project."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """The append-only trail."""
+
+    def append(self, entry: AuditEntry) -> None:
+        """Add an entry; it is sealed into the chain later."""
+        ...
+
+    def seal(self, limit: int) -> int:
+        """Chain the oldest unsealed entries; returns how many."""
+        ...
+
+
+class Transaction(Protocol):
+    """What can be done within one transaction."""
+
+    @property
+    def events(self) -> EventLog: ...
+    @property
+    def subjects(self) -> Subjects: ...
+    @property
+    def cards(self) -> Cards: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
+    @property
+    def pacing(self) -> Pacing: ...
+    @property
+    def jobs(self) -> Jobs: ...
+    @property
+    def commands(self) -> Commands: ...
+    @property
+    def places(self) -> Places: ...
+    @property
+    def subscriptions(self) -> Subscriptions: ...
+    @property
+    def audit(self) -> AuditTrail: ...
+
+
+class Store(Protocol):
+    """The database. Work may run twice (a batch that failed is run again one by one), so it touches only `tx`."""
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
+        ...
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` against a snapshot that sees every commit before the call."""
+        ...

@@ -1,0 +1,214 @@
+"""The tables, as SQLAlchemy Core. Times are seconds since 1970 (UTC); the same SQL runs on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+_BigId = BigInteger().with_variant(Integer, "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("source", String(100), nullable=False),
+    Column("delivery_key", String(200), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("subject_key", String(300), nullable=False),
+    Column("occurred_at", Double, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("outcome", String(40), nullable=False, server_default=""),
+    Column("body", JSON, nullable=False),
+    UniqueConstraint("source", "delivery_key", name="events_delivery"),
+    Index("events_subject", "subject_key", "id"),
+    Index("events_received", "received_at"),
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    Column("key", String(300), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("source", String(100), nullable=False),
+    Column("project", String(250), nullable=False),
+    Column("number", String(100), nullable=False),
+    Column("branch", String(250), nullable=False, server_default=""),
+    Column("environment", String(100), nullable=False, server_default=""),
+    Column("status", String(40), nullable=False),
+    Column("is_finished", Boolean, nullable=False),
+    Column("is_fixed", Boolean, nullable=False),
+    Column("ordered_at", Double, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("folded", JSON, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("subjects_line", "source", "project", "branch", "is_finished", "ordered_at"),
+    Index("subjects_project", "project", "ordered_at"),
+    Index("subjects_number", "project", "number"),
+    Index("subjects_recent", "ordered_at"),
+)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("label", String(200), nullable=False),
+    Column("arrival", Double, nullable=False, server_default="0"),
+    Column("free_at", Double, nullable=False, server_default="0"),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("pause_reason", String(80), nullable=False, server_default=""),
+)
+
+places = Table(
+    "places",
+    metadata,
+    Column("address", String(200), primary_key=True),
+    Column("key", String(200), nullable=False),
+    Column("label", String(200), nullable=False),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", String(200), primary_key=True),
+    Column("arrival", Double, nullable=False),
+    Column("paused_until", Double, nullable=False, server_default="0"),
+)
+
+cards = Table(
+    "cards",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("subject_key", String(300), nullable=False),
+    Column("destination", String(200), nullable=False),
+    Column("slot", String(40), nullable=False),
+    Column("wanted_revision", Integer, nullable=False),
+    Column("shown_revision", Integer, nullable=False, server_default="0"),
+    Column("shown_digest", String(64), nullable=False, server_default=""),
+    Column("message_ref", String(300)),
+    Column("is_final", Boolean, nullable=False),
+    Column("final_since", Double, nullable=False, server_default="0"),
+    Column("is_dead", Boolean, nullable=False, server_default=text("false")),
+    Column("due_at", Double, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("attempt_id", String(40)),
+    Column("attempt_started_at", Double),
+    Column("attempt_revision", Integer),
+    Column("options", JSON, nullable=False),
+    Column("reason", String(80), nullable=False, server_default=""),
+    Column("opened_at", Double, nullable=False),
+    UniqueConstraint("subject_key", "destination", "slot", name="cards_slot"),
+    Index(
+        "cards_dirty",
+        "destination",
+        "due_at",
+        sqlite_where=text("wanted_revision > shown_revision AND NOT is_dead"),
+        postgresql_where=text("wanted_revision > shown_revision AND NOT is_dead"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("card_id", _BigId, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("operation", String(20), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Column("outcome", String(80), nullable=False),
+    Index("attempts_card", "card_id", "started_at"),
+    Index("attempts_started", "started_at"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("key", String(400), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("subject_key", String(300), nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("created_at", Double, nullable=False),
+    Index("jobs_due", "due_at"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("dedup_key", String(200), nullable=False, unique=True),
+    Column("effect_key", String(400)),
+    Column("account", String(200), nullable=False),
+    Column("actor", JSON, nullable=False),
+    Column("typed", Text, nullable=False),
+    Column("via", String(20), nullable=False),
+    Column("reply_to", JSON, nullable=False),
+    Column("reply_url", LargeBinary),
+    Column("state", String(20), nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("due_at", Double, nullable=False, server_default="0"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("triggered_at", Double),
+    Column("result", JSON, nullable=False),
+    Column("accepted_at", Double, nullable=False),
+    Index(
+        "commands_effect",
+        "effect_key",
+        unique=True,
+        sqlite_where=text("effect_key IS NOT NULL"),
+        postgresql_where=text("effect_key IS NOT NULL"),
+    ),
+    Index("commands_open", "accepted_at", sqlite_where=text("is_open"), postgresql_where=text("is_open")),
+    Index("commands_accepted", "accepted_at"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("destination", String(200), primary_key=True),
+    Column("project", String(250), primary_key=True),
+    Column("is_mute", Boolean, nullable=False),
+    Column("milestones", JSON, nullable=False),
+    Column("locale", String(20), nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("subscriptions_project", "project"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _BigId, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("verb", String(40), nullable=False),
+    Column("target", String(400), nullable=False),
+    Column("outcome", String(80), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("command_id", String(40), nullable=False),
+    Column("previous_hash", String(64)),
+    Column("hash", String(64)),
+    Index("audit_unsealed", "seq", sqlite_where=text("hash IS NULL"), postgresql_where=text("hash IS NULL")),
+    sqlite_autoincrement=True,
+)

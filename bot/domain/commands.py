@@ -191,12 +191,12 @@ class ReplyTo:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A stored request. `dedup_key` is the transport's id of the press or typed line."""
+    """A stored request. `dedup_key` is the transport's id of the press or typed line, `via` is `typed` or `press`."""
 
     id: str
     dedup_key: str
     actor: Actor
-    line: CommandLine
+    typed: str
     reply_to: ReplyTo
     via: str = "typed"
     state: CommandState = CommandState.ACCEPTED

@@ -1,0 +1,1 @@
+"""Alembic's environment; `upgrade` is the only way in."""

@@ -1,0 +1,40 @@
+"""The schema's version: looked at cheaply at every start, changed by Alembic when it must be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+HEAD = "0001"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def version_of(engine: Engine) -> str | None:
+    """The schema version the database is at; None for an empty one."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return version
+
+
+def upgrade(engine: Engine) -> bool:
+    """Bring the schema to `HEAD`, one process at a time; False when it was there already."""
+    if version_of(engine) == HEAD:
+        return False
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the lock: a second process waits here, then finds it done
+        _run(connection)
+        connection.commit()
+    return True
+
+
+def _run(connection: Connection) -> None:
+    from alembic import command  # 0.2 s to import, needed once in a schema's life
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,147 @@
+"""Events and the subjects they fold into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, select
+
+from bot.domain.builds import Phase
+from bot.domain.events import Event
+from bot.domain.folding import Folded
+from bot.domain.subjects import SubjectKey
+from bot.ports import SubjectRecord
+from bot.storage.dialects import insert_into
+from bot.storage.tables import events, subjects
+
+MAX_LABEL = 250
+
+
+class SqlEventLog:
+    """The events table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, event: Event, received_at: float) -> bool:
+        """Store an event; False when its delivery is known already."""
+        statement = insert_into(self._connection, events).on_conflict_do_nothing(
+            index_elements=["source", "delivery_key"]
+        )
+        row = {
+            "source": event.source,
+            "delivery_key": event.delivery_key,
+            "kind": event.kind.value,
+            "subject_key": str(event.subject),
+            "occurred_at": event.occurred_at.timestamp(),
+            "received_at": received_at,
+            "body": {
+                "phase": int(event.phase),
+                "generation": event.generation,
+                "attempt": event.attempt,
+                "facts": event.facts.to_json(),
+            },
+        }
+        return self._connection.execute(statement, row).rowcount == 1
+
+    def of_subject(self, key: str, limit: int) -> Sequence[tuple[str, float, float]]:
+        """The newest events of a subject, oldest first: kind, occurred_at, received_at."""
+        newest = (
+            select(events.c.kind, events.c.occurred_at, events.c.received_at)
+            .where(events.c.subject_key == key)
+            .order_by(events.c.id.desc())
+            .limit(limit)
+        )
+        return [(kind, occurred, received) for kind, occurred, received in self._connection.execute(newest)][::-1]
+
+
+_COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
+_BY_KEY = select(*_COLUMNS).where(subjects.c.key == bindparam("key")).with_for_update()
+_SAME_LINE = and_(
+    subjects.c.source == bindparam("source"),
+    subjects.c.project == bindparam("project"),
+    subjects.c.branch == bindparam("branch"),
+    subjects.c.is_finished.is_(True),
+)
+_EARLIER = (
+    select(*_COLUMNS)
+    .where(_SAME_LINE, subjects.c.ordered_at < bindparam("ordered_at"))
+    .order_by(subjects.c.ordered_at.desc())
+    .limit(1)
+)
+_LATER = (
+    select(*_COLUMNS)
+    .where(_SAME_LINE, subjects.c.ordered_at > bindparam("ordered_at"))
+    .order_by(subjects.c.ordered_at)
+    .limit(1)
+)
+
+
+class SqlSubjects:
+    """The subjects table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: SubjectKey) -> SubjectRecord | None:
+        """One subject, locked against other writers until the transaction ends."""
+        row = self._connection.execute(_BY_KEY, {"key": str(key)}).first()
+        return None if row is None else _record(row)
+
+    def put(self, record: SubjectRecord, at: float) -> None:
+        """Store a subject's new state."""
+        row = _row(record, at)
+        statement = insert_into(self._connection, subjects)
+        changed = {name: statement.excluded[name] for name in row if name != "key"}
+        self._connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=changed), row)
+
+    def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
+        """The nearest finished run of the same source, project and branch that started before (or after) this one."""
+        line = {
+            "source": record.key.source,
+            "project": record.key.project,
+            "branch": _branch(record.folded.values),
+            "ordered_at": record.folded.ordered_at,
+        }
+        row = self._connection.execute(_EARLIER if earlier else _LATER, line).first()
+        return None if row is None else _record(row)
+
+    def find(self, project: str, number: str) -> Sequence[SubjectRecord]:
+        """Subjects that people may mean by `project#number`, of any source."""
+        rows = select(*_COLUMNS).where(subjects.c.project == project, subjects.c.number == number).limit(10)
+        return [_record(row) for row in self._connection.execute(rows)]
+
+    def newest(self, project: str | None, limit: int) -> Sequence[SubjectRecord]:
+        """The newest subjects, of one project or of all, newest first."""
+        rows = select(*_COLUMNS).order_by(subjects.c.ordered_at.desc()).limit(limit)
+        if project is not None:
+            rows = rows.where(subjects.c.project == project)
+        return [_record(row) for row in self._connection.execute(rows)]
+
+
+def _record(row: Any) -> SubjectRecord:  # noqa: ANN401 - a row of _COLUMNS
+    return SubjectRecord(SubjectKey.parse(row.key), Folded.from_json(row.folded), row.revision, row.is_fixed)
+
+
+def _row(record: SubjectRecord, at: float) -> dict[str, Any]:
+    folded = record.folded
+    return {
+        "key": str(record.key),
+        "kind": record.key.kind.value,
+        "source": record.key.source,
+        "project": record.key.project,
+        "number": record.key.number,
+        "branch": _branch(folded.values),
+        "status": str(folded.values.get("status", "")),
+        "is_finished": folded.phase is Phase.FINISHED,
+        "is_fixed": record.is_fixed,
+        "ordered_at": folded.ordered_at,
+        "revision": record.revision,
+        "folded": folded.to_json(),
+        "updated_at": at,
+    }
+
+
+def _branch(values: Mapping[str, Any]) -> str:
+    return str(values.get("branch") or "")[:MAX_LABEL]

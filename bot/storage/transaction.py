@@ -1,0 +1,40 @@
+"""One transaction's view of the database."""
+
+from __future__ import annotations
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import Connection
+
+from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
+from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
+from bot.storage.subjects import SqlEventLog, SqlSubjects
+from bot.storage.work import SqlCommands, SqlJobs
+
+
+class SqlTransaction:
+    """All groups of operations over one connection."""
+
+    __slots__ = (
+        "audit",
+        "cards",
+        "commands",
+        "deliveries",
+        "events",
+        "jobs",
+        "pacing",
+        "places",
+        "subjects",
+        "subscriptions",
+    )
+
+    def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
+        self.events = SqlEventLog(connection)
+        self.subjects = SqlSubjects(connection)
+        self.cards = SqlCards(connection)
+        self.deliveries = SqlDeliveries(connection)
+        self.pacing = SqlPacing(connection)
+        self.jobs = SqlJobs(connection)
+        self.commands = SqlCommands(connection, cipher)
+        self.places = SqlPlaces(connection)
+        self.subscriptions = SqlSubscriptions(connection)
+        self.audit = SqlAuditTrail(connection)

@@ -1,0 +1,190 @@
+"""Jobs and commands: leased work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cryptography.fernet import InvalidToken, MultiFernet
+from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from bot.domain.commands import Actor, Command, CommandState, ReplyTo
+from bot.ports import CommandRecord, JobRecord
+from bot.storage.dialects import greatest, insert_into
+from bot.storage.tables import commands, jobs
+
+
+class SqlJobs:
+    """The jobs table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, key: str, kind: str, subject: str, arguments: Mapping[str, Any], *, due_at: float, at: float) -> None:
+        """Add a job; nothing happens when one of that key exists."""
+        row = {
+            "key": key,
+            "kind": kind,
+            "subject_key": subject,
+            "arguments": dict(arguments),
+            "due_at": due_at,
+            "created_at": at,
+        }
+        self._connection.execute(
+            insert_into(self._connection, jobs).on_conflict_do_nothing(index_elements=["key"]), row
+        )
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
+        """Take due jobs."""
+        due = (
+            select(jobs)
+            .where(jobs.c.due_at <= now, jobs.c.lease_until <= now)
+            .order_by(jobs.c.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = [
+            JobRecord(row.key, row.kind, row.subject_key, row.arguments, row.tries, row.fence + 1, row.created_at)
+            for row in self._connection.execute(due)
+        ]
+        if taken:
+            self._connection.execute(
+                update(jobs)
+                .where(jobs.c.key.in_([job.key for job in taken]))
+                .values(lease_until=until, fence=jobs.c.fence + 1)
+            )
+        return taken
+
+    def settle(self, job: JobRecord, *, due_at: float | None, tries: int = 0) -> bool:
+        """End a job (None) or put it off; False when the lease was lost."""
+        held = and_(jobs.c.key == job.key, jobs.c.fence == job.fence)
+        if due_at is None:
+            return self._connection.execute(jobs.delete().where(held)).rowcount == 1
+        put_off = update(jobs).where(held).values(due_at=due_at, lease_until=0.0, tries=tries)
+        return self._connection.execute(put_off).rowcount == 1
+
+    def next_due_at(self) -> float | None:
+        """When the next job is due."""
+        ready = greatest(self._connection, jobs.c.due_at, jobs.c.lease_until)
+        found: float | None = self._connection.scalar(select(func.min(ready)))
+        return found
+
+
+class SqlCommands:
+    """The commands table; bearer URLs in it are encrypted with `cipher`."""
+
+    def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
+        self._connection = connection
+        self._cipher = cipher
+
+    def add(self, command: Command) -> bool:
+        """Store a request; False when the same press or line is known already."""
+        reply_to = asdict(command.reply_to)
+        url = reply_to.pop("url")
+        row = {
+            "id": command.id,
+            "dedup_key": command.dedup_key,
+            "account": command.actor.account,
+            "actor": asdict(command.actor),
+            "typed": command.typed,
+            "via": command.via,
+            "reply_to": reply_to,
+            "reply_url": self._cipher.encrypt(url.encode()) if url else None,
+            "state": command.state.value,
+            "is_open": True,
+            "result": {},
+            "accepted_at": command.accepted_at,
+        }
+        statement = insert_into(self._connection, commands).on_conflict_do_nothing(index_elements=["dedup_key"])
+        return self._connection.execute(statement, row).rowcount == 1
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
+        """Take open commands, oldest first."""
+        due = (
+            select(commands)
+            .where(commands.c.is_open, commands.c.due_at <= now, commands.c.lease_until <= now)
+            .order_by(commands.c.accepted_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = [self._record(row, fence=row.fence + 1, tries=row.tries + 1) for row in self._connection.execute(due)]
+        if taken:
+            self._connection.execute(
+                update(commands)
+                .where(commands.c.id.in_([record.command.id for record in taken]))
+                .values(lease_until=until, fence=commands.c.fence + 1, tries=commands.c.tries + 1)
+            )
+        return taken
+
+    def claim_effect(self, record: CommandRecord, effect_key: str, now: float) -> CommandRecord | None:
+        """Make this command the one that causes `effect_key`; the other one when there is one already."""
+        holder = self._connection.execute(select(commands).where(commands.c.effect_key == effect_key)).first()
+        if holder is not None:
+            if holder.id == record.command.id:
+                return None
+            return self._record(holder, fence=holder.fence, tries=holder.tries)
+        mine = update(commands).where(commands.c.id == record.command.id, commands.c.fence == record.fence)
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(
+                    mine.values(effect_key=effect_key, triggered_at=now, state=CommandState.RUNNING.value)
+                )
+        except IntegrityError:  # another worker was faster
+            return self.claim_effect(record, effect_key, now)
+        return None
+
+    def settle(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        result: Mapping[str, Any],
+        *,
+        is_open: bool,
+        due_at: float = 0.0,
+        frees_effect: bool = False,
+    ) -> bool:
+        """Store how far the command has come; False when the lease was lost."""
+        changed: dict[str, Any] = {
+            "state": state.value,
+            "result": dict(result),
+            "is_open": is_open,
+            "due_at": due_at,
+            "lease_until": 0.0,
+        }
+        if frees_effect:
+            changed["effect_key"] = None
+        if not is_open:
+            changed["reply_url"] = None
+        held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
+        return self._connection.execute(update(commands).where(held).values(changed)).rowcount == 1
+
+    def next_due_at(self) -> float | None:
+        """When the next open command can be taken."""
+        ready = greatest(self._connection, commands.c.due_at, commands.c.lease_until)
+        found: float | None = self._connection.scalar(select(func.min(ready)).where(commands.c.is_open))
+        return found
+
+    def _record(self, row: Any, *, fence: int, tries: int) -> CommandRecord:  # noqa: ANN401 - a row of the table
+        reply_to = ReplyTo(**row.reply_to, url=self._decrypted(row.reply_url))
+        command = Command(
+            id=row.id,
+            dedup_key=row.dedup_key,
+            actor=Actor(**row.actor),
+            typed=row.typed,
+            reply_to=reply_to,
+            via=row.via,
+            state=CommandState(row.state),
+            tries=tries,
+            accepted_at=row.accepted_at,
+        )
+        return CommandRecord(command, fence, row.triggered_at, row.result)
+
+    def _decrypted(self, url: bytes | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            return self._cipher.decrypt(url).decode()
+        except InvalidToken:  # the key was replaced: the answer goes the slower way
+            return None

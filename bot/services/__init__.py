@@ -1,0 +1,1 @@
+"""What Shipmate does, one use case a module."""

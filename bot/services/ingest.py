@@ -1,0 +1,107 @@
+"""Event in, dirty slots out: one transaction, after which the source is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+
+from bot.domain.builds import Build, BuildStatus
+from bot.domain.events import Event
+from bot.domain.folding import fold
+from bot.domain.places import CARD_SLOT
+from bot.ports import Clock, Store, SubjectRecord, Transaction
+from bot.services.router import Router, slots_of, thread_slots
+from bot.services.signal import Signal
+from bot.telemetry import EVENTS
+
+FIRST_POLL_S = 3.0
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    UNCHANGED = "unchanged"
+
+
+class Ingest:
+    """Takes events. `readable` names the sources that can be asked for more than their webhooks say."""
+
+    def __init__(self, store: Store, clock: Clock, router: Router, signal: Signal, readable: frozenset[str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._router = router
+        self._signal = signal
+        self._readable = readable
+
+    def accept(self, events: Sequence[Event]) -> list[Outcome]:
+        """Store the events and all that follows from them; StorageUnavailable when nothing could be stored."""
+        if not events:
+            return []
+        at = self._clock.now().timestamp()
+        outcomes = self._store.write(lambda tx: [self.accept_in(tx, event, at) for event in events])
+        for event, outcome in zip(events, outcomes, strict=True):
+            EVENTS.labels(event.source, outcome.value).inc()
+        if Outcome.ACCEPTED in outcomes:
+            self._signal.ring()
+        return outcomes
+
+    def accept_in(self, tx: Transaction, event: Event, at: float) -> Outcome:
+        """The same within a transaction of the caller's."""
+        if not tx.events.add(event, at):
+            return Outcome.DUPLICATE
+        before = tx.subjects.get(event.subject)
+        folded = fold(before.folded if before else None, event)
+        if before is not None and folded is before.folded:
+            return Outcome.UNCHANGED
+        after = SubjectRecord(event.subject, folded, (before.revision if before else 0) + 1)
+        after = replace(after, is_fixed=_is_fixed(tx, after))
+        if before is not None and folded.generation > before.folded.generation:
+            tx.cards.forget(str(event.subject))
+        self._store_state(tx, after, at)
+        self._judge_follower(tx, after, at)
+        return Outcome.ACCEPTED
+
+    def _judge_follower(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
+        """A run that ended late may have fixed, or broken, the one after it."""
+        if not record.build().is_finished:
+            return
+        later = tx.subjects.neighbour(record, earlier=False)
+        if later is not None and later.is_fixed != (is_fixed := _is_fixed(tx, later)):
+            self._store_state(tx, replace(later, is_fixed=is_fixed, revision=later.revision + 1), at)
+
+    def _store_state(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
+        tx.subjects.put(record, at)
+        build = record.build()
+        subject = str(record.key)
+        slots = slots_of(self._router.openings(tx, build), build)
+        standing = (
+            tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at) if _may_stand(record) else 0
+        )
+        if standing and build.is_finished:
+            for card in tx.cards.of_subject(subject):
+                if card.slot == CARD_SLOT:
+                    slots += thread_slots(card.destination, card.options, build)
+        tx.cards.open(subject, record.revision, slots, is_final=build.is_finished, at=at)
+        if (standing or slots) and record.key.source in self._readable:
+            _plan_reading(tx, record, build, at)
+
+
+def _is_fixed(tx: Transaction, record: SubjectRecord) -> bool:
+    build = record.build()
+    if not build.is_finished or build.status is not BuildStatus.SUCCESS:
+        return False
+    earlier = tx.subjects.neighbour(record, earlier=True)
+    return earlier is not None and earlier.build().status is BuildStatus.FAILED
+
+
+def _plan_reading(tx: Transaction, record: SubjectRecord, build: Build, at: float) -> None:
+    """What the webhook lacks is asked for by jobs: once after the end, and again and again while it runs."""
+    subject = str(record.key)
+    epoch = f"{record.folded.generation}.{record.folded.attempt}"
+    if build.is_finished:
+        tx.jobs.add(f"enrich:{subject}:{epoch}", "enrich", subject, {}, due_at=at, at=at)
+    else:
+        tx.jobs.add(f"poll:{subject}:{epoch}", "poll", subject, {}, due_at=at + FIRST_POLL_S, at=at)

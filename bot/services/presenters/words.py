@@ -1,0 +1,59 @@
+"""Words, emoji and tones that all cards share."""
+
+from __future__ import annotations
+
+from bot.domain.builds import BuildStatus, StageStatus
+from bot.domain.cards import Tone
+from bot.i18n import translate
+
+BUILD_EMOJI = {
+    BuildStatus.SUCCESS: "✅",
+    BuildStatus.FAILED: "❌",
+    BuildStatus.RUNNING: "⏳",
+    BuildStatus.CANCELLED: "🚫",
+    BuildStatus.UNKNOWN: "❓",
+}
+BUILD_TONE = {
+    BuildStatus.SUCCESS: Tone.SUCCESS,
+    BuildStatus.FAILED: Tone.FAILURE,
+    BuildStatus.RUNNING: Tone.RUNNING,
+    BuildStatus.CANCELLED: Tone.CANCELLED,
+    BuildStatus.UNKNOWN: Tone.NEUTRAL,
+}
+BUILD_WORD = {
+    BuildStatus.SUCCESS: "succeeded",
+    BuildStatus.FAILED: "failed",
+    BuildStatus.RUNNING: "running",
+    BuildStatus.CANCELLED: "cancelled",
+    BuildStatus.UNKNOWN: "ended, outcome unknown",
+}
+STAGE_EMOJI = {
+    StageStatus.SUCCESS: "✅",
+    StageStatus.WARNING: "⚠️",
+    StageStatus.FAILED: "❌",
+    StageStatus.RUNNING: "⏳",
+    StageStatus.PENDING: "▫️",
+    StageStatus.SKIPPED: "⏭️",
+    StageStatus.CANCELLED: "🚫",
+    StageStatus.UNKNOWN: "❓",
+}
+
+
+def status_word(status: BuildStatus, locale: str, *, is_fixed: bool = False) -> str:
+    """How a build stands, in a word."""
+    return translate(locale, "fixed" if is_fixed else BUILD_WORD[status])
+
+
+def duration(seconds: float, locale: str) -> str:
+    """`0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        tenths = f"{seconds:.1f}".removesuffix(".0")
+        return translate(locale, "{seconds} s", seconds=tenths)
+    whole = round(seconds)
+    if whole < 60:
+        return translate(locale, "{seconds} s", seconds=whole)
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return translate(locale, "{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+    hours, minutes = divmod(minutes, 60)
+    return translate(locale, "{hours} h {minutes} min", hours=hours, minutes=minutes)

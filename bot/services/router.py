@@ -1,0 +1,120 @@
+"""From a folded subject to the slots it should stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.domain.builds import Build
+from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, DestinationSettings
+from bot.domain.routing import Judgement, Match, Milestone, Route, Updates, judge, milestones_of, traits_of
+from bot.ports import Slot, Subscription, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where a subject's card stands by one judgement."""
+
+    destination: str
+    judgement: Judgement
+    locale: str
+    timezone: str
+    is_muted: bool = False
+
+    @property
+    def opens(self) -> bool:
+        """Whether a card is opened there."""
+        return self.judgement.opens and not self.is_muted
+
+    @property
+    def reason(self) -> str:
+        """The named reason."""
+        return "filtered:muted" if self.judgement.opens and self.is_muted else self.judgement.reason
+
+
+class Router:
+    """The routes of the configuration, joined with what channels asked for in chat."""
+
+    def __init__(self, routes: Sequence[Route], destinations: Mapping[str, DestinationSettings]) -> None:
+        self._routes = tuple(routes)
+        self._destinations = dict(destinations)
+        self._keys: dict[str, str] = {}
+
+    def openings(self, tx: Transaction, build: Build) -> list[Opening]:
+        """Every place that some route or subscription speaks of, with the answer and its reason."""
+        subscriptions = tx.subscriptions.for_project(build.key.project)
+        muted = {wish.destination for wish in subscriptions if wish.is_mute}
+        traits, reached = traits_of(build), milestones_of(build)
+        found = []
+        for judgement in judge(self._routes, traits, reached):
+            for name in judgement.route.to:
+                settings = self._destinations[name]
+                key = self._key_of(tx, settings.address)
+                found.append(Opening(key, judgement, settings.locale, settings.timezone, key in muted))
+        for wish in subscriptions:
+            if not wish.is_mute:
+                judgement = judge([_route_of(wish)], traits, reached)[0]
+                found.append(Opening(wish.destination, judgement, wish.locale, "UTC"))
+        return found
+
+    def settings_of(self, tx: Transaction, destination: str) -> DestinationSettings | None:
+        """The configured settings of a destination key, if the configuration names the place."""
+        for settings in self._destinations.values():
+            if self._key_of(tx, settings.address) == destination:
+                return settings
+        return None
+
+    def _key_of(self, tx: Transaction, address: str) -> str:
+        """The place's key; while it is not resolved, the address stands for it."""
+        if address not in self._keys:
+            key = tx.places.key_of(address)
+            if key is None:
+                return address
+            self._keys[address] = key
+        return self._keys[address]
+
+
+def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
+    """The slots that the openings ask for; several routes to one place add up to one card."""
+    wishes: dict[str, dict[str, Any]] = {}
+    for opening in openings:
+        if not opening.opens:
+            continue
+        route = opening.judgement.route
+        wish = wishes.setdefault(
+            opening.destination,
+            {"locale": opening.locale, "timezone": opening.timezone, "mention": [], "updates": "", "log": False},
+        )
+        wish["mention"] += [name for name in route.mention if name not in wish["mention"]]
+        wish["log"] = wish["log"] or route.thread_log
+        wish["updates"] = Updates.ALL.value if Updates.ALL.value in (wish["updates"], route.updates) else route.updates
+    slots = []
+    for destination, wish in wishes.items():
+        slots.append(Slot(destination, CARD_SLOT, wish))
+        slots += [Slot(destination, name, wish) for name in _thread_slots(build, wants_log=wish["log"])]
+    return slots
+
+
+def thread_slots(destination: str, options: Mapping[str, Any], build: Build) -> list[Slot]:
+    """What the state of a build adds below a card that stands already."""
+    return [Slot(destination, name, options) for name in _thread_slots(build, wants_log=bool(options.get("log")))]
+
+
+def _thread_slots(build: Build, *, wants_log: bool) -> list[str]:
+    reached = milestones_of(build)
+    names = []
+    if reached & {Milestone.FAILED, Milestone.FIXED}:
+        names.append(NOTICE_SLOT)
+    if wants_log and Milestone.FAILED in reached and build.facts.log_excerpt:
+        names.append(LOG_SLOT)
+    return names
+
+
+def _route_of(wish: Subscription) -> Route:
+    return Route(
+        name=f"subscription:{wish.project}",
+        match=Match(project=() if wish.project == "*" else (wish.project,)),
+        to=(),
+        when=frozenset(Milestone(name) for name in wish.milestones),
+    )

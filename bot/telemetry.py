@@ -1,0 +1,97 @@
+"""Logs and metrics. Nothing secret passes: values of secret-looking names, and known secrets anywhere, are masked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS = Counter("shipmate_events_total", "Events taken in", ["source", "outcome"])
+WEBHOOKS = Counter("shipmate_webhooks_total", "Webhook requests answered", ["source", "status", "reason"])
+ATTEMPTS = Counter("shipmate_attempts_total", "Attempts to show a card", ["platform", "outcome"])
+COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
+JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
+LATENCY = Histogram(
+    "shipmate_card_delay_seconds",
+    "From a card's change to its being shown, budgets included",
+    ["platform"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+CONNECTED = Gauge("shipmate_connected", "Whether a chat platform's stream is connected", ["platform"])
+
+_SECRET_NAME = re.compile(
+    r"secret|token|password|authorization|cookie|webhook_url|response_url|sign(ature)?$|api_?key", re.I
+)
+_MASK = "[redacted]"
+_SHAPES = re.compile(
+    r"xox[a-z]-[\w-]+|xapp-[\w-]+|gh[a-z]_[\w.-]+|glpat-[\w-]+|(?<=access_token=)[\w-]+|(?<=[?&]key=)[\w-]+"
+    r"|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)|(?<=hooks\.slack\.com/services/)[\w/]+|(?<=session=)[\w-]+"
+)
+_known: set[str] = set()
+
+
+def remember_secrets(values: Iterable[str]) -> None:
+    """Mask these values wherever they turn up; those shorter than six characters are left alone."""
+    _known.update(value for value in values if len(value) >= 6)
+
+
+def redact(words: str) -> str:
+    """`words` without known secrets and without anything shaped like one."""
+    for secret in _known:
+        if secret in words:
+            words = words.replace(secret, _MASK)
+    return _SHAPES.sub(_MASK, words)
+
+
+def _redact_entry(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in entry.items():
+        if name != "event" and _SECRET_NAME.search(name):
+            entry[name] = _MASK
+        elif isinstance(value, str):
+            entry[name] = redact(value)
+        elif isinstance(value, BaseException):
+            entry[name] = redact(f"{type(value).__name__}: {value}")
+    return entry
+
+
+def set_up_logging(*, level: str = "INFO", as_json: bool = False) -> None:
+    """Lines for people on a terminal, JSON for collectors; the standard library's loggers go the same way."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redact_entry,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_internals, renderer])
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(logging.getLevelName(level), logging.WARNING))
+
+
+def _drop_internals(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(None, "", entry)
+
+
+def logger(name: str) -> Any:  # noqa: ANN401 - structlog's bound logger has no useful static type
+    """The logger of a module."""
+    return structlog.get_logger(name)

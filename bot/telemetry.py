@@ -9,19 +9,13 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 EVENTS = Counter("shipmate_events_total", "Events taken in", ["source", "outcome"])
 WEBHOOKS = Counter("shipmate_webhooks_total", "Webhook requests answered", ["source", "status", "reason"])
 ATTEMPTS = Counter("shipmate_attempts_total", "Attempts to show a card", ["platform", "outcome"])
 COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
-LATENCY = Histogram(
-    "shipmate_card_delay_seconds",
-    "From a card's change to its being shown, budgets included",
-    ["platform"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
-)
 CONNECTED = Gauge("shipmate_connected", "Whether a chat platform's stream is connected", ["platform"])
 
 _SECRET_NAME = re.compile(

@@ -44,6 +44,8 @@ class CardRecord:
     shown_digest: str
     message_ref: str | None
     is_final: bool
+    final_since: float
+    shown_final: bool
     is_dead: bool
     due_at: float
     tries: int
@@ -87,6 +89,7 @@ class Settlement:
     due_at: float = 0.0
     tries: int = 0
     is_dead: bool = False
+    shown_final: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +214,8 @@ class Deliveries(Protocol):
 class Pacing(Protocol):
     """The budgets' numbers, shared by all workers."""
 
-    def arrival(self, scope: str) -> float:
-        """The arrival time (or the end of a pause, if later) of an account scope; 0 when unused."""
+    def arrival(self, scope: str) -> tuple[float, float]:
+        """An account scope's arrival time and the end of its pause; 0 when unused."""
         ...
 
     def spend(self, scope: str, arrival: float) -> None:

@@ -77,9 +77,9 @@ class Ingest:
         build = record.build()
         subject = str(record.key)
         slots = slots_of(self._router.openings(tx, build), build)
-        standing = (
-            tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at) if _may_stand(record) else 0
-        )
+        standing = 0
+        if record.revision > 1:
+            standing = tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at)
         if standing and build.is_finished:
             for card in tx.cards.of_subject(subject):
                 if card.slot == CARD_SLOT:

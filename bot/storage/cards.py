@@ -25,6 +25,8 @@ _RECORD = tuple(
         "shown_digest",
         "message_ref",
         "is_final",
+        "final_since",
+        "shown_final",
         "is_dead",
         "due_at",
         "tries",
@@ -198,6 +200,8 @@ class SqlDeliveries:
             changed["shown_revision"] = settlement.shown_revision
         if settlement.shown_digest is not None:
             changed["shown_digest"] = settlement.shown_digest
+        if settlement.shown_final is not None:
+            changed["shown_final"] = settlement.shown_final
         if settlement.message_ref is not None or settlement.forget_ref:
             changed["message_ref"] = settlement.message_ref
         if not settlement.keep_attempt:
@@ -217,12 +221,12 @@ class SqlPacing:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def arrival(self, scope: str) -> float:
-        """The arrival time (or the end of a pause, if later) of an account scope; 0 when unused."""
+    def arrival(self, scope: str) -> tuple[float, float]:
+        """An account scope's arrival time and the end of its pause; 0 when unused."""
         row = self._connection.execute(
             select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.scope == scope).with_for_update()
         ).first()
-        return 0.0 if row is None else max(row.arrival, row.paused_until)
+        return (0.0, 0.0) if row is None else (row.arrival, row.paused_until)
 
     def spend(self, scope: str, arrival: float) -> None:
         """Store a scope's new arrival time."""

@@ -103,6 +103,7 @@ cards = Table(
     Column("message_ref", String(300)),
     Column("is_final", Boolean, nullable=False),
     Column("final_since", Double, nullable=False, server_default="0"),
+    Column("shown_final", Boolean, nullable=False, server_default=text("false")),
     Column("is_dead", Boolean, nullable=False, server_default=text("false")),
     Column("due_at", Double, nullable=False, server_default="0"),
     Column("tries", Integer, nullable=False, server_default="0"),

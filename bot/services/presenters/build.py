@@ -48,11 +48,15 @@ def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
         return overdue_notice(build, locale, timezone)
     if slot == LOG_SLOT:
         return log_notice(build, locale, timezone)
-    return build_card(build, locale, timezone)
+    mention = options.get("mention", ()) if options.get("mentions_in_card") else ()
+    return build_card(build, locale, timezone, mention)
 
 
-def build_card(build: Build, locale: str, timezone: str) -> Card:
-    """The live card: status, people, stages, and on failure the failing tests and the end of the log."""
+def build_card(build: Build, locale: str, timezone: str, mention: Sequence[str] = ()) -> Card:
+    """The live card: status, people, stages, and on failure the failing tests and the end of the log.
+
+    `mention` are accounts to call when it failed or was fixed, where no notice beside the card does so.
+    """
     return Card(
         tone=BUILD_TONE[build.status],
         emoji=BUILD_EMOJI[build.status],
@@ -61,7 +65,7 @@ def build_card(build: Build, locale: str, timezone: str) -> Card:
         fields=_fields(build, locale),
         sections=tuple(_card_sections(build, locale)),
         actions=tuple(_actions(build, locale)),
-        footer=_footer(build, locale),
+        footer=_footer(build, locale, mention),
         subject=str(build.key),
         is_final=build.is_finished,
         locale=locale,
@@ -98,8 +102,7 @@ def build_notice(build: Build, mention: Sequence[str], locale: str, timezone: st
         parts += [" ", translate(locale, "on"), " ", Code(build.facts.branch)]
     if build.status is BuildStatus.FAILED and build.facts.failed_tests:
         parts += [": ", Code(build.facts.failed_tests[0].name)]
-    mentions = tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in mention)
-    return Notice(BUILD_EMOJI[build.status], text(*parts), mentions, locale=locale, timezone=timezone)
+    return Notice(BUILD_EMOJI[build.status], text(*parts), _called(mention), locale=locale, timezone=timezone)
 
 
 def overdue_notice(build: Build, locale: str, timezone: str) -> Notice:
@@ -242,9 +245,16 @@ def _actions(build: Build, locale: str) -> list[Action]:
     return actions
 
 
-def _footer(build: Build, locale: str) -> Text:
+def _footer(build: Build, locale: str, mention: Sequence[str] = ()) -> Text:
     facts = build.facts
-    if facts.retried_as is None:
-        return ()
-    by = facts.retried_by or "?"
-    return text(f"🔁 {translate(locale, 'Retried by {person}', person=by)} → {facts.retried_as}")
+    parts: list[Any] = []
+    if facts.retried_as is not None:
+        retried = translate(locale, "Retried by {person}", person=facts.retried_by or "?")
+        parts.append(f"🔁 {retried} → {facts.retried_as} ")
+    if build.is_finished and (build.status is BuildStatus.FAILED or build.is_fixed):
+        parts += [part for person in _called(mention) for part in (person, " ")]
+    return text(*parts)
+
+
+def _called(mention: Sequence[str]) -> tuple[Person, ...]:
+    return tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in mention)

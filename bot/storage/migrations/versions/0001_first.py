@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("message_ref", sa.String(length=300), nullable=True),
         sa.Column("is_final", sa.Boolean(), nullable=False),
         sa.Column("final_since", sa.Double(), server_default="0", nullable=False),
+        sa.Column("shown_final", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("is_dead", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("due_at", sa.Double(), server_default="0", nullable=False),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),

@@ -1,0 +1,253 @@
+"""Makes and runs a real Buildbot, master and one worker, that builds the sample project, for the demo and the tests.
+
+Everything lives under one folder and listens on 127.0.0.1 only. Buildbot has a virtual environment of its own
+(`make buildbot`), because its dependencies are no business of the bot's.
+"""
+
+import json
+import secrets
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from playground.children import Child, start_child
+from playground.repository import SAMPLE, SampleRepository, git_environment
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = PROJECT_ROOT / ".demo" / "buildbot-env"
+ADMIN = "admin"
+POLL_S = 0.05
+STOP_S = 10.0
+
+
+class BuildbotError(Exception):
+    """Buildbot is not installed, could not be made, or died; the text says which and shows the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildbotPaths:
+    """Where the parts of one Buildbot are, below `root`."""
+
+    root: Path
+
+    @property
+    def master(self) -> Path:
+        """The master's folder, with its database and twistd.log."""
+        return self.root / "master"
+
+    @property
+    def worker(self) -> Path:
+        """The worker's folder, with the checkouts it builds in."""
+        return self.root / "worker"
+
+    @property
+    def settings(self) -> Path:
+        """What master.cfg and the repository's hook read; holds the secrets, mode 0600."""
+        return self.master / "settings.json"
+
+    @property
+    def profile_cache(self) -> Path:
+        """The file whose absence fails one test of user-service, once."""
+        return self.root / "state" / "profile-cache.json"
+
+    @property
+    def logs(self) -> Path:
+        """What both processes print; their own logs are the twistd.log files."""
+        return self.root / "logs"
+
+    @property
+    def repository(self) -> SampleRepository:
+        """The sample project's repository."""
+        return SampleRepository(bare=self.root / "sample.git", checkout=self.root / "sample")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildbotSettings:
+    """What settings.json holds. `bot_url` without a slash at its end, empty for no webhook; durations in seconds."""
+
+    bot_url: str
+    bot_token: str
+    www_port: int
+    www_url: str
+    pb_port: int
+    admin_password: str
+    worker_password: str
+    hook_password: str
+    repository: str
+    profile_cache: str
+    python: str
+    install_seconds: float
+    slow_seconds: float
+
+
+def environment_python(environment: Path = ENVIRONMENT) -> Path:
+    """Return the Python that has Buildbot; BuildbotError says how to install it."""
+    python = environment / "bin" / "python"
+    if not (python.exists() and (environment / "bin" / "buildbot").exists()):
+        raise BuildbotError("Buildbot is not installed for the demo and the tests: run `make buildbot`")
+    return python
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def create(
+    paths: BuildbotPaths,
+    *,
+    python: Path,
+    bot_url: str = "",
+    bot_token: str = "",
+    www_port: int | None = None,
+    pb_port: int | None = None,
+    install_seconds: float = 0.0,
+    slow_seconds: float = 30.0,
+) -> BuildbotSettings:
+    """Make master, worker and repository anew under `paths.root`, and return the settings with their new secrets.
+
+    `python` is `environment_python()`'s; a port of None is a free one; the durations are those of user-service's install
+    step and of slow-service as a whole. Raises BuildbotError.
+    """
+    shutil.rmtree(paths.root, ignore_errors=True)
+    paths.root.mkdir(parents=True, mode=0o700)
+    paths.logs.mkdir()
+    www_port = www_port or free_port()
+    settings = BuildbotSettings(
+        bot_url=bot_url.rstrip("/"),
+        bot_token=bot_token,
+        www_port=www_port,
+        www_url=f"http://127.0.0.1:{www_port}/",
+        pb_port=pb_port or free_port(),
+        admin_password=secrets.token_urlsafe(18),
+        worker_password=secrets.token_urlsafe(18),
+        hook_password=secrets.token_urlsafe(18),
+        repository=str(paths.repository.bare),
+        profile_cache=str(paths.profile_cache),
+        python=str(python),
+        install_seconds=install_seconds,
+        slow_seconds=slow_seconds,
+    )
+    scripts = python.parent
+    worker = [str(paths.worker), f"127.0.0.1:{settings.pb_port}", "sample-worker", settings.worker_password]
+    making = [
+        _start(paths, "create-master", [scripts / "buildbot", "create-master", "--quiet", paths.master]),
+        _start(paths, "create-worker", [scripts / "buildbot-worker", "create-worker", "--quiet", *worker]),
+    ]
+    try:
+        paths.repository.create()
+    finally:
+        for child in making:
+            child.process.wait()
+    for child in making:
+        if child.process.returncode:
+            raise _ended(child)
+    paths.settings.touch(mode=0o600)
+    paths.settings.write_text(json.dumps(asdict(settings), indent=2), "utf-8")
+    shutil.copy(SAMPLE / "master.cfg", paths.master / "master.cfg")
+    paths.repository.install_hook(python, paths.settings)
+    return settings
+
+
+class RunningBuildbot:
+    """Master and worker as child processes in the foreground, made before by `create`."""
+
+    def __init__(self, paths: BuildbotPaths, *, python: Path) -> None:
+        self.paths = paths
+        self.settings = BuildbotSettings(**json.loads(paths.settings.read_text("utf-8")))
+        self.url = self.settings.www_url
+        self._scripts = python.parent
+        self._children: list[Child] = []
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start both and return when the worker is attached; BuildbotError if that fails or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._launch("buildbot", self.paths.master)
+            # A worker that finds no master waits for seconds before it tries again.
+            self._wait(self._is_master_listening, deadline, "the master does not listen")
+            self._launch("buildbot-worker", self.paths.worker)
+            self._wait(self._is_worker_attached, deadline, "the worker is not attached")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """End both with SIGTERM, after `timeout_s` with SIGKILL; the master first, since it ends the steps that run."""
+        deadline = time.monotonic() + timeout_s
+        for child in self._children:
+            child.stop(deadline)
+        self._children.clear()
+
+    def check(self) -> None:
+        """Raise BuildbotError if one of the two has ended."""
+        for child in self._children:
+            if child.process.poll() is not None:
+                raise _ended(child)
+
+    def read(self, path: str) -> dict[str, Any]:
+        """Return the answer of Buildbot's API to `path`, such as `builds?order=-buildid`."""
+        request = urllib.request.Request(  # noqa: S310 - our own Buildbot's address
+            f"{self.url}api/v2/{path}", headers={"Accept": "application/json"}
+        )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=5) as answer:
+            content: dict[str, Any] = json.load(answer)
+        return content
+
+    def forget_cache(self) -> None:
+        """Let the next build of user-service on main fail once more, see the sample's README."""
+        self.paths.profile_cache.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _launch(self, script: str, folder: Path) -> None:
+        command: list[str | Path] = [self._scripts / script, "start", "--nodaemon", folder]
+        self._children.append(_start(self.paths, script, command, own_log=folder / "twistd.log"))
+
+    def _wait(self, is_reached: Callable[[], bool], deadline: float, complaint: str) -> None:
+        while not is_reached():
+            self.check()
+            if time.monotonic() > deadline:
+                raise BuildbotError(f"{complaint}:\n{self._children[-1].tail()}")
+            time.sleep(POLL_S)
+
+    def _is_master_listening(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.settings.pb_port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def _is_worker_attached(self) -> bool:
+        try:
+            workers = self.read("workers")["workers"]
+        except (urllib.error.URLError, TimeoutError):
+            return False
+        return any(worker["connected_to"] for worker in workers)
+
+
+def _start(paths: BuildbotPaths, name: str, command: Sequence[str | Path], own_log: Path | None = None) -> Child:
+    # The warnings are of Buildbot's dependencies and tell its reader nothing.
+    environment = git_environment() | {"PYTHONWARNINGS": "ignore"}
+    return start_child(name, command, paths.logs / f"{name}.log", environment=environment, own_log=own_log)
+
+
+def _ended(child: Child) -> BuildbotError:
+    return BuildbotError(f"{child.name} ended with {child.process.returncode}:\n{child.tail()}")

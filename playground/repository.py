@@ -1,0 +1,97 @@
+"""The sample project as a git repository: a bare one that Buildbot builds from, and a checkout for people to change."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE = Path(__file__).resolve().parent / "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who commits to the sample repository."""
+
+    name: str
+    email: str
+
+
+ADA = Author("Ada Nowak", "ada@example.com")
+MATEO = Author("Mateo García", "mateo@example.com")
+XIAOMING = Author("李小明", "xiaoming@example.com")
+
+
+def git_environment() -> dict[str, str]:
+    """Return the environment for git: nothing of the caller's repository or settings (signing, hooks, templates)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRepository:
+    """A bare repository and one checkout of it; CalledProcessError where git fails."""
+
+    bare: Path
+    checkout: Path
+
+    def create(self) -> None:
+        """Make both from `playground/sample`: some history on main, and feature/avatars, whose tests fail."""
+        self.bare.parent.mkdir(parents=True, exist_ok=True)
+        self._git(self.bare.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
+        # Whoever pushes may have set core.hooksPath for all repositories; this one keeps its own hook.
+        self._git(self.bare, "config", "core.hooksPath", str(self.bare / "hooks"))
+        self._git(self.bare.parent, "clone", "--quiet", str(self.bare), str(self.checkout))
+        self._git(self.checkout, "checkout", "--quiet", "-B", "main")
+        _copy(SAMPLE / "project", self.checkout)
+        self._commit("Accept e-mail addresses in any case", MATEO)
+        self._git(self.checkout, "checkout", "--quiet", "-b", "feature/avatars")
+        _copy(SAMPLE / "branches" / "avatars", self.checkout)
+        self._commit("头像：接受 PNG 与 JPEG 图片", XIAOMING)
+        self._git(self.checkout, "checkout", "--quiet", "main")
+        self._git(self.checkout, "push", "--quiet", "origin", "main", "feature/avatars")
+
+    def install_hook(self, python: Path, settings: Path) -> None:
+        """From now on tell the Buildbot described by the file `settings` about every push."""
+        hook = self.bare / "hooks" / "post-receive"
+        command = shlex.join([str(python), str(SAMPLE / "post_receive.py"), str(settings)])
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\nexec {command}\n", "utf-8")
+        hook.chmod(0o755)
+
+    def push(self, subject: str, *, author: Author = ADA, branch: str = "main") -> str:
+        """Commit a new line of CHANGES.md as `author`, push it, and return the revision."""
+        self._git(self.checkout, "checkout", "--quiet", branch)
+        changes = self.checkout / "CHANGES.md"
+        changes.write_text(f"{changes.read_text('utf-8')}- {subject}\n", "utf-8")
+        self._commit(subject, author)
+        self._git(self.checkout, "push", "--quiet", "origin", branch)
+        return self._git(self.checkout, "rev-parse", "HEAD")
+
+    def _commit(self, subject: str, author: Author) -> None:
+        identity = {
+            "GIT_AUTHOR_NAME": author.name,
+            "GIT_AUTHOR_EMAIL": author.email,
+            "GIT_COMMITTER_NAME": author.name,
+            "GIT_COMMITTER_EMAIL": author.email,
+        }
+        self._git(self.checkout, "add", "--all")
+        self._git(self.checkout, "commit", "--quiet", "--message", subject, environment=identity)
+
+    @staticmethod
+    def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        done = subprocess.run(  # noqa: S603 - fixed commands on our own folders
+            ["git", *arguments],  # noqa: S607 - the git on PATH is the one the reader has installed
+            cwd=folder,
+            env=git_environment() | dict(environment or {}),
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        return done.stdout.strip()
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))

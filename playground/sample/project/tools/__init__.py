@@ -1,0 +1,1 @@
+"""What the builds run besides the tests."""

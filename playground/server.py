@@ -1,0 +1,170 @@
+"""The playground's server: one aiohttp application on one port, in the foreground or in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from playground.client import Client
+from playground.control import Control
+from playground.core import Core
+from playground.dingtalk.platform import DingTalkPlatform
+from playground.options import Json, Options
+from playground.slack.platform import SlackPlatform
+from playground.slack.replying import response_url
+
+_WEB = Path(__file__).parent / "web"
+_SHUTDOWN_S = 0.5
+_LARGEST_BODY = 2 * 1024 * 1024
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: https: http:; base-uri 'none'; form-action 'none'"
+)
+
+
+class Server:
+    """The application and its life; everything here runs on one event loop."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._core = Core(options)
+        self._slack = SlackPlatform(self._core)
+        self._dingtalk = DingTalkPlatform(self._core)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The address it answers at, once started."""
+        return self._core.public_url
+
+    async def start(self) -> None:
+        """Bind the port and begin to answer; OSError where the port is taken."""
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        site = web.TCPSite(runner, self._options.host, self._options.port)
+        try:
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        port = runner.addresses[0][1]
+        host = "127.0.0.1" if self._options.host in {"0.0.0.0", ""} else self._options.host  # noqa: S104 - compared only
+        self._core.public_url = f"http://{host}:{port}"
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Close every connection and the port."""
+        await self._slack.sockets.close()
+        await self._slack.outbox.close()
+        await self._dingtalk.stream.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.add_routes(Control(self._core, self._slack, self._dingtalk).routes())
+        app.add_routes(
+            [
+                web.post("/slack/api/{method}", self._slack.web_api),
+                web.get("/slack/api/{method}", self._slack.web_api),
+                web.get("/slack/socket", self._slack.sockets.connect),
+                web.post("/slack/actions/{path:.+}", partial(response_url, self._slack)),
+                web.get("/dingtalk/stream", self._dingtalk.stream.connect),
+                web.get("/dingtalk/oapi/gettoken", self._dingtalk.get_token),
+                web.route("*", "/dingtalk/oapi/robot/send", self._dingtalk.robot_send),
+                web.post("/dingtalk/oapi/robot/sendBySession", self._dingtalk.session_send),
+                web.route("*", "/dingtalk/api/{path:.+}", self._dingtalk.api),
+                web.get("/", _page("index.html", "text/html")),
+                web.get("/style.css", _page("style.css", "text/css")),
+                web.get("/app.js", _page("app.js", "text/javascript")),
+                web.get("/draw.js", _page("draw.js", "text/javascript")),
+                web.get("/slack.js", _page("slack.js", "text/javascript")),
+                web.get("/dingtalk.js", _page("dingtalk.js", "text/javascript")),
+                web.get("/emoji.json", _page("emoji.json", "application/json")),
+            ]
+        )
+        return app
+
+
+def _page(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        text = (_WEB / name).read_text("utf-8")
+        headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        return web.Response(text=text, content_type=content_type, headers=headers)
+
+    return handle
+
+
+class Playground:
+    """The server in a thread of its own, for tests: `with Playground(Options(port=0)) as playground:`."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options(port=0)
+        self.client = Client("")
+        self._loop = asyncio.new_event_loop()
+        self._server = Server(self.options)
+        self._thread = threading.Thread(target=self._run, name="playground", daemon=True)
+        self._started = threading.Event()
+        self._problem: BaseException | None = None
+        self._stop = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """The address it answers at."""
+        return self._server.url
+
+    def start(self) -> Self:
+        """Start the thread and wait until it answers; OSError where the port is taken."""
+        self._thread.start()
+        self._started.wait()
+        if self._problem is not None:
+            self._thread.join()
+            raise self._problem
+        self.client = Client(self.url)
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            await self._server.start()
+        except OSError as problem:
+            self._problem = problem
+            return
+        finally:
+            self._started.set()
+        await self._stop.wait()
+        await self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def act(self, **given: object) -> Json:
+        """`POST /api/act`; `as_` stands for `as`."""
+        return self.client.act(**given)
+
+    def state(self, **query: object) -> Json:
+        """`GET /api/state`"""
+        return self.client.state(**query)
+
+    def calls(self, **query: object) -> list[Json]:
+        """The calls of `GET /api/calls`."""
+        return self.client.calls(**query)

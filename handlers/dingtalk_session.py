@@ -88,11 +88,11 @@ class Session(dingtalk_stream.DingTalkStreamClient):  # type: ignore[misc]  # th
             if response.status != OK:
                 raise Unavailable(PLATFORM, "gateway_unavailable", f"http {response.status}")
             granted = await response.json(content_type=None)
-        if not isinstance(granted, dict) or not all(
-            isinstance(granted.get(one), str) for one in ("endpoint", "ticket")
-        ):
-            raise Unavailable(PLATFORM, "unreadable_answer", "no endpoint")
-        return granted
+        match granted:
+            case {"endpoint": str(endpoint), "ticket": str(ticket)}:
+                return f"{endpoint}?ticket={quote_plus(ticket)}"
+            case _:
+                raise Unavailable(PLATFORM, "unreadable_answer", "no endpoint")
 
     async def _handle(self, frame: dict[str, Any]) -> None:
         kind, topic = _topic(frame)

@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 from typing import Any
+from urllib.parse import quote_plus
 
 import aiohttp
 import dingtalk_stream

@@ -83,14 +83,14 @@ class DingTalkMessenger:
             return _send_markdown(app, self._config.robot, place.id, rendered.payload)
         if ref is None:
             return self._post_card(app, place, rendered, attempt_id)
-        self._change_card(app, ref, rendered.payload)
+        self._change_card(app, ref, rendered.payload["cardData"])
         return ref
 
     def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
-        """Whether the attempt's card exists; a notice, which is markdown, is never found and so may be sent twice."""
+        """Whether the attempt's card exists: an update tells, there being no call that reads one."""
         track_id = _track_id(attempt_id)
         try:
-            self._change_card(self._need_app(), track_id, {"cardData": {"cardParamMap": _NOTHING_SHOWN}})
+            self._change_card(self._need_app(), track_id, {"cardParamMap": _NOTHING_SHOWN})
         except DestinationGone:
             return None
         return track_id
@@ -106,20 +106,23 @@ class DingTalkMessenger:
             "imGroupOpenSpaceModel": space,
             "imRobotOpenSpaceModel": space,
             "openSpaceId": f"dtv1.card//IM_GROUP.{place.id}",
-            "imGroupOpenDeliverModel": {"robotCode": self._config.robot},
             **rendered.payload,
+            "imGroupOpenDeliverModel": {
+                **rendered.payload.get("imGroupOpenDeliverModel", {}),
+                "robotCode": self._config.robot,
+            },
         }
         try:
             _check_delivered(app.request("POST", f"{CARD_PATH}/createAndDeliver", body))
         except Rejected as problem:
             if problem.reason != "already_exists":
                 raise
-            self._change_card(app, track_id, rendered.payload)
+            self._change_card(app, track_id, rendered.payload["cardData"])
         return track_id
 
-    def _change_card(self, app: App, track_id: str, payload: Mapping[str, Any]) -> None:
+    def _change_card(self, app: App, track_id: str, card_data: Mapping[str, Any]) -> None:
         options = {"updateCardDataByKey": True, "updatePrivateDataByKey": True}
-        body = {"outTrackId": track_id, "userIdType": 1, "cardUpdateOptions": options, **payload}
+        body = {"outTrackId": track_id, "userIdType": 1, "cardUpdateOptions": options, "cardData": card_data}
         try:
             app.request("PUT", CARD_PATH, body)
         except DestinationGone as problem:
@@ -170,8 +173,8 @@ class DingTalkResponder:
         """Show the answer where it was asked for; a session webhook that is refused is replaced by the API."""
         manners = Manners(Shape.ROBOT, self._config.bot_name)
         place = Place(reply_to.place, "").id
+        asker = None if place.startswith(USER_PREFIX) or actor.is_outsider else _mention_of(actor)
         if reply_to.url and (reply_to.url_expires_at is None or self._now_s() + URL_MARGIN_S < reply_to.url_expires_at):
-            asker = None if place.startswith(USER_PREFIX) else _asker(actor)
             try:
                 post_markdown(self._session, reply_to.url, robot_markdown(content, manners, also_mention=asker))
             except (AuthFailed, DestinationGone, Rejected, Unavailable):
@@ -181,7 +184,7 @@ class DingTalkResponder:
                 return
         if self._app is None:
             raise DestinationGone(SYSTEM, "not_configured", "app")
-        _send_markdown(self._app, self._config.robot, place, app_markdown(content, manners))
+        _send_markdown(self._app, self._config.robot, place, app_markdown(content, manners, for_person=asker))
 
 
 class DingTalkDirectory:
@@ -238,8 +241,8 @@ def _check_delivered(answer: Mapping[str, Any]) -> None:
             raise kind(SYSTEM, "not_delivered")
 
 
-def _asker(actor: Actor) -> Person | None:
-    return Person(actor.name, actor.account, is_mentioned=True) if not actor.is_outsider else None
+def _mention_of(actor: Actor) -> Person:
+    return Person(actor.name, actor.account, is_mentioned=True)
 
 
 def _track_id(attempt_id: str) -> str:

@@ -44,7 +44,8 @@ def visible(words: str) -> str:
 
 def escape(words: str) -> str:
     """`words` as they are, for a markdown text; line ends become line breaks."""
-    safe = _MARKUP.sub(lambda found: "\\" + found[0], visible(words))
+    apart = visible(words).replace("](", "] (")  # no link even where a client does not know the backslash
+    safe = _MARKUP.sub(lambda found: "\\" + found[0], apart)
     safe = _LINE_START.sub(_escape_start, safe)
     safe = _ENTITY.sub("＆", safe.replace("<", "＜"))
     safe = _CLIENT_SCHEME.sub(r"\1：", safe)

@@ -94,7 +94,7 @@ def render(content: Content, manners: Manners) -> Rendered:
         case Shape.MARKDOWN:
             payload = app_markdown(content, manners)
         case Shape.CARD:
-            payload = interactive_card(content) if isinstance(content, Card) else app_markdown(content, manners)
+            payload = interactive_card(content)
         case _:
             assert_never(manners.shape)
     canonical = json.dumps(payload, sort_keys=True, ensure_ascii=False)
@@ -122,35 +122,68 @@ def robot_markdown(content: Content, manners: Manners, *, also_mention: Person |
     return _fitting(build, ROBOT_BYTES)
 
 
-def app_markdown(content: Content, manners: Manners) -> dict[str, Any]:
-    """`msgKey` and `msgParam` for the app robot, which cannot mention people in such a message."""
+def app_markdown(content: Content, manners: Manners, *, for_person: Person | None = None) -> dict[str, Any]:
+    """`msgKey` and `msgParam` for the app robot, which can name people in such a message but not notify them."""
 
     def build(room: Room) -> dict[str, Any]:
         setter = Typesetter(content.locale, content.timezone, can_mention=False)
-        return {"title": _summary(content), "text": _markdown(content, manners, setter, room)}
+        text = _markdown(content, manners, setter, room)
+        if for_person is not None:
+            text = f"{setter.write((for_person,), MAX_TITLE)}{BLOCK_BREAK}{text}"
+        return {"title": _summary(content), "text": text}
 
     return {"msgKey": "sampleMarkdown", "msgParam": _compact(_fitting(build, APP_BYTES))}
 
 
-def interactive_card(card: Card) -> dict[str, Any]:
-    """The variables of the shipped template; every value is text, lists are JSON (docs/platforms/dingtalk.md)."""
-    setter = Typesetter(card.locale, card.timezone, can_mention=False)
-    tone_word, colour = _TONE_WORDS[card.tone]
+def interactive_card(content: Content) -> dict[str, Any]:
+    """The variables of the shipped template; every value is text, lists are JSON (docs/platforms/dingtalk.md).
+
+    A notice is a card of its own, because that is what an app robot can notify people with.
+    """
+    setter = Typesetter(content.locale, content.timezone, can_mention=False)
 
     def build(room: Room) -> dict[str, Any]:
-        buttons = [_button(action) for action in _usable(card.actions, room)]
-        return {
-            "title": _summary(card),
-            "lastMessage": _summary(card),
-            "status": translate(card.locale, tone_word) if tone_word else "",
-            "status_color": colour,
-            "fields": _fields(card, setter, room),
-            "body": BLOCK_BREAK.join(_sections(card.sections, setter, room)),
-            "footer": setter.write(card.footer, room.words),
-            "btns": _compact(buttons),
-        }
+        if isinstance(content, Card):
+            return _card_variables(content, setter, room)
+        return _notice_variables(content, setter, room)
 
-    return {"cardData": {"cardParamMap": _fitting(build, APP_BYTES)}}
+    payload: dict[str, Any] = {"cardData": {"cardParamMap": _fitting(build, APP_BYTES)}}
+    people = {account: person.name for person in _mentions(content) if (account := mentioned(person))}
+    if people:
+        everybody = {"@ALL": "@ALL"}
+        payload["imGroupOpenDeliverModel"] = {"atUserIds": everybody if "*" in people else people}
+    return payload
+
+
+def _card_variables(card: Card, setter: Typesetter, room: Room) -> dict[str, Any]:
+    tone_word, colour = _TONE_WORDS[card.tone]
+    return {
+        "title": _summary(card),
+        "lastMessage": _summary(card),
+        "status": translate(card.locale, tone_word) if tone_word else "",
+        "status_color": colour,
+        "fields": _fields(card, setter, room),
+        "body": BLOCK_BREAK.join(_sections(card.sections, setter, room)),
+        "footer": setter.write(card.footer, room.words),
+        "btns": _compact([_button(action) for action in _usable(card.actions, room)]),
+    }
+
+
+def _notice_variables(notice: Notice, setter: Typesetter, room: Room) -> dict[str, Any]:
+    summary = _summary(notice)
+    whole = setter.write(notice.body, room.words) if summary.endswith("…") else ""
+    people = " ".join(setter.write((person,), MAX_TITLE) for person in notice.mentions)
+    excerpt = _preformatted(notice.excerpt, notice.locale, room) if notice.excerpt is not None else ""
+    return {
+        "title": summary,
+        "lastMessage": summary,
+        "status": "",
+        "status_color": _TONE_WORDS[Tone.NEUTRAL][1],
+        "fields": people,
+        "body": BLOCK_BREAK.join(part for part in (whole, excerpt) if part),
+        "footer": "",
+        "btns": "[]",
+    }
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:

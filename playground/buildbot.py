@@ -7,10 +7,7 @@ Everything lives under one folder and listens on 127.0.0.1 only. Buildbot has a 
 import json
 import secrets
 import shutil
-import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from playground.children import Child, start_child
-from playground.repository import SAMPLE, SampleRepository, git_environment
+from playground.loopback import NotReachable, fetch, free_port, is_listening
+from playground.repository import SAMPLE, RepositoryError, SampleRepository, git_environment
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = PROJECT_ROOT / ".demo" / "buildbot-env"
@@ -95,19 +93,13 @@ def environment_python(environment: Path = ENVIRONMENT) -> Path:
     return python
 
 
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def create(
+def create(  # noqa: PLR0913 - each one is a setting of the Buildbot to be made
     paths: BuildbotPaths,
     *,
     python: Path,
     bot_url: str = "",
     bot_token: str = "",
+    admin_password: str | None = None,
     www_port: int | None = None,
     pb_port: int | None = None,
     install_seconds: float = 0.0,
@@ -115,8 +107,8 @@ def create(
 ) -> BuildbotSettings:
     """Make master, worker and repository anew under `paths.root`, and return the settings with their new secrets.
 
-    `python` is `environment_python()`'s; a port of None is a free one; the durations are those of user-service's install
-    step and of slow-service as a whole. Raises BuildbotError.
+    `python` is `environment_python()`'s; a port of None is a free one, a password of None a new one; the durations are
+    those of user-service's install step and of slow-service as a whole. Raises BuildbotError.
     """
     shutil.rmtree(paths.root, ignore_errors=True)
     paths.root.mkdir(parents=True, mode=0o700)
@@ -128,7 +120,7 @@ def create(
         www_port=www_port,
         www_url=f"http://127.0.0.1:{www_port}/",
         pb_port=pb_port or free_port(),
-        admin_password=secrets.token_urlsafe(18),
+        admin_password=admin_password or secrets.token_urlsafe(18),
         worker_password=secrets.token_urlsafe(18),
         hook_password=secrets.token_urlsafe(18),
         repository=str(paths.repository.bare),
@@ -145,6 +137,8 @@ def create(
     ]
     try:
         paths.repository.create()
+    except RepositoryError as error:
+        raise BuildbotError(str(error)) from error
     finally:
         for child in making:
             child.process.wait()
@@ -168,15 +162,18 @@ class RunningBuildbot:
         self._scripts = python.parent
         self._children: list[Child] = []
 
-    def start(self, timeout_s: float = 60.0) -> None:
-        """Start both and return when the worker is attached; BuildbotError if that fails or takes too long."""
+    def start(self, timeout_s: float = 60.0, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Start both and return when the worker is attached.
+
+        BuildbotError if that fails, takes too long, or is not wanted any more; nothing runs then.
+        """
         deadline = time.monotonic() + timeout_s
         try:
             self._launch("buildbot", self.paths.master)
             # A worker that finds no master waits for seconds before it tries again.
-            self._wait(self._is_master_listening, deadline, "the master does not listen")
+            self._wait(lambda: is_listening(self.settings.pb_port), is_wanted, deadline, "the master does not listen")
             self._launch("buildbot-worker", self.paths.worker)
-            self._wait(self._is_worker_attached, deadline, "the worker is not attached")
+            self._wait(self._is_worker_attached, is_wanted, deadline, "the worker is not attached")
         except BaseException:
             self.stop()
             raise
@@ -195,13 +192,8 @@ class RunningBuildbot:
                 raise _ended(child)
 
     def read(self, path: str) -> dict[str, Any]:
-        """Return the answer of Buildbot's API to `path`, such as `builds?order=-buildid`."""
-        request = urllib.request.Request(  # noqa: S310 - our own Buildbot's address
-            f"{self.url}api/v2/{path}", headers={"Accept": "application/json"}
-        )
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(request, timeout=5) as answer:
-            content: dict[str, Any] = json.load(answer)
+        """Return the answer of Buildbot's API to `path`, such as `builds?order=-buildid`; NotReachable otherwise."""
+        content: dict[str, Any] = json.loads(fetch(f"{self.url}api/v2/{path}"))
         return content
 
     def forget_cache(self) -> None:
@@ -221,24 +213,21 @@ class RunningBuildbot:
         command: list[str | Path] = [self._scripts / script, "start", "--nodaemon", folder]
         self._children.append(_start(self.paths, script, command, own_log=folder / "twistd.log"))
 
-    def _wait(self, is_reached: Callable[[], bool], deadline: float, complaint: str) -> None:
+    def _wait(
+        self, is_reached: Callable[[], bool], is_wanted: Callable[[], bool], deadline: float, complaint: str
+    ) -> None:
         while not is_reached():
             self.check()
+            if not is_wanted():
+                raise BuildbotError("stopped while starting")
             if time.monotonic() > deadline:
                 raise BuildbotError(f"{complaint}:\n{self._children[-1].tail()}")
             time.sleep(POLL_S)
 
-    def _is_master_listening(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.settings.pb_port), timeout=1):
-                return True
-        except OSError:
-            return False
-
     def _is_worker_attached(self) -> bool:
         try:
             workers = self.read("workers")["workers"]
-        except (urllib.error.URLError, TimeoutError):
+        except NotReachable:
             return False
         return any(worker["connected_to"] for worker in workers)
 

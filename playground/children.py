@@ -49,9 +49,10 @@ def start_child(
     log: Path,
     *,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     own_log: Path | None = None,
 ) -> Child:
-    """Start `command` in a session of its own, so that a terminal's Ctrl-C reaches only its parent."""
+    """Start `command` in `folder`, and in a session of its own: a terminal's Ctrl-C reaches only its parent."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own commands
@@ -60,6 +61,7 @@ def start_child(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
+            cwd=folder,
             start_new_session=True,
         )
     return Child(name=name, process=process, log=log, own_log=own_log)

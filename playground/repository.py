@@ -11,6 +11,10 @@ from pathlib import Path
 SAMPLE = Path(__file__).resolve().parent / "sample"
 
 
+class RepositoryError(Exception):
+    """git failed; the text is what it said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """Who commits to the sample repository."""
@@ -19,9 +23,9 @@ class Author:
     email: str
 
 
-ADA = Author("Ada Nowak", "ada@example.com")
-MATEO = Author("Mateo García", "mateo@example.com")
-XIAOMING = Author("李小明", "xiaoming@example.com")
+ALICE = Author("Alice", "alice@example.com")
+BOB = Author("Bob", "bob@example.com")
+CHEN_WEI = Author("陈伟", "chen.wei@example.com")
 
 
 def git_environment() -> dict[str, str]:
@@ -32,7 +36,7 @@ def git_environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class SampleRepository:
-    """A bare repository and one checkout of it; CalledProcessError where git fails."""
+    """A bare repository and one checkout of it; RepositoryError where git fails."""
 
     bare: Path
     checkout: Path
@@ -46,10 +50,10 @@ class SampleRepository:
         self._git(self.bare.parent, "clone", "--quiet", str(self.bare), str(self.checkout))
         self._git(self.checkout, "checkout", "--quiet", "-B", "main")
         _copy(SAMPLE / "project", self.checkout)
-        self._commit("Accept e-mail addresses in any case", MATEO)
+        self._commit("Accept e-mail addresses in any case", BOB)
         self._git(self.checkout, "checkout", "--quiet", "-b", "feature/avatars")
         _copy(SAMPLE / "branches" / "avatars", self.checkout)
-        self._commit("头像：接受 PNG 与 JPEG 图片", XIAOMING)
+        self._commit("头像：接受 PNG 与 JPEG 图片", CHEN_WEI)
         self._git(self.checkout, "checkout", "--quiet", "main")
         self._git(self.checkout, "push", "--quiet", "origin", "main", "feature/avatars")
 
@@ -61,7 +65,7 @@ class SampleRepository:
         hook.write_text(f"#!/bin/sh\nexec {command}\n", "utf-8")
         hook.chmod(0o755)
 
-    def push(self, subject: str, *, author: Author = ADA, branch: str = "main") -> str:
+    def push(self, subject: str, *, author: Author = ALICE, branch: str = "main") -> str:
         """Commit a new line of CHANGES.md as `author`, push it, and return the revision."""
         self._git(self.checkout, "checkout", "--quiet", branch)
         changes = self.checkout / "CHANGES.md"
@@ -86,10 +90,12 @@ class SampleRepository:
             ["git", *arguments],  # noqa: S607 - the git on PATH is the one the reader has installed
             cwd=folder,
             env=git_environment() | dict(environment or {}),
-            check=True,
+            check=False,
             capture_output=True,
             encoding="utf-8",
         )
+        if done.returncode:
+            raise RepositoryError(f"git {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout.strip()
 
 

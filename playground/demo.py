@@ -1,0 +1,318 @@
+"""What `make demo` runs: the playground, a real Buildbot and Shipmate, each as it is used in earnest, on 127.0.0.1.
+
+Everything is made anew under `.demo/`; only the installed environments and pip's cache stay. Ctrl-C ends it all.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from playground import world
+from playground.buildbot import (
+    PROJECT_ROOT,
+    BuildbotError,
+    BuildbotPaths,
+    RunningBuildbot,
+    create,
+    environment_python,
+)
+from playground.children import Child, start_child
+from playground.loopback import NotReachable, fetch, is_port_free
+from playground.repository import SAMPLE
+
+READY_S = 60.0
+STOP_S = 10.0
+POLL_S = 0.1
+MADE_ANEW = ("buildbot", "logs", "secrets", "var", "shipmate.yaml")
+INSTALL_S = 3.0
+NO_PROXY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+FIRST_COMMIT = "Say hello to new people"
+
+
+class DemoError(Exception):
+    """The demo cannot start or go on; the text is for the person at the terminal."""
+
+
+class Stopped(Exception):
+    """Ctrl-C or SIGTERM while something is still starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the three servers listen; each has a variable of `make demo` and of the environment."""
+
+    playground: int = 8800
+    bot: int = 3000
+    buildbot: int = 8010
+
+    def check(self) -> None:
+        """Raise DemoError, naming the variable that changes it, for a port that is taken or given twice."""
+        chosen = {"PLAYGROUND_PORT": self.playground, "BOT_PORT": self.bot, "BUILDBOT_PORT": self.buildbot}
+        if len(set(chosen.values())) < len(chosen):
+            raise DemoError("The three ports must differ: " + ", ".join(f"{k}={v}" for k, v in chosen.items()))
+        for variable, port in chosen.items():
+            if not is_port_free(port):
+                raise DemoError(
+                    f"Port {port} is taken by another program. Choose a free one: make demo {variable}={port + 1}"
+                )
+
+    def put_into(self, configuration: str) -> str:
+        """Replace the usual ports in `configuration` by these."""
+        chosen = {"8800": self.playground, "3000": self.bot, "8010": self.buildbot}
+        return re.sub(r"(?<=127\.0\.0\.1:)(8800|3000|8010)\b", lambda usual: str(chosen[usual[1]]), configuration)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of ours to be started: it is ready when `ready_url` answers."""
+
+    name: str
+    command: Sequence[str | Path]
+    ready_url: str
+    environment: Mapping[str, str]
+
+
+def playground_program(ports: Ports) -> Program:
+    """The chat stand-ins and their page."""
+    url = f"http://127.0.0.1:{ports.playground}"
+    command = [sys.executable, "-m", "playground", "--port", str(ports.playground)]
+    command += ["--bot-url", f"http://127.0.0.1:{ports.bot}"]
+    return Program("playground", command, f"{url}/api/state", {})
+
+
+def bot_program(ports: Ports, configuration: Path) -> Program:
+    """Shipmate, started as everybody starts it."""
+    command = [sys.executable, "-m", "bot", "run", "--config", str(configuration)]
+    robot = f"http://127.0.0.1:{ports.playground}/dingtalk/oapi/robot/send?access_token={world.DINGTALK_ROBOT_TOKEN}"
+    environment = {
+        "SLACK_BOT_TOKEN": world.SLACK_BOT_TOKEN,
+        "SLACK_APP_TOKEN": world.SLACK_APP_TOKEN,
+        "DINGTALK_CLIENT_ID": world.DINGTALK_CLIENT_ID,
+        "DINGTALK_CLIENT_SECRET": world.DINGTALK_CLIENT_SECRET,
+        "DINGTALK_ROBOT_URL": robot,
+        "DINGTALK_ROBOT_SECRET": world.DINGTALK_ROBOT_SECRET,
+    }
+    return Program("shipmate", command, f"http://127.0.0.1:{ports.bot}/readyz", environment)
+
+
+@contextmanager
+def only_demo_in(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this demo; DemoError if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"A demo is already running from {folder}. End it with Ctrl-C first.") from None
+        yield
+
+
+def prepare(folder: Path, ports: Ports) -> None:
+    """Take away what an earlier demo left in `folder`, and write the configuration and its secrets."""
+    for name in MADE_ANEW:
+        made = folder / name
+        if made.is_dir():
+            shutil.rmtree(made)
+        else:
+            made.unlink(missing_ok=True)
+    (folder / "secrets").mkdir(mode=0o700)
+    for name in ("buildbot-token", "buildbot-password"):
+        secret = folder / "secrets" / name
+        secret.touch(mode=0o600)
+        secret.write_text(secrets.token_urlsafe(24), "utf-8")
+    configuration = ports.put_into((SAMPLE / "shipmate.yaml").read_text("utf-8"))
+    (folder / "shipmate.yaml").write_text(configuration, "utf-8")
+
+
+@dataclass(slots=True)
+class Demo:
+    """Starts everything, watches over it, and ends it. `stop_asked` may be set from a signal handler."""
+
+    folder: Path
+    ports: Ports
+    playground: Program
+    bot: Program
+    buildbot_python: Path
+    say: Callable[[str], None] = print
+    stop_asked: threading.Event = field(default_factory=threading.Event)
+    install_s: float = INSTALL_S
+    slow_s: float = 30.0
+    _children: list[Child] = field(default_factory=list)
+    _buildbot: RunningBuildbot | None = None
+    _buildbot_error: BuildbotError | OSError | None = None
+
+    def run(self) -> None:
+        """Run until asked to stop; DemoError if something cannot start or ends by itself. Nothing is left running."""
+        builder = threading.Thread(target=self._start_buildbot, name="buildbot")
+        builder.start()
+        try:
+            self._start(self.playground)
+            self._start(self.bot)
+            while builder.is_alive():
+                self._pause()
+            self._check()
+            self._first_build()
+            self.say(self.invitation())
+            while True:
+                self._pause()
+                self._check()
+        except Stopped:
+            self.say("\nStopping …")
+        finally:
+            self.stop_asked.set()
+            builder.join()
+            self._stop()
+
+    def invitation(self) -> str:
+        """What to open, and what to try there."""
+        return (
+            f"\n  Open  http://127.0.0.1:{self.ports.playground}\n\n"
+            "  A push has started a build of user-service, and it will fail. Try:\n"
+            "    1. Retry on its card in Slack or in DingTalk: the second build passes\n"
+            "    2. /ship run slow-service in #ci, then Cancel on the new card\n"
+            "    3. @Shipmate 状态 in the DingTalk group\n\n"
+            f"  Logs are in {_short(self.folder / 'logs')}. Ctrl-C ends everything."
+        )
+
+    def _start(self, program: Program) -> None:
+        started = time.monotonic()
+        environment = {**os.environ, **NO_PROXY, "PYTHONUNBUFFERED": "1", **program.environment}
+        log = self.folder / "logs" / f"{program.name}.log"
+        child = start_child(program.name, program.command, log, environment=environment, folder=self.folder)
+        self._children.append(child)
+        while not _answers(program.ready_url):
+            self._pause()
+            self._check()
+            if time.monotonic() - started > READY_S:
+                raise DemoError(f"{program.name} is not ready after {READY_S:.0f} s:\n{child.tail()}")
+        self._say_ready(program.name, started)
+
+    def _start_buildbot(self) -> None:
+        started = time.monotonic()
+        paths = BuildbotPaths(self.folder / "buildbot")
+        try:
+            create(
+                paths,
+                python=self.buildbot_python,
+                bot_url=f"http://127.0.0.1:{self.ports.bot}",
+                bot_token=(self.folder / "secrets" / "buildbot-token").read_text("utf-8"),
+                admin_password=(self.folder / "secrets" / "buildbot-password").read_text("utf-8"),
+                www_port=self.ports.buildbot,
+                install_seconds=self.install_s,
+                slow_seconds=self.slow_s,
+            )
+            buildbot = RunningBuildbot(paths, python=self.buildbot_python)
+            buildbot.start(READY_S, is_wanted=lambda: not self.stop_asked.is_set())
+        except (BuildbotError, OSError) as error:
+            self._buildbot_error = error
+            return
+        self._buildbot = buildbot
+        self._say_ready("buildbot", started)
+
+    def _first_build(self) -> None:
+        BuildbotPaths(self.folder / "buildbot").repository.push(FIRST_COMMIT)
+
+    def _pause(self) -> None:
+        if self.stop_asked.wait(POLL_S):
+            raise Stopped
+
+    def _check(self) -> None:
+        for child in self._children:
+            code = child.process.poll()
+            if code is not None:
+                raise DemoError(f"{child.name} ended by itself with {code}. Its last lines:\n{child.tail()}")
+        if self._buildbot_error is not None:
+            raise DemoError(f"Buildbot: {self._buildbot_error}")
+        if self._buildbot is not None:
+            try:
+                self._buildbot.check()
+            except BuildbotError as error:
+                raise DemoError(f"Buildbot: {error}") from error
+
+    def _stop(self) -> None:
+        deadline = time.monotonic() + STOP_S
+        for child in self._children[1:]:
+            child.process.terminate()
+        if self._buildbot is not None:
+            self._buildbot.stop(STOP_S)
+        # The playground goes last: the bot says goodbye to it.
+        for child in reversed(self._children):
+            child.stop(deadline)
+
+    def _say_ready(self, name: str, started: float) -> None:
+        self.say(f"  {name:<11} ready after {time.monotonic() - started:.1f} s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo until Ctrl-C; 0 then, 1 with a sentence when something is wrong."""
+    options = _parser().parse_args(arguments)
+    ports = Ports(options.playground_port, options.bot_port, options.buildbot_port)
+    folder: Path = options.folder.resolve()
+    try:
+        with only_demo_in(folder):
+            ports.check()
+            if shutil.which("git") is None:
+                raise DemoError("git is missing. On Debian and Ubuntu: apt install git")
+            buildbot_python = environment_python(folder / "buildbot-env")
+            prepare(folder, ports)
+            bot = bot_program(ports, folder / "shipmate.yaml")
+            demo = Demo(folder, ports, playground_program(ports), bot, buildbot_python)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, _asking_to_stop(demo))
+            print("Starting Shipmate's demo")
+            demo.run()
+    except (DemoError, BuildbotError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    print("Everything has ended.")
+    return 0
+
+
+def _asking_to_stop(demo: Demo) -> Callable[[int, FrameType | None], None]:
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        demo.stop_asked.set()
+
+    return ask
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m playground.demo", description=__doc__)
+    usual = Ports()
+    for name, port in {"playground": usual.playground, "bot": usual.bot, "buildbot": usual.buildbot}.items():
+        variable = f"{name.upper()}_PORT"
+        parser.add_argument(
+            f"--{name}-port",
+            type=int,
+            default=os.environ.get(variable, str(port)),
+            help=f"where the {name} listens; {port}, or the environment's {variable}",
+        )
+    parser.add_argument("--folder", type=Path, default=PROJECT_ROOT / ".demo", help="where everything is made; .demo")
+    return parser
+
+
+def _answers(url: str) -> bool:
+    try:
+        fetch(url, timeout_s=1.0)
+    except NotReachable:
+        return False
+    return True
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""A real Buildbot for tests, started once a session, and the relay that stands between it and a bot under test.
+
+Tests that use the fixture carry the mark `buildbot`. Each makes builds of its own and leaves the others' alone.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import requests
+
+from playground.buildbot import ADMIN, BuildbotError, BuildbotPaths, RunningBuildbot, create, environment_python
+
+BOT_TOKEN = "the-bots-token"
+DEADLINE_S = 30.0
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+
+def wait_for(found: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:
+    """Return the first true value of `found`; fail, naming `what`, after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := found()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s:.0f} s for {what}")
+        time.sleep(0.02)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One webhook as Buildbot sent it."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Relay:
+    """Keeps what Buildbot pushes and, while `target` is set, passes it on to the bot listening there."""
+
+    def __init__(self) -> None:
+        self.pushes: list[Push] = []
+        self.target: str | None = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="relay")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                push = Push(self.path, dict(self.headers), body)
+                relay.pushes.append(push)
+                self.send_response(relay.pass_on(push))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing on the tests' standard error."""
+
+        return Handler
+
+    def pass_on(self, push: Push) -> int:
+        """Post `push` to the target; the bot's status, 202 without a target, 503 when the bot is down."""
+        if self.target is None:
+            return 202
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                headers = {
+                    name: value for name, value in push.headers.items() if name not in {"Host", "Content-Length"}
+                }
+                return session.post(f"{self.target}{push.path}", push.body, headers=headers, timeout=10).status_code
+        except requests.ConnectionError:
+            return 503
+
+
+@dataclass(slots=True)
+class BuildbotServer:
+    """A running Buildbot with its user, its webhook's secret, and what a test wants to do with it."""
+
+    running: RunningBuildbot
+    relay: Relay
+    session: requests.Session
+    username: str = ADMIN
+    bot_token: str = BOT_TOKEN
+    _logged_in: bool = field(default=False, init=False)
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return self.running.url.rstrip("/")
+
+    @property
+    def password(self) -> str:
+        """The password of `username`."""
+        return self.running.settings.admin_password
+
+    def read(self, path: str) -> Json:
+        """Return the API's answer to `path`, as in `builds/1?property=*`."""
+        return self.running.read(path)
+
+    def control(self, path: str, method: str, **params: str) -> Any:
+        """Call a control method as the logged-in user and return its result."""
+        if not self._logged_in:
+            self.session.get(f"{self.url}/auth/login", auth=(self.username, self.password), timeout=10)
+            self._logged_in = True
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        answer = self.session.post(f"{self.url}/api/v2/{path}", json=call, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["result"]
+
+    def force(self, builder: str, **params: str) -> Json:
+        """Force a build of `builder` and return it once it runs."""
+        builder_id = self.read(f"builders/{builder}")["builders"][0]["builderid"]
+        _, requests_made = self.control("forceschedulers/force", "force", builderid=str(builder_id), **params)
+        return self.build_of_request(requests_made[str(builder_id)])
+
+    def rebuild(self, build_id: int) -> Json:
+        """Rebuild and return the new build once it runs."""
+        _, requests_made = self.control(f"builds/{build_id}", "rebuild")
+        return self.build_of_request(next(iter(requests_made.values())))
+
+    def build_of_request(self, request_id: int) -> Json:
+        """Return the first build of a build request once it exists."""
+        path = f"builds?buildrequestid={request_id}&property=*"
+        builds: list[Json] = wait_for(lambda: self.read(path)["builds"], f"a build of request {request_id}")
+        return builds[0]
+
+    def finished(self, build_id: int) -> Json:
+        """Return the build, with its properties, once it is complete."""
+
+        def complete() -> Json | None:
+            build: Json = self.read(f"builds/{build_id}?property=*")["builds"][0]
+            return build if build["complete"] else None
+
+        build = wait_for(complete, f"the end of build {build_id}")
+        assert build is not None
+        return build
+
+    def steps(self, build_id: int) -> dict[str, Json]:
+        """Return the build's steps so far by name, in order."""
+        return {step["name"]: step for step in self.read(f"builds/{build_id}/steps")["steps"]}
+
+    def log(self, build_id: int, step: str) -> str:
+        """Return the lines of a step's output, each with its o, e or h in front."""
+        number = self.steps(build_id)[step]["number"]
+        content: str = self.read(f"builds/{build_id}/steps/{number}/logs/stdio/contents")["logchunks"][0]["content"]
+        return content
+
+
+def installed_python() -> Path:
+    """Return the Python of Buildbot's environment; where that is missing, skip, or fail when CI is set."""
+    try:
+        return environment_python()
+    except BuildbotError as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def buildbot_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildbotServer]:
+    """One Buildbot for the whole session, quick by default: slow-service takes four seconds."""
+    python = installed_python()
+    paths = BuildbotPaths(tmp_path_factory.mktemp("buildbot") / "root")
+    relay = Relay()
+    try:
+        create(paths, python=python, bot_url=relay.url, bot_token=BOT_TOKEN, slow_seconds=4)
+        with RunningBuildbot(paths, python=python) as running, requests.Session() as session:
+            session.trust_env = False
+            yield BuildbotServer(running, relay, session)
+    finally:
+        relay.close()

@@ -132,7 +132,7 @@ class DingTalkMessenger:
         name = self._config.bot_name
         if _is_robot(place):
             robot = self._by_key.get(place.key)
-            return Manners(Shape.ROBOT, name, takes_commands=robot is not None and robot.commands)
+            return Manners(Shape.ROBOT, name if robot is not None and robot.commands else "")
         has_card = self._config.card_template_id is not None and not place.id.startswith(USER_PREFIX)
         return Manners(Shape.CARD if has_card else Shape.MARKDOWN, name)
 

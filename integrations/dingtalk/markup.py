@@ -125,9 +125,8 @@ class Typesetter:
             if room > 0 and words:
                 parts.append(self._mark(part, words[:room]))
             room = max(0, room - len(words))
-        if dropped:
-            parts.append(f" {more_characters(dropped, self.locale)}")
-        return "".join(parts).strip()
+        written = "".join(parts).strip()
+        return f"{written} {more_characters(dropped, self.locale)}" if dropped else written
 
     def read(self, body: Text) -> str:
         """`body` as plain words on one line."""

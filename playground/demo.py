@@ -41,6 +41,11 @@ NO_PROXY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"
 FIRST_COMMIT = "Say hello to new people"
 
 
+def say(text: str) -> None:
+    """Print at once, into a pipe too."""
+    print(text, flush=True)
+
+
 class DemoError(Exception):
     """The demo cannot start or go on; the text is for the person at the terminal."""
 
@@ -145,7 +150,7 @@ class Demo:
     playground: Program
     bot: Program
     buildbot_python: Path
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = say
     stop_asked: threading.Event = field(default_factory=threading.Event)
     install_s: float = INSTALL_S
     slow_s: float = 30.0
@@ -271,12 +276,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             demo = Demo(folder, ports, playground_program(ports), bot, buildbot_python)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, _asking_to_stop(demo))
-            print("Starting Shipmate's demo")
+            say("Starting Shipmate's demo")
             demo.run()
     except (DemoError, BuildbotError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    print("Everything has ended.")
+    except KeyboardInterrupt:
+        return 130
+    say("Everything has ended.")
     return 0
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from itertools import islice
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -15,6 +18,8 @@ from playground.faults import parse_fault
 from playground.options import Json
 from playground.slack.acting import SlackActing, view_shown
 from playground.slack.platform import SlackPlatform
+
+Post = TypeVar("Post")
 
 _STREAM_PAUSE_S = 0.1
 _STREAM_IDLE_S = 15.0
@@ -51,11 +56,12 @@ class Control:
             timeout_s = min(float(request.query.get("timeout_s", 10)), _LONGEST_WAIT_S)
             await self._core.hub.wait_beyond(int(beyond), timeout_s)
         wanted, channel = request.query.get("platform"), request.query.get("channel")
+        recent = int(request.query.get("recent", self._core.options.messages_kept))
         platforms: Json = {}
         if wanted in {None, "slack"}:
-            platforms["slack"] = self._slack_state(channel)
+            platforms["slack"] = self._slack_state(channel, recent)
         if wanted in {None, "dingtalk"}:
-            platforms["dingtalk"] = self._dingtalk_state(channel, request.query.get("as"))
+            platforms["dingtalk"] = self._dingtalk_state(channel, recent, request.query.get("as"))
         return {
             "revision": self._core.hub.revision,
             "platforms": platforms,
@@ -65,7 +71,7 @@ class Control:
             "last_delivery": self._core.deliveries.last,
         }
 
-    def _slack_state(self, channel: str | None) -> Json:
+    def _slack_state(self, channel: str | None, recent: int) -> Json:
         store = self._slack.store
         channels: Json = {}
         for place in store.places.values():
@@ -75,7 +81,7 @@ class Control:
                     "has_bot": place.has_bot,
                     "is_archived": place.is_archived,
                     "person": place.person,
-                    "messages": [store.shown(one) for one in place.posts.values()],
+                    "messages": [store.shown(one) for one in _last(place.posts, recent)],
                 }
         return {
             "connections": self._slack.sockets.count,
@@ -88,7 +94,7 @@ class Control:
             ],
         }
 
-    def _dingtalk_state(self, channel: str | None, viewer: str | None) -> Json:
+    def _dingtalk_state(self, channel: str | None, recent: int, viewer: str | None) -> Json:
         store = self._dingtalk.store
         person = store.person_named(viewer) if viewer else None
         channels: Json = {}
@@ -98,7 +104,7 @@ class Control:
                     "id": place.id,
                     "has_bot": place.has_bot,
                     "person": place.person,
-                    "messages": [store.shown(one, person.id if person else None) for one in place.posts.values()],
+                    "messages": [store.shown(one, person.id if person else None) for one in _last(place.posts, recent)],
                 }
         connections = self._dingtalk.stream.count
         return {"connections": connections, "channels": channels, "modals": {}, "homes": {}, "ephemeral": []}
@@ -180,6 +186,11 @@ class Control:
                 await asyncio.sleep(_STREAM_PAUSE_S)
         except ConnectionError:
             return response
+
+
+def _last(posts: OrderedDict[str, Post], number: int) -> list[Post]:
+    newest = list(islice(reversed(posts.values()), number))
+    return newest[::-1]
 
 
 async def _object(request: web.Request) -> Json:

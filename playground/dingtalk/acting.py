@@ -16,7 +16,7 @@ from playground.dingtalk.store import Card, Place, Post
 from playground.dingtalk.stream import TOPIC_BOT, TOPIC_CARD, Outcome
 from playground.options import Json
 
-_VERBS: Final = ("say", "mention", "click", "delete", "create", "invite", "kick")
+_VERBS: Final = ("say", "mention", "click", "open", "delete", "create", "invite", "kick")
 _APP_VERBS: Final = ("disconnect", "redeliver", "expire_tokens")
 _MENTION = re.compile(rf"@{world.BOT_NAME}(?![\w])")
 
@@ -43,7 +43,7 @@ class DingTalkActing:
                     raise ActError(f"there is no message {given['delete']!r} in {place.name}")
                 self._dingtalk.hub.touch()
                 return {"ok": True}
-            case "create" | "invite" | "kick":
+            case "open" | "create" | "invite" | "kick":
                 return self._membership(verb, given)
             case "disconnect" | "redeliver" | "expire_tokens":
                 return await self._app(verb, given)
@@ -164,7 +164,8 @@ class DingTalkActing:
             place = self._dingtalk.store.create(str(given["create"]), has_bot=bool(given.get("bot", True)))
         else:
             place = self._place(given)
-            place.has_bot = verb == "invite"
+            if verb != "open":
+                place.has_bot = verb == "invite"
         self._dingtalk.hub.touch()
         return {"ok": True, "channel": {"id": place.id, "name": place.name}}
 

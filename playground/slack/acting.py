@@ -16,7 +16,19 @@ from playground.slack.store import Place, Post, Trigger, View
 from playground.slack.submitting import answer_submission
 from playground.slack.values import chosen, fill_in
 
-_VERBS: Final = ("say", "mention", "click", "submit", "close", "invite", "kick", "archive", "delete", "create")
+_VERBS: Final = (
+    "say",
+    "mention",
+    "click",
+    "submit",
+    "close",
+    "open",
+    "invite",
+    "kick",
+    "archive",
+    "delete",
+    "create",
+)
 _APP_VERBS: Final = ("disconnect", "redeliver", "verify_url")
 
 
@@ -40,6 +52,10 @@ class SlackActing:
                 return await self._close(given)
             case "invite" | "kick" | "archive" | "create":
                 return await self._membership(verb, given)
+            case "open":
+                place = self._place(given)
+                self._slack.hub.touch()
+                return {"ok": True, "channel": {"id": place.id, "name": place.name}}
             case "delete":
                 self._slack.delete(self._post(self._place(given), str(given["delete"])))
                 return {"ok": True}

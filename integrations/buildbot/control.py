@@ -1,0 +1,225 @@
+"""Starts, repeats and stops builds of a Buildbot, each at most once.
+
+What is certain when an answer was lost, and what is not:
+
+- A run that we start writes our id into its buildset's reason. A rebuild of it has the reason `rebuild`, so that the id
+  is found exactly once, whatever the clocks say.
+- A rebuild takes no words of ours. Its buildset names the build at the root of the chain of rebuilds. Ours is the first
+  one that is newer than the buildset of the build to be repeated (by Buildbot's own numbers) and was not asked for
+  before us (by Buildbot's clock, whose difference to ours is measured at that moment, with `CLOCK_SLACK_S` to spare).
+  If somebody else rebuilt the same chain since then, theirs is taken for ours: a build too few, never one too many.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
+from bot.ports import Triggered
+from integrations.buildbot.api import BuildbotApi, Deadline, Json, number_in
+from integrations.buildbot.config import SYSTEM, Project
+from integrations.buildbot.parse import reason_for
+from integrations.buildbot.reader import BuildbotReader
+from integrations.texts import clean_line
+
+CORRELATION_FIELD = "shipmate_command"
+CLOCK_SLACK_S = 2.0  # both clocks are read in whole seconds
+UNKNOWN_CLOCK_SLACK_S = 60.0
+SECOND_LOOK_S = 1.0
+RE_READ_S = 0.1
+CANCELLED = 6
+_RESERVED = frozenset({"builderid", "builderNames", "owner", "username", "reason", "priority", CORRELATION_FIELD})
+
+
+class BuildbotControl:
+    """Implements `BuildControl` for the projects of one Buildbot."""
+
+    def __init__(
+        self, source: str, api: BuildbotApi, reader: BuildbotReader, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._source = source
+        self._api = api
+        self._reader = reader
+        self._now = now or _system_now
+
+    def retry(self, key: SubjectKey, *, correlation: str, asked_by: str) -> Triggered:
+        """See `BuildControl.retry`: Buildbot's `rebuild`, which runs the same revision with the same properties."""
+        deadline = Deadline()
+        project = self._reader.project(key.project)
+        build = self._reader.find_build(key, deadline)
+        if not build["complete"]:
+            raise Conflict("This build is still running; it can be retried when it has ended.")
+        self._living_builder(project, deadline)
+        result = self._api.control(f"builds/{build['buildid']}", "rebuild", {}, deadline)
+        return Triggered(_request_in(result))
+
+    def run(self, project: str, parameters: Mapping[str, str], *, correlation: str, asked_by: str) -> Triggered:
+        """See `BuildControl.run`: the force scheduler, with parameters that it knows; Rejected names others."""
+        deadline = Deadline()
+        configured = self._reader.project(project)
+        builder = self._living_builder(configured, deadline)
+        fields = self._fields_of(configured, deadline)
+        wanted = {**configured.parameters, **parameters}
+        takes = sorted(fields - _RESERVED)
+        if unknown := sorted(set(wanted) - set(takes)):  # Buildbot itself would drop them without a word
+            known = ", ".join(takes) or "no parameters"
+            raise Rejected(SYSTEM, "unknown_parameter", clean_line(f"{unknown[0]} is none of {known}", 300))
+        if CORRELATION_FIELD in fields:
+            wanted[CORRELATION_FIELD] = correlation
+        wanted["builderid"] = str(number_in(builder, "builderid"))  # without it every builder of the scheduler starts
+        wanted["reason"] = reason_for(asked_by, correlation)
+        scheduler = f"forceschedulers/{quote(configured.force_scheduler, safe='')}"
+        return Triggered(_request_in(self._api.control(scheduler, "force", wanted, deadline)))
+
+    def cancel(self, key: SubjectKey, *, asked_by: str) -> bool:
+        """See `BuildControl.cancel`; OutcomeUnknown when the build still runs seconds after it was told to stop."""
+        deadline = Deadline()
+        build = self._reader.find_build(key, deadline)
+        reason = f"asked by {clean_line(asked_by, 60)}"
+        if build["complete"]:
+            return _was_stopped_for(reason, build)
+        self._api.control(f"builds/{build['buildid']}", "stop", {"reason": reason}, deadline)
+        while not deadline.is_past(reserve_s=4.0):  # the answer tells nothing: only the build itself does
+            build = self._reader.find_build(key, deadline)
+            if build["complete"]:
+                return bool(build.get("results") == CANCELLED)
+            time.sleep(RE_READ_S)
+        raise OutcomeUnknown(SYSTEM, "still_running", key.short)
+
+    def find_run(
+        self, project: str, *, correlation: str, since: datetime, retried: SubjectKey | None
+    ) -> Triggered | None:
+        """See `BuildControl.find_run`, and the top of this module for how far it can be trusted."""
+        deadline = Deadline()
+        self._reader.project(project)
+        found = self._look_for(correlation, since, retried, deadline)
+        if found is None:  # a call whose answer was given up may still be in Buildbot's hands
+            time.sleep(SECOND_LOOK_S)
+            found = self._look_for(correlation, since, retried, deadline)
+        if found is None:
+            return None
+        bsid = number_in(found, "bsid")
+        request = self._api.row("buildrequests", "buildrequests", deadline, buildsetid=bsid)
+        return Triggered(str(number_in(request, "buildrequestid")), self._build_of(project, request, deadline))
+
+    def follow(self, project: str, request: str) -> SubjectKey | None:
+        """See `BuildControl.follow`."""
+        deadline = Deadline()
+        self._reader.project(project)
+        try:
+            row = self._api.row(f"buildrequests/{quote(request, safe='')}", "buildrequests", deadline)
+        except DestinationGone:
+            raise DestinationGone(SYSTEM, "request_gone", "Buildbot does not know the request any more") from None
+        build = self._build_of(project, row, deadline)
+        if build is None and row.get("complete"):
+            reason = "request_cancelled" if row.get("results") == CANCELLED else "request_superseded"
+            raise DestinationGone(SYSTEM, reason, "the request ended without a build")
+        return build
+
+    def check_project(self, project: Project, deadline: Deadline) -> None:
+        """Raise DestinationGone or Rejected, saying why, when a run of the project could not be started."""
+        self._living_builder(project, deadline)
+        self._fields_of(project, deadline)
+
+    def _living_builder(self, project: Project, deadline: Deadline) -> Json:
+        """The builder, when a master still has it: one that was taken away can be read, and never builds again."""
+        builder = self._reader.find_builder(project.builder, deadline)
+        if not builder.get("masterids"):
+            raise DestinationGone(SYSTEM, "builder_gone", f"the builder {project.builder} was taken away")
+        return builder
+
+    def _fields_of(self, project: Project, deadline: Deadline) -> frozenset[str]:
+        try:
+            name = quote(project.force_scheduler, safe="")
+            scheduler = self._api.row(f"forceschedulers/{name}", "forceschedulers", deadline)
+        except DestinationGone:
+            detail = f"there is no force scheduler {project.force_scheduler}"
+            raise DestinationGone(SYSTEM, "force_scheduler_gone", detail) from None
+        if project.builder not in scheduler.get("builder_names", ()):
+            detail = f"the force scheduler {project.force_scheduler} does not start {project.builder}"
+            raise Rejected(SYSTEM, "not_forceable", detail)
+        if scheduler.get("enabled") is False:
+            raise Conflict("Starting builds of this project is switched off in Buildbot.")
+        fields = _leaves(scheduler.get("all_fields"))
+        if fields.get("reason") != "text":
+            # A reason that cannot carry our id would let a lost answer start a second build.
+            detail = f"the force scheduler {project.force_scheduler} takes no reason in words"
+            raise Rejected(SYSTEM, "no_reason_field", detail)
+        return frozenset(fields)
+
+    def _look_for(
+        self, correlation: str, since: datetime, retried: SubjectKey | None, deadline: Deadline
+    ) -> Json | None:
+        if retried is None:
+            found = self._api.rows("buildsets", "buildsets", deadline, reason__contains=correlation, order="bsid")
+            return next((row for row in found if f"({correlation})" in str(row.get("reason"))), None)
+        return self._look_for_rebuild(retried, since, deadline)
+
+    def _look_for_rebuild(self, key: SubjectKey, since: datetime, deadline: Deadline) -> Json | None:
+        build = self._reader.find_build(key, deadline)
+        request = f"buildrequests/{number_in(build, 'buildrequestid')}"
+        asked = self._api.row(request, "buildrequests", deadline)
+        buildset = self._api.row(f"buildsets/{number_in(asked, 'buildsetid')}", "buildsets", deadline)
+        root = buildset.get("rebuilt_buildid")
+        if root is None:  # the request's first build, which is not this one where a worker was lost
+            roots = [number_in(row, "buildid") for row in self._api.rows(f"{request}/builds", "builds", deadline)]
+        else:
+            roots = [root]
+        bsid = number_in(buildset, "bsid")
+        later = self._api.rows("buildsets", "buildsets", deadline, rebuilt_buildid=roots, bsid__gt=bsid, order="bsid")
+        earliest = since.timestamp() + self._clock_lead_s(deadline)
+        return next((row for row in later if number_in(row, "submitted_at") >= earliest), None)
+
+    def _clock_lead_s(self, deadline: Deadline) -> float:
+        """What to add to an instant of our clock to get the earliest that Buildbot's may have shown then."""
+        _, theirs = self._api.read("/config", deadline)
+        if theirs is None:
+            return -UNKNOWN_CLOCK_SLACK_S
+        return (theirs - self._now()).total_seconds() - CLOCK_SLACK_S
+
+    def _build_of(self, project: str, request: Json, deadline: Deadline) -> SubjectKey | None:
+        """The build of a request; the newest one where a lost worker made Buildbot build it again."""
+        path = f"buildrequests/{number_in(request, 'buildrequestid')}/builds"
+        builds = self._api.rows(path, "builds", deadline, order="-buildid", limit=1)
+        if not builds:
+            return None
+        return SubjectKey(SubjectKind.BUILD, self._source, project, str(number_in(builds[0], "number")))
+
+
+def _request_in(result: Any) -> str:  # noqa: ANN401 - any JSON value
+    """The id of the one request in `[buildset, {builder: request}]`."""
+    match result:
+        case [int(), dict() as requests] if len(requests) == 1:
+            return str(next(iter(requests.values())))
+        case _:
+            raise OutcomeUnknown(SYSTEM, "bad_answer", "no single build request in the answer")
+
+
+def _leaves(fields: object) -> dict[str, str]:
+    """Name and type of each field of a force scheduler's form that can be filled in, out of its nested groups."""
+    leaves: dict[str, str] = {}
+    waiting: list[Any] = list(fields) if isinstance(fields, Sequence) and not isinstance(fields, str) else []
+    while waiting:
+        field = waiting.pop()
+        if not isinstance(field, dict):
+            continue
+        if isinstance(field.get("fields"), list):
+            waiting += field["fields"]
+        elif isinstance(field.get("fullName"), str) and field.get("type") != "fixed":
+            leaves[field["fullName"]] = str(field.get("type"))
+    return leaves
+
+
+def _was_stopped_for(reason: str, build: Json) -> bool:
+    """Whether a build that has ended was stopped by an earlier try of the same request."""
+    return build.get("results") == CANCELLED and reason in str(build.get("state_string"))
+
+
+def _system_now() -> datetime:
+    """Our clock, read only to measure how far Buildbot's is from it."""
+    return datetime.now(UTC)

@@ -68,22 +68,22 @@ tools:
 
 # An environment is made when it is missing; what is in it follows the lock files' stamps.
 $(VENV)/bin/python: | tools
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Shipmate's dependencies"
-	$(VENV)/bin/python $(PIP_INSTALL) requirements.lock
-	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@$(VENV)/bin/python $(PIP_INSTALL) requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Shipmate's dependencies, and the tools to develop it"
-	$(VENV)/bin/python $(PIP_INSTALL) requirements-dev.lock
-	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@$(VENV)/bin/python $(PIP_INSTALL) requirements-dev.lock
+	@$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@ $(VENV)/.run
 
 $(BUILDBOT)/.installed: playground/buildbot.lock | tools
 	@echo "Installing Buildbot"
-	$(PYTHON) -m venv --clear $(BUILDBOT)
-	$(BUILDBOT)/bin/python $(PIP_INSTALL) playground/buildbot.lock
+	@$(PYTHON) -m venv --clear $(BUILDBOT)
+	@$(BUILDBOT)/bin/python $(PIP_INSTALL) playground/buildbot.lock
 	@touch $@

@@ -4,22 +4,17 @@ Everything is made anew under `.demo/`; only the installed environments and pip'
 """
 
 import argparse
-import fcntl
 import os
-import re
-import secrets
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from playground import world
 from playground.buildbot import (
     PROJECT_ROOT,
     BuildbotError,
@@ -29,13 +24,21 @@ from playground.buildbot import (
     environment_python,
 )
 from playground.children import Child, start_child
-from playground.loopback import NotReachable, fetch, is_port_free
-from playground.repository import SAMPLE
+from playground.demo_setup import (
+    DemoError,
+    Ports,
+    Program,
+    bot_program,
+    only_demo_in,
+    playground_program,
+    prepare,
+)
+from playground.loopback import NotReachable, fetch
+from playground.repository import RepositoryError
 
 READY_S = 60.0
 STOP_S = 10.0
 POLL_S = 0.1
-MADE_ANEW = ("buildbot", "logs", "secrets", "var", "shipmate.yaml")
 INSTALL_S = 3.0
 NO_PROXY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 FIRST_COMMIT = "Say hello to new people"
@@ -46,99 +49,8 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-class DemoError(Exception):
-    """The demo cannot start or go on; the text is for the person at the terminal."""
-
-
 class Stopped(Exception):
     """Ctrl-C or SIGTERM while something is still starting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the three servers listen; each has a variable of `make demo` and of the environment."""
-
-    playground: int = 8800
-    bot: int = 3000
-    buildbot: int = 8010
-
-    def check(self) -> None:
-        """Raise DemoError, naming the variable that changes it, for a port that is taken or given twice."""
-        chosen = {"PLAYGROUND_PORT": self.playground, "BOT_PORT": self.bot, "BUILDBOT_PORT": self.buildbot}
-        if len(set(chosen.values())) < len(chosen):
-            raise DemoError("The three ports must differ: " + ", ".join(f"{k}={v}" for k, v in chosen.items()))
-        for variable, port in chosen.items():
-            if not is_port_free(port):
-                raise DemoError(
-                    f"Port {port} is taken by another program. Choose a free one: make demo {variable}={port + 1}"
-                )
-
-    def put_into(self, configuration: str) -> str:
-        """Replace the usual ports in `configuration` by these."""
-        chosen = {"8800": self.playground, "3000": self.bot, "8010": self.buildbot}
-        return re.sub(r"(?<=127\.0\.0\.1:)(8800|3000|8010)\b", lambda usual: str(chosen[usual[1]]), configuration)
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """One of ours to be started: it is ready when `ready_url` answers."""
-
-    name: str
-    command: Sequence[str | Path]
-    ready_url: str
-    environment: Mapping[str, str]
-
-
-def playground_program(ports: Ports) -> Program:
-    """The chat stand-ins and their page."""
-    url = f"http://127.0.0.1:{ports.playground}"
-    command = [sys.executable, "-m", "playground", "--port", str(ports.playground)]
-    command += ["--bot-url", f"http://127.0.0.1:{ports.bot}"]
-    return Program("playground", command, f"{url}/api/state", {})
-
-
-def bot_program(ports: Ports, configuration: Path) -> Program:
-    """Shipmate, started as everybody starts it."""
-    command = [sys.executable, "-m", "bot", "run", "--config", str(configuration)]
-    robot = f"http://127.0.0.1:{ports.playground}/dingtalk/oapi/robot/send?access_token={world.DINGTALK_ROBOT_TOKEN}"
-    environment = {
-        "SLACK_BOT_TOKEN": world.SLACK_BOT_TOKEN,
-        "SLACK_APP_TOKEN": world.SLACK_APP_TOKEN,
-        "DINGTALK_CLIENT_ID": world.DINGTALK_CLIENT_ID,
-        "DINGTALK_CLIENT_SECRET": world.DINGTALK_CLIENT_SECRET,
-        "DINGTALK_ROBOT_URL": robot,
-        "DINGTALK_ROBOT_SECRET": world.DINGTALK_ROBOT_SECRET,
-    }
-    return Program("shipmate", command, f"http://127.0.0.1:{ports.bot}/readyz", environment)
-
-
-@contextmanager
-def only_demo_in(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this demo; DemoError if another one has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoError(f"A demo is already running from {folder}. End it with Ctrl-C first.") from None
-        yield
-
-
-def prepare(folder: Path, ports: Ports) -> None:
-    """Take away what an earlier demo left in `folder`, and write the configuration and its secrets."""
-    for name in MADE_ANEW:
-        made = folder / name
-        if made.is_dir():
-            shutil.rmtree(made)
-        else:
-            made.unlink(missing_ok=True)
-    (folder / "secrets").mkdir(mode=0o700)
-    for name in ("buildbot-token", "buildbot-password"):
-        secret = folder / "secrets" / name
-        secret.touch(mode=0o600)
-        secret.write_text(secrets.token_urlsafe(24), "utf-8")
-    configuration = ports.put_into((SAMPLE / "shipmate.yaml").read_text("utf-8"))
-    (folder / "shipmate.yaml").write_text(configuration, "utf-8")
 
 
 @dataclass(slots=True)
@@ -227,7 +139,10 @@ class Demo:
         self._say_ready("buildbot", started)
 
     def _first_build(self) -> None:
-        BuildbotPaths(self.folder / "buildbot").repository.push(FIRST_COMMIT)
+        try:
+            BuildbotPaths(self.folder / "buildbot").repository.push(FIRST_COMMIT)
+        except RepositoryError as error:
+            raise DemoError(str(error)) from error
 
     def _pause(self) -> None:
         if self.stop_asked.wait(POLL_S):

@@ -28,7 +28,7 @@ def build(config: Config, destinations: Mapping[str, Destination], session: requ
         responder=DingTalkResponder(config, session, app),
         directory=DingTalkDirectory(app) if app is not None else None,
         default_locale=config.locale,
-        probe=lambda: _probe(app, len(robots)),
+        probe=lambda: _probe(app, len({robot.key for robot in robots.values()})),
     )
 
 

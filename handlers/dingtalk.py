@@ -107,12 +107,11 @@ class Door:
         )
         is_group = _text(said, "conversationType") != "1"
         place = _needed(said, "conversationId") if is_group else f"user:{staff_id}"
-        expires_ms = said.get("sessionWebhookExpiredTime")
         reply_to = ReplyTo(
             PLATFORM,
             f"{PLATFORM}:{self._client_id}/{place}",
             url=_text(said, "sessionWebhook") or None,
-            url_expires_at=float(expires_ms) / 1000 if isinstance(expires_ms, int | float | str) else None,
+            url_expires_at=_seconds(said.get("sessionWebhookExpiredTime")),
         )
         return Heard(typed, f"{PLATFORM}:{_needed(said, 'msgId')}", actor, reply_to, "typed")
 
@@ -129,7 +128,7 @@ class Door:
         place = space if is_group and space else f"user:{user}"
         return Heard(
             typed=command[: MAX_COMMAND_LENGTH + 1],
-            dedup_key=f"{PLATFORM}:{message_id}:{track_id}:{user}:{action}"[:400],
+            dedup_key=f"{PLATFORM}:{message_id}:{track_id}:{user}:{action}"[:200],
             actor=Actor(f"{PLATFORM}:{user}", user, team=corp, is_outsider=not _is_same(corp, self._corp_id)),
             reply_to=ReplyTo(PLATFORM, f"{PLATFORM}:{self._client_id}/{place}"),
             via="press",
@@ -157,6 +156,13 @@ def _typed(said: Mapping[str, Any]) -> str | None:
 
 def _is_same(corp: str, own: str | None) -> bool:
     return not corp or own is None or corp == own
+
+
+def _seconds(milliseconds: object) -> float | None:
+    try:
+        return float(str(milliseconds)) / 1000
+    except ValueError:
+        return None
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:

@@ -27,6 +27,7 @@ _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _MARKUP = re.compile(r"[\\`*_\[\]~|]")
 _LINE_START = re.compile(r"^(\s*)([#>+=-]|\d{1,9}(?=[.)]))", re.MULTILINE)
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)")
+_BRACKETS = str.maketrans("[]", "［］")
 # A client may turn a bare address into a link; one that makes the reader send a message must not be.
 _CLIENT_SCHEME = re.compile(r"\b(dtmd|dingtalk):", re.IGNORECASE)
 
@@ -62,8 +63,13 @@ def _escape_start(found: re.Match[str]) -> str:
 def link(words: str, url: str) -> str:
     """A markdown link; only the words where `url` is neither http nor https, or too long."""
     safe = safe_url(url)
-    label = escape(plain(words)) or "·"
+    label = _label(words)
     return f"[{label}]({safe})" if safe else label
+
+
+def _label(words: str) -> str:
+    """A link's words; brackets in them would end it where a client does not know the backslash."""
+    return escape(plain(words).translate(_BRACKETS)) or "·"
 
 
 def safe_url(url: str) -> str:
@@ -76,7 +82,7 @@ def safe_url(url: str) -> str:
 
 def command_link(words: str, command: str) -> str:
     """A link that makes whoever follows it send `command`: https://open.dingtalk.com/document/orgapp/message-link-description-1."""
-    return f"[{escape(plain(words))}](dtmd://dingtalkclient/sendMessage?content={quote(command, safe='')})"
+    return f"[{_label(words)}](dtmd://dingtalkclient/sendMessage?content={quote(command, safe='')})"
 
 
 def moment(at: datetime, locale: str, timezone: str) -> str:

@@ -24,6 +24,7 @@ _ASSIGNMENT = re.compile(
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _SHAPES = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bwhsec_[\w+/=]+")
 _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_HINTS = ("secret", "token", "pass", "key", "credential", "bearer", "basic", "eyj", "akia", "asia", "whsec_")
 _MASK = "[redacted]"
 
 _UNITTEST = re.compile(r"(?:FAIL|ERROR): (?P<name>\S+) \((?P<where>[^()\s]+)\)(?P<sub> .+)?")
@@ -39,14 +40,23 @@ _CAUSE = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?")
 
 def plain_lines(lines: Iterable[str]) -> list[str]:
     """The lines without colours and other terminal controls, each at most 500 characters."""
-    return [clean_text(_ANSI.sub("", line[: MAX_LINE * 4]).rstrip(), MAX_LINE) for line in lines]
+    return [_plain(line[: MAX_LINE * 4].rstrip()) for line in lines]
+
+
+def _plain(line: str) -> str:
+    if line.isprintable() and len(line) <= MAX_LINE:
+        return line
+    return clean_text(_ANSI.sub("", line), MAX_LINE)
 
 
 def mask_secrets(text: str) -> str:
     """`text` with everything that looks like a secret, or is known to be one, replaced."""
-    text = _KEY_BLOCK.sub(_MASK, text)
-    text = _SHAPES.sub(_MASK, _SCHEME.sub(rf"\1 {_MASK}", text))
-    return redact(_ASSIGNMENT.sub(rf"\1{_MASK}", text))
+    lowered = text.lower()
+    if any(hint in lowered for hint in _HINTS):  # looking for words is ten times as fast as the expressions
+        text = _KEY_BLOCK.sub(_MASK, text)
+        text = _SHAPES.sub(_MASK, _SCHEME.sub(rf"\1 {_MASK}", text))
+        text = _ASSIGNMENT.sub(rf"\1{_MASK}", text)
+    return redact(text)
 
 
 def excerpt(lines: Sequence[str], *, most: int = EXCERPT_LINES, limit: int = MAX_EXCERPT) -> str:

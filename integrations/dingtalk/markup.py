@@ -24,8 +24,12 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_MARKUP = re.compile(r"[\\`*_\[\]~|]")
-_LINE_START = re.compile(r"^(\s*)([#>+=-]|\d{1,9}(?=[.)]))", re.MULTILINE)
+# The backslash is known to work before these; for the rest, look-alikes and blanks do on every client.
+_MARKUP = re.compile(r"[\\`*_]")
+_APART = str.maketrans({"<": "＜"})
+_PAIRS = (("](", "] ("), ("]:", "] :"), ("][", "] ["), ("~~", "~ ~"))
+_LINE_START = re.compile(r"^(\s*)(?:([#>+-])(?=\s|$|[#>])|([-=])(?=[-=\s]*$)|(\d{1,9})([.)])(?=\s|$))", re.MULTILINE)
+_FULL_WIDTH = 0xFEE0
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)")
 _BRACKETS = str.maketrans("[]", "［］")
 # A client may turn a bare address into a link; one that makes the reader send a message must not be.
@@ -45,19 +49,22 @@ def visible(words: str) -> str:
 
 def escape(words: str) -> str:
     """`words` as they are, for a markdown text; line ends become line breaks."""
-    apart = visible(words).replace("](", "] (")  # no link even where a client does not know the backslash
-    safe = _MARKUP.sub(lambda found: "\\" + found[0], apart)
-    safe = _LINE_START.sub(_escape_start, safe)
-    safe = _ENTITY.sub("＆", safe.replace("<", "＜"))
-    safe = _CLIENT_SCHEME.sub(r"\1：", safe)
+    safe = visible(words).translate(_APART)
+    for pair, apart in _PAIRS:
+        while pair in safe:
+            safe = safe.replace(pair, apart)
+    safe = _MARKUP.sub(lambda found: "\\" + found[0], safe)
+    safe = _CLIENT_SCHEME.sub(r"\1：", _ENTITY.sub("＆", _LINE_START.sub(_without_block, safe)))
     *lines, last = safe.split("\n")
     return LINE_BREAK.join([*(line.rstrip() for line in lines), last])
 
 
-def _escape_start(found: re.Match[str]) -> str:
-    if found[2][0].isdigit():
-        return f"{found[1]}{found[2]}\\"
-    return f"{found[1]}\\{found[2]}"
+def _without_block(found: re.Match[str]) -> str:
+    """The beginning of a line that would be a heading, quotation, list or rule, with a look-alike in it."""
+    blank, mark, rule, number, point = found.groups()
+    if number:
+        return f"{blank}{number}{chr(ord(point) + _FULL_WIDTH)}"
+    return f"{blank}{chr(ord(mark or rule) + _FULL_WIDTH)}"
 
 
 def link(words: str, url: str) -> str:
@@ -68,7 +75,7 @@ def link(words: str, url: str) -> str:
 
 
 def _label(words: str) -> str:
-    """A link's words; brackets in them would end it where a client does not know the backslash."""
+    """A link's words, in which brackets would end the link."""
     return escape(plain(words).translate(_BRACKETS)) or "·"
 
 
@@ -129,7 +136,10 @@ class Typesetter:
             words = self._words(part)
             dropped += max(0, len(words) - room)
             if room > 0 and words:
-                parts.append(self._mark(part, words[:room]))
+                marked = self._mark(part, words[:room])
+                if parts and parts[-1].endswith("]") and marked.startswith(("(", "[", ":")):
+                    parts.append(" ")  # two harmless parts must not make a link together
+                parts.append(marked)
             room = max(0, room - len(words))
         written = "".join(parts).strip()
         return f"{written} {more_characters(dropped, self.locale)}" if dropped else written

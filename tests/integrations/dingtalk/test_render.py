@@ -193,7 +193,39 @@ def test_no_text_at_all_becomes_markup(words: str) -> None:
     assert not LINK.search(escaped)
     assert "<" not in escaped
     assert not INVISIBLE.search(escaped)
-    assert not re.search(r"(?<!\\)(?:\\\\)*[*_`\[\]]", escaped.replace("\\\\", ""))
+    assert not re.search(r"(?<!\\)[*_`]", escaped.replace("\\\\", ""))
+
+
+def test_two_parts_do_not_make_a_link_together() -> None:
+    """Each is harmless by itself."""
+    body = text("[click]", "(https://evil.example)", "[x", "]", ": y", Strong("z]"), Link("c", "https://example.com/"))
+    markdown = _robot_text(Card(Tone.NEUTRAL, "t", sections=(Paragraph(body),)))
+    assert LINK.findall(markdown) == ["https://example.com/"]
+
+
+@pytest.mark.parametrize(
+    ("words", "escaped"),
+    [
+        ("# a", "＃ a"),
+        ("> a", "＞ a"),
+        ("- a", "－ a"),
+        ("12. a", "12． a"),
+        ("---", "－--"),
+        ("=====", "＝===="),
+        ("#12 failed", "#12 failed"),
+        ("-1", "-1"),
+        ("1.5 s", "1.5 s"),
+        ("=== FAILURES ===", "=== FAILURES ==="),
+        ("a - b", "a - b"),
+        ("C:\\x", "C:\\\\x"),
+        ("test_log_in", "test\\_log\\_in"),
+        ("[a](b)", "[a] (b)"),
+        ("a~~b~~", "a~ ~b~ ~"),
+    ],
+)
+def test_only_what_would_be_markup_is_changed(words: str, escaped: str) -> None:
+    """Logs and names stay as readable as they can be."""
+    assert escape(words) == escaped
 
 
 def _editor() -> dict[str, Any]:

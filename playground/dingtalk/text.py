@@ -11,15 +11,19 @@ SEND_LINK: Final = "dtmd://dingtalkclient/sendMessage"
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(((?:[^()\s]|\([^()\s]*\))+)\)")
 _FONT = re.compile(r"</?font[^>]*>")
 _HEAD = re.compile(r"^\s{0,3}(#{1,6}|>)\s?", re.MULTILINE)
+_ESCAPED = re.compile(r"\\([\\`*_])")
+_KEPT = 0xE000
+_RESTORED: Final = {_KEPT + ord(mark): mark for mark in "\\`*_"}
 _MARK = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
 
 
 def plain(markdown: str) -> str:
-    """Markdown without its marks; links by their label."""
-    text = _LINK.sub(lambda found: f"[{found[2] or '图片'}]" if found[1] else found[2], markdown)
+    """Markdown without its marks; links by their label, escaped characters as themselves."""
+    text = _ESCAPED.sub(lambda found: chr(_KEPT + ord(found[1])), markdown)
+    text = _LINK.sub(lambda found: f"[{found[2] or '图片'}]" if found[1] else found[2], text)
     text = _HEAD.sub("", _FONT.sub("", text))
     text = _MARK.sub(r"\2", _MARK.sub(r"\2", text))
-    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).strip("\n")
+    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).strip("\n").translate(_RESTORED)
 
 
 def sent_by(url: str) -> str | None:

@@ -51,7 +51,7 @@ export function markdown(source, press) {
   return nodes;
 }
 
-const SPAN = /(`[^`]+`)|(!?)\[([^\]]*)\]\(((?:[^()\s]|\([^()\s]*\))+)\)|(\*\*|__)(?=\S)(.+?)\5|(\*)(?=\S)(.+?)\7|<font\s+([^>]*)>(.*?)<\/font>/s;
+const SPAN = /(`[^`]+`)|(!?)\[([^\]]*)\]\(((?:[^()\s]|\([^()\s]*\))+)\)|(\*\*|__)(?=\S)(.+?)\5|(\*)(?=\S)(.+?)\7|<font\s+([^>]*)>(.*?)<\/font>|\\([\\`*_])/s;
 
 function spans(text, press) {
   const nodes = [];
@@ -64,6 +64,7 @@ function spans(text, press) {
     else if (found[4]) nodes.push(anchor(found[2], found[3], found[4], press));
     else if (found[5]) nodes.push(el("strong", {}, ...spans(found[6], press)));
     else if (found[7]) nodes.push(el("em", {}, ...spans(found[8], press)));
+    else if (found[11]) nodes.push(found[11]);
     else nodes.push(font(found[9], found[10], press));
     rest = rest.slice(found.index + found[0].length);
   }

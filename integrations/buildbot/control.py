@@ -32,6 +32,7 @@ CLOCK_SLACK_S = 2.0  # both clocks are read in whole seconds
 UNKNOWN_CLOCK_SLACK_S = 60.0
 SECOND_LOOK_S = 1.0
 RE_READ_S = 0.1
+WAITS_UNTIL_LEFT_S = 4.0
 CANCELLED = 6
 _RESERVED = frozenset({"builderid", "builderNames", "owner", "username", "reason", "priority", CORRELATION_FIELD})
 
@@ -84,7 +85,7 @@ class BuildbotControl:
         if build["complete"]:
             return _was_stopped_for(reason, build)
         self._api.control(f"builds/{build['buildid']}", "stop", {"reason": reason}, deadline)
-        while not deadline.is_past(reserve_s=4.0):  # the answer tells nothing: only the build itself does
+        while not deadline.is_past(WAITS_UNTIL_LEFT_S):  # the answer tells nothing: only the build itself does
             build = self._reader.find_build(key, deadline)
             if build["complete"]:
                 return bool(build.get("results") == CANCELLED)

@@ -28,7 +28,7 @@ _HINTS = ("secret", "token", "pass", "key", "credential", "bearer", "basic", "ey
 _MASK = "[redacted]"
 
 _UNITTEST = re.compile(r"(?:FAIL|ERROR): (?P<name>\S+) \((?P<where>[^()\s]+)\)(?P<sub> .+)?")
-_PYTEST = re.compile(r"(?:FAILED|ERROR) (?P<name>\S+\.py(?:::.+?)?)(?: - (?P<why>.*))?")
+_PYTEST = re.compile(r"(?:FAILED|ERROR) (?P<name>\S+\.py(?:::[^\[]+?(?:\[.*?\])?)?)(?: - (?P<why>.*))?")
 _SUREFIRE = re.compile(
     r"(?:\[ERROR\] +)?(?P<name>[\w.$\[\]]+)(?:\((?P<where>[\w.$]+)\))? +(?:-- +)?Time elapsed: .*<<< (?:FAILURE|ERROR)!"
 )

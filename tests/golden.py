@@ -18,7 +18,6 @@ import pytest
 
 from bot.domain.events import Event
 
-ROOT = Path(__file__).parent
 PATTERN = "*.golden.json"
 _OPTION = "--update-golden"
 
@@ -65,29 +64,24 @@ class Goldens:
     def check(self, path: Path, value: object) -> None:
         """Compare `value` with the golden at `path`; with --update-golden, write it."""
         path = path.resolve()
-        self.asked.add(_name(path))
+        self.asked.add(str(path))
         said = dump(value)
         if self.updates:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(said, encoding="utf-8")
             return
         if not path.exists():
-            pytest.fail(f"there is no golden {_name(path)}: look at the output, then run pytest {_OPTION}\n{said}")
+            pytest.fail(f"there is no golden {path}: look at the output, then run pytest {_OPTION}\n{said}")
         kept = path.read_text(encoding="utf-8")
         if kept != said:
             lines = difflib.unified_diff(kept.splitlines(), said.splitlines(), "golden", "now", lineterm="")
-            pytest.fail(f"{_name(path)} differs:\n" + "\n".join(lines), pytrace=False)
+            pytest.fail(f"{path} differs:\n" + "\n".join(lines), pytrace=False)
 
-    def find_orphans(self, root: Path) -> list[str]:
-        """Goldens below `root` that no test asked for, without those of folders in which a test was skipped."""
-        names = sorted(_name(path) for path in root.rglob(PATTERN))
-        excused = tuple(f"{folder}/" for folder in self.excused)
+    def find_orphans(self, roots: Iterable[Path]) -> list[str]:
+        """Goldens below `roots` that no test asked for, without those of folders in which a test was skipped."""
+        names = sorted(str(path.resolve()) for root in roots for path in root.rglob(PATTERN))
+        excused = tuple(f"{folder}{os.sep}" for folder in self.excused)
         return [name for name in names if name not in self.asked and not name.startswith(excused)]
-
-
-def _name(path: Path) -> str:
-    path = path.resolve()
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.as_posix()
 
 
 _KEY = pytest.StashKey[Goldens]()
@@ -123,7 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Excuse the goldens beside a test that did not run to its end."""
     report: pytest.TestReport = yield
     if not report.passed:
-        item.config.stash[_KEY].excused.add(_name(item.path.parent))
+        item.config.stash[_KEY].excused.add(str(item.path.parent.resolve()))
     return report
 
 
@@ -155,7 +149,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus != pytest.ExitCode.OK or goldens.is_partial or not _is_full(config):
         return
-    goldens.orphans = goldens.find_orphans(ROOT)
+    goldens.orphans = goldens.find_orphans(config.rootpath / folder for folder in config.getini("testpaths"))
     if goldens.orphans:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -166,7 +160,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if goldens.orphans:
         terminalreporter.section("golden files that no test asks for", red=True)
         for name in goldens.orphans:
-            terminalreporter.line(f"tests/{name}")
+            terminalreporter.line(name)
 
 
 def _is_full(config: pytest.Config) -> bool:

@@ -72,14 +72,17 @@ class Client:
         self.request("POST", "/api/reset")
 
     def wait_for(self, wanted: Callable[[Json], Any], timeout_s: float = 10.0, **query: object) -> Any:  # noqa: ANN401 - whatever `wanted` finds
-        """The first true result of `wanted(state)`, judged again after every change; TimeoutError after `timeout_s`."""
+        """The first true result of `wanted(state)`, judged after every change and each 0.2 s.
+
+        Raises TimeoutError after `timeout_s`.
+        """
         deadline = time.monotonic() + timeout_s
         state = self.state(**query)
         while not (found := wanted(state)):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"not within {timeout_s} s")
-            state = self.state(**query, beyond=state["revision"], timeout_s=min(left, 5.0))
+            state = self.state(**query, beyond=state["revision"], timeout_s=min(left, 0.2))
         return found
 
 

@@ -17,6 +17,7 @@ from playground.options import Json
 
 _PLACE = re.compile(r"\$\{([^}]+)\}")
 _STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
+_HEADING = re.compile(r"common_h[1-4]_")
 _TEXTUAL = frozenset({"string", "markdown"})
 
 
@@ -34,7 +35,13 @@ class Template:
         """The card as drawn with these values, which are strings as in cardParamMap."""
         scope = self._scope(values)
         draw = _draw_export if self.is_export else _draw_short
-        return [one for node in self.nodes for one in draw(node, scope)]
+        drawn: list[Json] = []
+        for one in (one for node in self.nodes for one in draw(node, scope)):
+            if one["type"] == "buttons" and drawn and drawn[-1]["type"] == "buttons":
+                drawn[-1]["buttons"] += one["buttons"]
+            else:
+                drawn.append(one)
+        return drawn
 
     def _scope(self, values: dict[str, str]) -> Json:
         scope: Json = dict(values)
@@ -202,7 +209,9 @@ def _markdown(node: Json, props: Json, scope: Json) -> Iterator[Json]:
 
 def _base_text(node: Json, props: Json, scope: Json) -> Iterator[Json]:
     text = _string(props.get("text"), scope) or _string(props.get("textVariable"), scope)
-    if text:
+    if text and _HEADING.match(str(props.get("styleToken", ""))):
+        yield {"type": "title", "text": text}
+    elif text:
         yield {"type": "text", "text": text, "bold": bool(props.get("bold"))}
 
 

@@ -1,0 +1,106 @@
+"""The page in Chromium: it draws safely, keeps focus, and works by keyboard."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from slack_bolt import App
+from slack_bolt.adapter.socket_mode import SocketModeHandler
+from slack_sdk import WebClient
+
+from playground.server import Playground
+from tests.playground.clients import DingTalkApi
+from tests.playground.samples import CARDS, SECTION, card, modal, plain
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium"),
+]
+
+
+@pytest.fixture
+def page(playground: Playground) -> Iterator[Page]:
+    """The playground's page; any error on its console fails the test."""
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        arguments = [*FLAGS, "--disable-component-update", "--disable-sync"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        page.goto(playground.url)
+        page.wait_for_selector(".empty")
+        yield page
+        browser.close()
+    assert problems == []
+
+
+def test_a_newcomers_first_minute(
+    playground: Playground,
+    slack: WebClient,
+    app: App,
+    connect: Callable[[App], SocketModeHandler],
+    api: DingTalkApi,
+    page: Page,
+) -> None:
+    """Typing, clicking, a modal by keyboard, an edit under the focus, hostile text, another person, a narrow window."""
+
+    @app.command("/ship")
+    def ship(ack: Callable[..., None]) -> None:
+        ack("*helpful* answer")
+
+    @app.action("details")
+    def details(ack: Callable[..., None], body: dict[str, str], client: WebClient) -> None:
+        ack()
+        client.views_open(trigger_id=body["trigger_id"], view=modal(SECTION))
+
+    connect(app)
+    box = page.get_by_label("Message in Slack")
+    box.fill("/ship help")
+    box.press("Enter")
+    expect(page.locator(".ephemeral")).to_contain_text("Only visible to you")
+    expect(page.locator(".ephemeral strong").last).to_have_text("helpful")
+    expect(box).to_have_value("")
+
+    button = {"type": "button", "action_id": "details", "text": plain("View details")}
+    blocks = [
+        {
+            "type": "section",
+            "text": {"type": "mrkdwn", "text": "<!date^1700000000^{date_num}|then> &lt;img src=x onerror=alert(1)&gt;"},
+        },
+        {"type": "actions", "block_id": "b", "elements": [button]},
+    ]
+    ts = slack.chat_postMessage(
+        channel="C024CI00001", text="x", attachments=[{"fallback": "x", "color": "danger", "blocks": blocks}]
+    )["ts"]
+    message = page.locator(f"[data-key='{ts}']")
+    expect(message).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(message.locator("time").last).to_contain_text("2023")
+    message.get_by_role("button", name="View details").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#modal")).to_contain_text("Loading")
+    view = next(iter(playground.state()["platforms"]["slack"]["modals"]))
+    slack.views_update(view_id=view, view=modal({"type": "section", "text": plain("All stages")}))
+    expect(page.locator("#modal")).to_contain_text("All stages")
+    page.keyboard.press("Escape")
+    expect(page.locator("#modal")).to_be_hidden()
+    expect(message.get_by_role("button", name="View details")).to_be_focused()
+    slack.chat_update(
+        channel="C024CI00001", ts=ts, text="x", attachments=[{"fallback": "x", "color": "good", "blocks": blocks}]
+    )
+    expect(message).to_contain_text("edited")
+    expect(message.get_by_role("button", name="View details")).to_be_focused()
+
+    page.get_by_label("Who you are in Slack").select_option("U024BOB0002")
+    expect(page.locator(".ephemeral")).to_have_count(0)
+    api.call("POST", f"{CARDS}/createAndDeliver", card())
+    expect(page.locator(".d-card")).to_contain_text("分支")
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator(".switch").get_by_role("button", name="DingTalk").click()
+    expect(page.locator(".d-card").get_by_role("button", name="重试")).to_be_visible()
+    expect(message).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400

@@ -344,25 +344,27 @@ function draw() {
   drawHood();
 }
 
-let isRefreshing = false;
+let refreshing = null;
 let isStale = false;
 
-async function refresh() {
-  if (isRefreshing) {
-    isStale = true;
-    return;
-  }
-  isRefreshing = true;
-  try {
-    do {
-      isStale = false;
+// Resolves once a state that was asked for after this call is shown.
+function refresh() {
+  isStale = true;
+  refreshing ??= catchUp().finally(() => {
+    refreshing = null;
+  });
+  return refreshing;
+}
+
+async function catchUp() {
+  while (isStale) {
+    isStale = false;
+    try {
       state = await call("GET", `/api/state?recent=${RECENT}&as=${encodeURIComponent(choice.dingtalk.person)}`);
       draw();
-    } while (isStale);
-  } catch (problem) {
-    console.warn("no state", problem);
-  } finally {
-    isRefreshing = false;
+    } catch (problem) {
+      console.warn("no state", problem);
+    }
   }
 }
 

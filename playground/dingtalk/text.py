@@ -43,7 +43,7 @@ def _buttons(pairs: list[tuple[str, str]]) -> list[Json]:
 
 
 def read(msgtype: str, body: Json) -> tuple[str, list[Json]]:
-    """What a message says, and what can be clicked on it; `dtmd` links send text in markdown messages only."""
+    """What a message says, and what can be clicked on it; titles stand in notifications only."""
     match msgtype:
         case "text":
             return str(body.get("content", "")), []
@@ -53,7 +53,7 @@ def read(msgtype: str, body: Json) -> tuple[str, list[Json]]:
             pairs = [(str(one["title"]), str(one["actionURL"])) for one in body.get("btns") or []]
             if body.get("singleTitle"):
                 pairs = [(str(body["singleTitle"]), str(body.get("singleURL", "")))]
-            return f"{body.get('title', '')}\n{plain(str(body.get('text', '')))}", _buttons(pairs)
+            return plain(str(body.get("text", ""))), _buttons(pairs)
         case "link":
             url = str(body.get("messageUrl", ""))
             return f"{body.get('title', '')}\n{body.get('text', '')}", _buttons([(str(body.get("title", "")), url)])

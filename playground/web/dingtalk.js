@@ -136,7 +136,6 @@ function content(shown, act) {
       return el(
         "div",
         { class: "d-card" },
-        el("h3", { class: "d-title" }, payload.actionCard.title),
         el("div", { class: "d-markdown" }, ...markdown(payload.actionCard.text, null)),
         el("div", { class: "d-buttons" }, ...shown.actions.map((one) => act({ ...one, text: one.label }))),
       );

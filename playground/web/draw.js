@@ -46,7 +46,7 @@ export function clock(seconds) {
 const HUES = [12, 35, 95, 150, 190, 215, 255, 290, 330];
 
 export function avatar(name, isBot) {
-  const node = el("span", { class: isBot ? "avatar bot" : "avatar", "aria-hidden": "true" }, isBot ? "🚢" : [...name][0].toUpperCase());
+  const node = el("span", { class: isBot ? "avatar bot" : "avatar", "aria-hidden": "true" }, isBot ? (name === "Slackbot" ? "🤖" : "🚢") : [...name][0].toUpperCase());
   const sum = [...name].reduce((total, letter) => total + letter.codePointAt(0), 0);
   node.style.setProperty("--hue", HUES[sum % HUES.length]);
   return node;

@@ -142,7 +142,7 @@ class Deliverer:
             if held := self._held_back(tx, card, subject, capabilities, now):
                 tx.pacing.postpone(card.id, *held)
                 continue
-            return self._begin(tx, lease, place, card, subject, capabilities, now)
+            return self._begin(tx, lease, place, card, subject)
         return None
 
     def _held_back(
@@ -166,20 +166,14 @@ class Deliverer:
         return None
 
     def _begin(
-        self,
-        tx: Transaction,
-        lease: DestinationLease,
-        place: Place,
-        card: CardRecord,
-        subject: SubjectRecord,
-        capabilities: Capabilities,
-        now: float,
+        self, tx: Transaction, lease: DestinationLease, place: Place, card: CardRecord, subject: SubjectRecord
     ) -> Delivery:
+        capabilities = self._messengers[place.platform].capabilities(place)
         operation = _operation(card, capabilities)
         is_in_doubt = card.attempt_id is not None
         attempt_id = card.attempt_id or self._ids.new()
         if not is_in_doubt:
-            tx.deliveries.begin(card, attempt_id, operation.value, now)
+            tx.deliveries.begin(card, attempt_id, operation.value, self._now())
         parent = _parent_of(tx, card) if card.slot != CARD_SLOT and capabilities.can_thread else None
         return Delivery(lease, place, card, subject, operation, attempt_id, is_in_doubt, parent)
 
@@ -310,7 +304,7 @@ def _operation(card: CardRecord, capabilities: Capabilities) -> Operation:
 
 
 def _skipped(card: CardRecord) -> str | None:
-    """Why nothing is sent where nothing can be edited: there, the opening and the final state are posts of their own."""
+    """Why nothing is sent where nothing can be edited: there, opening and final state are posts of their own."""
     if card.slot == NOTICE_SLOT:
         return "filtered:card_notifies"
     if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:

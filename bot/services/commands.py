@@ -1,0 +1,156 @@
+"""Commands: stored and acknowledged at the door, executed here, under a lease, by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bot.domain.cards import Content
+from bot.domain.commands import SPECS, Actor, Command, CommandLine, CommandState, ReplyTo, parse_command
+from bot.domain.retries import pause_s
+from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
+from bot.ports import Clock, CommandRecord, Ids, Responder, Store
+from bot.services.acting import Acting
+from bot.services.people import People
+from bot.services.presenters import replies
+from bot.services.reading import Reading
+from bot.services.router import Router
+from bot.services.signal import Signal
+from bot.telemetry import COMMANDS, logger
+
+LEASE_S = 30.0
+MOST_TRIES = 4
+
+log = logger(__name__)
+
+
+class CommandInbox:
+    """Takes what people ask for; nothing is judged here, so that the door can acknowledge at once."""
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids, signal: Signal) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._signal = signal
+
+    def accept(self, *, typed: str, dedup_key: str, actor: Actor, reply_to: ReplyTo, via: str) -> bool:
+        """Store a request; False when this press or line is known already; StorageUnavailable when it cannot be."""
+        now = self._clock.now().timestamp()
+        command = Command(self._ids.new(), dedup_key[:200], actor, typed[:2000], reply_to, via, accepted_at=now)
+        is_new = self._store.write(lambda tx: tx.commands.add(command))
+        if is_new:
+            self._signal.ring()
+        return is_new
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How to talk to people on a platform: the words before a command, and the language where nothing else says."""
+
+    prefix: str
+    locale: str
+
+
+class CommandWorker:
+    """Executes stored commands and answers who asked."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        router: Router,
+        people: People,
+        reading: Reading,
+        acting: Acting,
+        responders: Mapping[str, Responder],
+        speeches: Mapping[str, Speech],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._router = router
+        self._people = people
+        self._reading = reading
+        self._acting = acting
+        self._responders = dict(responders)
+        self._speeches = dict(speeches)
+
+    def claim(self, limit: int) -> list[CommandRecord]:
+        """Take up to `limit` open commands."""
+        now = self._clock.now().timestamp()
+        return list(self._store.write(lambda tx: tx.commands.lease(now, now + LEASE_S, limit)))
+
+    def carry_out(self, record: CommandRecord) -> None:
+        """Execute one step of a command, store what came of it and answer."""
+        speech = self._speech(record.command)
+        verb = "invalid"
+        try:
+            line = parse_command(record.command.typed)
+            verb = line.verb.value
+            actor = self._people.complete(record.command.actor)
+            record = replace(record, command=replace(record.command, actor=actor))
+            outcome = self._execute(record, line, speech)
+        except CommandInvalid as problem:
+            self._answer(record, replies.invalid(problem, speech.locale, speech.prefix))
+            outcome = self._close(record, CommandState.REFUSED)
+        except NotPermitted as problem:
+            self._answer(record, replies.refusal(str(problem), speech.locale))
+            outcome = self._close(record, CommandState.REFUSED)
+        except Conflict as problem:
+            self._answer(record, replies.remark(speech.locale, "🤚", str(problem)))
+            outcome = self._close(record, CommandState.FAILED)
+        except IntegrationError as problem:
+            outcome = self._put_off_or_fail(record, problem, speech)
+        COMMANDS.labels(verb, outcome).inc()
+        log.info("command", id=record.command.id, verb=verb, actor=record.command.actor.account, outcome=outcome)
+
+    def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
+        if SPECS[line.verb].changes:
+            step = self._acting.step(record, line, speech.locale)
+            if step.reply is not None:
+                self._answer(record, step.reply)
+            if step.is_open:
+                return step.state.value
+            return self._close(record, step.state, step.result)
+        content = self._reading.answer(record.command, line, speech.locale, speech.prefix)
+        self._answer(record, content)
+        return self._close(record, CommandState.DONE)
+
+    def _put_off_or_fail(self, record: CommandRecord, problem: IntegrationError, speech: Speech) -> str:
+        if problem.recoverable and record.command.tries < MOST_TRIES:
+            due_at = self._clock.now().timestamp() + max(pause_s(record.command.tries), problem.retry_after_s or 0.0)
+            state = record.command.state
+            self._store.write(lambda tx: tx.commands.settle(record, state, record.result, is_open=True, due_at=due_at))
+            return "put_off"
+        log.warning("command failed", id=record.command.id, error=problem)
+        self._answer(record, replies.trouble(problem, speech.locale))
+        return self._close(record, CommandState.FAILED, frees_effect=True)
+
+    def _close(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        result: Mapping[str, object] | None = None,
+        *,
+        frees_effect: bool = False,
+    ) -> str:
+        kept = record.result if result is None else result
+        self._store.write(lambda tx: tx.commands.settle(record, state, kept, is_open=False, frees_effect=frees_effect))
+        return state.value
+
+    def _answer(self, record: CommandRecord, content: Content) -> None:
+        """Tell the person; an answer that cannot be given is logged, the command stands."""
+        reply_to = record.command.reply_to
+        responder = self._responders.get(reply_to.platform)
+        if responder is None:
+            return
+        try:
+            responder.respond(reply_to, content, record.command.actor)
+        except IntegrationError as problem:
+            log.warning("answer not given", id=record.command.id, error=problem)
+
+    def _speech(self, command: Command) -> Speech:
+        speech = self._speeches.get(command.reply_to.platform, Speech("/ship", "en"))
+        settings = self._store.read(lambda tx: self._router.settings_of(tx, command.reply_to.place))
+        locale = command.reply_to.locale or (settings.locale if settings else speech.locale)
+        return replace(speech, locale=locale)

@@ -1,0 +1,163 @@
+"""Answers to commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bot.domain.builds import Build
+from bot.domain.cards import Card, Code, Field, Lines, Notice, Paragraph, Person, Preformatted, Strong, Tone, text
+from bot.domain.commands import VERBS, Actor
+from bot.domain.identity import Role
+from bot.errors import CommandInvalid, IntegrationError
+from bot.i18n import translate
+from bot.services.presenters.build import build_line
+
+PROBLEMS = {
+    "unknown_verb": "I do not know that command.",
+    "missing_argument": "Something is missing.",
+    "malformed_reference": "That is no build. Name one like this: user-service#12",
+    "too_long": "That is too long for a command.",
+    "unknown_project": "I know no project of that name.",
+    "unknown_build": "I know no such build.",
+    "ambiguous": "Several builds have that name. Say which one:",
+    "bad_parameter": "Parameters look like this: name=value",
+    "unknown_milestone": "Known milestones: started, finished, failed, fixed.",
+}
+REFUSALS = {
+    "outsider": "I take commands from members of this workspace only.",
+    "no_role": "You have no role here that allows this. Ask who runs Shipmate to add you to one.",
+    "not_granted": "Your roles do not allow this here. Ask who runs Shipmate if they should.",
+}
+SUMMARIES = {
+    "help": "what I can do",
+    "status": "how things stand",
+    "builds": "the newest builds of a project",
+    "show": "stages, failed tests and log of a build",
+    "log": "the end of a build's log",
+    "retry": "run a build again",
+    "cancel": "stop a running build",
+    "run": "start a new build",
+    "explain": "why a card is where it is, or is not",
+    "whoami": "who you are to me, and your roles",
+    "here": "this place's id, for the configuration",
+    "subscribe": "send a project's cards here",
+    "mute": "no cards of a project here",
+}
+
+
+def remark(locale: str, emoji: str, message: str, /, **values: object) -> Notice:
+    """A sentence."""
+    return Notice(emoji, text(translate(locale, message, **values)), locale=locale)
+
+
+def invalid(problem: CommandInvalid, locale: str, prefix: str) -> Notice:
+    """Why a typed line is no command, and the nearest one that is."""
+    parts: list[Any] = [translate(locale, PROBLEMS.get(problem.problem, problem.problem))]
+    if problem.suggestion and problem.problem in ("missing_argument", "unknown_verb", "unknown_project"):
+        question = "Write it like this:" if problem.problem == "missing_argument" else "Did you mean"
+        word = problem.suggestion if problem.problem == "unknown_project" else f"{prefix} {problem.suggestion}"
+        parts += [" ", translate(locale, question), " ", Code(word)]
+    elif problem.suggestion:
+        parts += [" ", Code(problem.suggestion)]
+    parts += [" · ", Code(f"{prefix} {help_word(locale)}")]
+    return Notice("🤔", text(*parts), locale=locale)
+
+
+def refusal(reason: str, locale: str) -> Notice:
+    """Why the actor may not."""
+    return remark(locale, "🔒", REFUSALS.get(reason, REFUSALS["no_role"]))
+
+
+def trouble(problem: IntegrationError, locale: str) -> Notice:
+    """What another system's failure means to the person who asked."""
+    sentence = {
+        "AuthFailed": "{system} refuses my credentials. Whoever runs Shipmate must look at that.",
+        "DestinationGone": "{system} has no such thing (any more).",
+        "Rejected": "{system} refuses: {reason}.",
+    }.get(type(problem).__name__, "{system} cannot be reached at the moment. Please try again in a minute.")
+    return remark(locale, "⚠️", sentence, system=problem.system, reason=problem.detail or problem.reason)
+
+
+def help_word(locale: str) -> str:
+    """The word that asks for help."""
+    return "帮助" if locale.startswith("zh") else "help"
+
+
+def help_card(locale: str, prefix: str, *, is_welcome: bool = False) -> Card:
+    """The table of verbs."""
+    chinese = locale.startswith("zh")
+    lines = []
+    for spec in VERBS:
+        word, _, rest = spec.usage.partition(" ")
+        usage = f"{spec.chinese[0]} {rest}".strip() if chinese else f"{word} {rest}".strip()
+        parts: list[Any] = [Code(f"{prefix} {usage}"), f" — {translate(locale, SUMMARIES[spec.verb.value])}"]
+        lines.append(text(*parts))
+    intro = "I show builds as live cards and let you act on them from here. `here` tells this channel's id."
+    sections: list[Any] = [Lines(tuple(lines))]
+    if is_welcome:
+        sections.insert(0, Paragraph(text(translate(locale, intro.replace("`here`", f"{prefix} here")))))
+    title = "Hello, I am Shipmate" if is_welcome else "What I can do"
+    return Card(Tone.NEUTRAL, translate(locale, title), emoji="⚓", sections=tuple(sections), locale=locale)
+
+
+def builds_card(title: str, builds: Sequence[Build], locale: str, timezone: str, note: str = "") -> Card:
+    """A list of builds."""
+    lines = Lines(tuple(build_line(build, locale) for build in builds))
+    sections: list[Any] = [lines if builds else Paragraph(text(translate(locale, "Nothing yet.")))]
+    footer = text(note) if note else ()
+    return Card(
+        Tone.NEUTRAL, title, emoji="📋", sections=tuple(sections), footer=footer, locale=locale, timezone=timezone
+    )
+
+
+def log_card(build: str, log: str, locale: str) -> Card:
+    """The end of a log."""
+    title = translate(locale, "Log of {build}", build=build)
+    body = Preformatted(log) if log.strip() else Paragraph(text(translate(locale, "The log is empty.")))
+    return Card(Tone.NEUTRAL, title, emoji="📄", sections=(body,), locale=locale)
+
+
+def whoami_card(actor: Actor, roles: Sequence[Role], locale: str) -> Card:
+    """Who the actor is to us."""
+    fields = [Field(translate(locale, "Account"), text(Code(actor.account)))]
+    if actor.email:
+        fields.append(Field(translate(locale, "E-mail"), text(actor.email)))
+    granted = [
+        text(Strong(role.name), f": {', '.join(sorted(role.can))} · {', '.join(role.projects)}") for role in roles
+    ]
+    lines = Lines(tuple(granted) or (text(translate(locale, "none")),), title=translate(locale, "Roles"))
+    return Card(Tone.NEUTRAL, actor.name, emoji="👤", fields=tuple(fields), sections=(lines,), locale=locale)
+
+
+def here_card(place: str, name: str | None, locale: str) -> Card:
+    """Where this is, and how to name it in the configuration."""
+    platform, _, rest = place.partition(":")
+    wanted = f"{platform}: {rest.rpartition('/')[2]}"
+    if platform == "dingtalk":
+        wanted = f"dingtalk: {{group: {rest.partition('/')[2]}}}"
+    sections: list[Any] = [Preformatted(f"destinations:\n  my-team: {{{wanted}}}", title="shipmate.yaml")]
+    fields = [Field(translate(locale, "Place"), text(Code(place)))]
+    if name:
+        fields.append(Field(translate(locale, "Configured as"), text(Code(name))))
+    title = translate(locale, "This place")
+    return Card(Tone.NEUTRAL, title, emoji="📍", fields=tuple(fields), sections=tuple(sections), locale=locale)
+
+
+def explain_card(build: Build, rows: Sequence[tuple[str, str, str]], events: Sequence[str], locale: str) -> Card:
+    """Each place, whether a card stands there, and the named reason; then the events that led here."""
+    lines = tuple(text(Strong(place), f" · {slot} · ", Code(reason)) for place, slot, reason in rows)
+    sections = (
+        Lines(lines or (text(translate(locale, "No route speaks of it.")),), title=translate(locale, "Places")),
+        Lines(tuple(text(event) for event in events), title=translate(locale, "Events")),
+    )
+    title = translate(locale, "Why {build} is shown where it is", build=build.key.short)
+    return Card(Tone.NEUTRAL, title, emoji="🔎", sections=sections, locale=locale)
+
+
+def already(locale: str, person: str, account: str, run: str | None) -> Notice:
+    """Somebody was faster."""
+    parts: list[Any] = [translate(locale, "Already done by"), " ", Person(person, account)]
+    if run:
+        parts += [" → ", Strong(run)]
+    return Notice("👌", text(*parts), locale=locale)

@@ -1,0 +1,162 @@
+"""Commands that only look: each gives the card that answers it."""
+
+from __future__ import annotations
+
+from bot.domain.builds import Build
+from bot.domain.cards import Card, Content
+from bot.domain.commands import Command, CommandLine, Verb, parse_reference
+from bot.domain.places import Place
+from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
+from bot.i18n import translate
+from bot.ports import Clock, Store, Transaction
+from bot.services.ingest import Ingest
+from bot.services.people import People
+from bot.services.presenters import replies
+from bot.services.presenters.build import build_card, details_card
+from bot.services.router import Router
+from bot.services.sources import Sources
+
+LIST_LENGTH = 8
+LOG_LINES = 40
+EXPLAINED_EVENTS = 10
+
+
+class Reading:
+    """Answers without changing anything but what is known."""
+
+    def __init__(
+        self, store: Store, clock: Clock, router: Router, sources: Sources, people: People, ingest: Ingest
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._router = router
+        self._sources = sources
+        self._people = people
+        self._ingest = ingest
+
+    def answer(self, command: Command, line: CommandLine, locale: str, prefix: str) -> Content:
+        """The answer; NotPermitted for outsiders, CommandInvalid for what does not exist, IntegrationError."""
+        decision = self._people.decide(command.actor, "")
+        if not decision.is_allowed:
+            raise NotPermitted(decision.reason)
+        match line.verb:
+            case Verb.STATUS | Verb.BUILDS:
+                return self._builds(command, line, locale)
+            case Verb.SHOW:
+                return self.details(line, locale, self._timezone(command))
+            case Verb.LOG:
+                return self._log(line, locale)
+            case Verb.EXPLAIN:
+                return self._explain(line, locale)
+            case Verb.WHOAMI:
+                return replies.whoami_card(command.actor, self._people.roles_of(command.actor), locale)
+            case Verb.HERE:
+                return self._here(command, locale)
+            case _:
+                return replies.help_card(locale, prefix, is_welcome="welcome" in line.arguments)
+
+    def loading(self, line: CommandLine, locale: str) -> Card:
+        """What is known of a build at once, for a window that is opened before its source is asked; no network."""
+        reference = parse_reference(line.arguments[0])
+        key = self._store.read(lambda tx: self._sources.locate(tx, reference))
+        record = self._store.read(lambda tx: tx.subjects.get(key))
+        note = translate(locale, "Loading …")
+        if record is None:
+            return replies.builds_card(key.short, [], locale, "UTC", note)
+        card = build_card(record.build(), locale, "UTC")
+        return Card(card.tone, card.title, emoji=card.emoji, footer=(replies.Plain(note),), locale=locale)
+
+    def details(self, line: CommandLine, locale: str, timezone: str) -> Card:
+        """Stages, failed tests and the log of a build, as fresh as its source can tell."""
+        reference = parse_reference(line.arguments[0])
+        key = self._store.read(lambda tx: self._sources.locate(tx, reference))
+        reader = self._sources.reader(key.source)
+        known = self._store.read(lambda tx: tx.subjects.get(key))
+        if reader is None:
+            if known is None:
+                raise CommandInvalid("unknown_build", key.short)
+            return details_card(known.build(), known.build().facts.log_excerpt or "", locale, timezone)
+        try:
+            event = reader.fetch(key, with_log=True)
+            excerpt = event.facts.log_excerpt or reader.read_log(key, max_lines=LOG_LINES)
+        except DestinationGone:
+            if known is None:
+                raise CommandInvalid("unknown_build", key.short) from None
+            return details_card(known.build(), known.build().facts.log_excerpt or "", locale, timezone)
+        if known is not None:
+            self._ingest.accept([event])
+            known = self._store.read(lambda tx: tx.subjects.get(key))
+        build = known.build() if known else Build(key, event.attempt, event.phase, event.facts)
+        return details_card(build, excerpt, locale, timezone)
+
+    def _builds(self, command: Command, line: CommandLine, locale: str) -> Card:
+        project = line.arguments[0] if line.arguments else None
+        timezone = self._timezone(command)
+        note = ""
+        if line.verb is Verb.BUILDS and project is not None:
+            source, name = self._source_of(project)
+            reader = self._sources.reader(source) if source else None
+            if reader is not None:
+                try:
+                    title = translate(locale, "Newest builds of {project}", project=name)
+                    return replies.builds_card(title, reader.list_builds(name, LIST_LENGTH), locale, timezone)
+                except IntegrationError as problem:
+                    if not problem.recoverable:
+                        raise
+                    note = translate(locale, "{system} cannot be reached: this is what I heard last.", system=source)
+            project = name
+        elif project is not None:
+            _, project = self._source_of(project)
+        builds = self._store.read(lambda tx: [record.build() for record in tx.subjects.newest(project, LIST_LENGTH)])
+        title = translate(locale, "How things stand") if project is None else f"{project}"
+        return replies.builds_card(title, builds, locale, timezone, note)
+
+    def _source_of(self, project: str) -> tuple[str, str]:
+        """Source and project; a project known from events alone has no source to ask."""
+        try:
+            return self._sources.source_of(project)
+        except CommandInvalid:
+            if self._store.read(lambda tx: tx.subjects.newest(project, 1)):
+                return "", project
+            raise
+
+    def _log(self, line: CommandLine, locale: str) -> Card:
+        reference = parse_reference(line.arguments[0])
+        key = self._store.read(lambda tx: self._sources.locate(tx, reference))
+        reader = self._sources.reader(key.source)
+        if reader is None:
+            record = self._store.read(lambda tx: tx.subjects.get(key))
+            return replies.log_card(key.short, (record.build().facts.log_excerpt or "") if record else "", locale)
+        return replies.log_card(key.short, reader.read_log(key, max_lines=LOG_LINES), locale)
+
+    def _explain(self, line: CommandLine, locale: str) -> Card:
+        reference = parse_reference(line.arguments[0])
+
+        def work(tx: Transaction) -> Card:
+            key = self._sources.locate(tx, reference)
+            record = tx.subjects.get(key)
+            if record is None:
+                raise CommandInvalid("unknown_build", key.short)
+            build = record.build()
+            cards = tx.cards.of_subject(str(key))
+            rows = [(card.destination, card.slot, card.reason or "waiting") for card in cards]
+            standing = {card.destination for card in cards}
+            rows += [
+                (opening.destination, opening.judgement.route.name, opening.reason)
+                for opening in self._router.openings(tx, build)
+                if opening.destination not in standing
+            ]
+            events = [kind for kind, _, _ in tx.events.of_subject(str(key), EXPLAINED_EVENTS)]
+            return replies.explain_card(build, rows, events, locale)
+
+        return self._store.read(work)
+
+    def _here(self, command: Command, locale: str) -> Card:
+        place = command.reply_to.place
+        self._store.write(lambda tx: tx.places.ensure([Place(place, place)]))
+        settings = self._store.read(lambda tx: self._router.settings_of(tx, place))
+        return replies.here_card(place, settings.name if settings else None, locale)
+
+    def _timezone(self, command: Command) -> str:
+        settings = self._store.read(lambda tx: self._router.settings_of(tx, command.reply_to.place))
+        return settings.timezone if settings else "UTC"

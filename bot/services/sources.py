@@ -1,0 +1,88 @@
+"""The configured sources, and finding the build that people mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from bot.domain.commands import Reference
+from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.errors import CommandInvalid
+from bot.ports import BuildControl, BuildReader, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAccess:
+    """How one source can be asked and told things; None where it cannot."""
+
+    projects: tuple[str, ...] = ()
+    reader: BuildReader | None = None
+    control: BuildControl | None = None
+
+
+class Sources:
+    """All sources by their configured name."""
+
+    def __init__(self, sources: Mapping[str, SourceAccess]) -> None:
+        self._sources = dict(sources)
+
+    def reader(self, source: str) -> BuildReader | None:
+        """Who reads builds of this source."""
+        access = self._sources.get(source)
+        return access.reader if access else None
+
+    def control(self, source: str) -> BuildControl | None:
+        """Who acts on builds of this source."""
+        access = self._sources.get(source)
+        return access.control if access else None
+
+    def readable(self) -> frozenset[str]:
+        """Names of the sources that can be asked."""
+        return frozenset(name for name, access in self._sources.items() if access.reader is not None)
+
+    def locate(self, tx: Transaction, reference: Reference) -> SubjectKey:
+        """The build a person means; CommandInvalid (`unknown_project`, `unknown_build`, `ambiguous`) otherwise."""
+        source, project = self._split(reference)
+        known = [record.key for record in tx.subjects.find(project, reference.number)]
+        found = {key for key in known if key.kind is SubjectKind.BUILD and source in (None, key.source)}
+        if not found:  # older than the database, or never heard of: its source may know it
+            names = [source] if source else [name for name in self._sources if project in self._sources[name].projects]
+            found = {
+                SubjectKey(SubjectKind.BUILD, name, project, reference.number)
+                for name in names
+                if self._sources[name].reader is not None
+            }
+        if not found:
+            raise CommandInvalid(*self._unknown(tx, project, reference))
+        if len(found) > 1:
+            raise CommandInvalid("ambiguous", ", ".join(sorted(f"{key.source}/{key.short}" for key in found)))
+        return found.pop()
+
+    def source_of(self, project: str) -> tuple[str, str]:
+        """Source and project of `project` or `source/project`; CommandInvalid when no source has it."""
+        source, slash, rest = project.partition("/")
+        if slash and source in self._sources and rest in self._sources[source].projects:
+            return source, rest
+        names = [name for name, access in self._sources.items() if project in access.projects]
+        if len(names) > 1:
+            raise CommandInvalid("ambiguous", ", ".join(f"{name}/{project}" for name in names))
+        if not names:
+            raise CommandInvalid("unknown_project", self._nearest(project))
+        return names[0], project
+
+    def _split(self, reference: Reference) -> tuple[str | None, str]:
+        """`a/b#1` is project b of source a when there is such a source, else project a/b."""
+        if reference.source is None or reference.source in self._sources:
+            return reference.source, reference.project
+        return None, f"{reference.source}/{reference.project}"
+
+    def _unknown(self, tx: Transaction, project: str, reference: Reference) -> tuple[str, str | None]:
+        if tx.subjects.newest(project, 1) or any(project in access.projects for access in self._sources.values()):
+            return "unknown_build", f"{project}#{reference.number}"
+        return "unknown_project", self._nearest(project)
+
+    def _nearest(self, project: str) -> str | None:
+        names = {name for access in self._sources.values() for name in access.projects}
+        near = get_close_matches(project, names, n=1, cutoff=0.5)
+        return near[0] if near else None

@@ -23,9 +23,9 @@ SYSTEM = "slack"
 
 READS = frozenset(
     {"auth.test", "apps.connections.open", "conversations.list", "conversations.history", "conversations.replies"}
-    | {"users.info"}
+    | {"conversations.info", "users.info"}
 )
-REPEATABLE = READS | {"chat.update", "views.update"}
+REPEATABLE = READS | {"chat.update", "conversations.open", "views.update"}
 """Methods whose second call changes nothing more, so that a lost answer is no doubt."""
 
 _LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"})

@@ -36,9 +36,7 @@ class KeepAliveWebClient(WebClient):
             content, kind = urlencode(args["params"] or {}), "application/x-www-form-urlencoded"
         headers["Content-Type"] = kind
         changes = method not in REPEATABLE
-        answer = call(
-            self._session, SYSTEM, "POST", url, headers=headers, content=content.encode(), changes=changes
-        )
+        answer = call(self._session, SYSTEM, "POST", url, headers=headers, content=content.encode(), changes=changes)
         body = answer.body.decode("utf-8", "replace")
         if answer.status != 429 and not body.lstrip().startswith("{"):  # a proxy or an outage page, not the API
             unsure = changes and (answer.status < 300 or answer.status >= 500)

@@ -1,0 +1,199 @@
+"""Slack as a chat platform: posting and changing messages, and finding one whose answer was lost.
+
+https://docs.slack.dev/reference/methods/chat.postMessage · calls try once; the delivery loop retries.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from slack_sdk.web import SlackResponse, WebClient
+
+from bot.domain.budgets import Budget
+from bot.domain.cards import Content
+from bot.domain.places import Capabilities, Operation, Place, Rendered
+from bot.errors import DestinationGone, OutcomeUnknown
+from integrations.slack.config import SlackConfig
+from integrations.slack.errors import SYSTEM
+from integrations.slack.render import render
+from integrations.slack.web import ask
+
+METADATA_TYPE = "shipmate_card"
+UPDATE_BURST = 25
+CHANNELS_FRESH_S = 60.0
+CLOCK_SKEW_S = 5.0
+THREADS_OLDEST_S = 3 * 86_400.0
+_PAGE = 200
+_MOST_PAGES = 100
+_CHANNEL_TYPES = "public_channel,private_channel"
+
+
+class Workspace:
+    """The workspace that the bot's token belongs to; asked for once."""
+
+    def __init__(self, web: WebClient) -> None:
+        self._web = web
+        self._team = ""
+
+    @property
+    def team(self) -> str:
+        """The workspace's id; raises IntegrationError while it cannot be asked for."""
+        if not self._team:
+            self._team = str(ask("auth.test", self._web.auth_test).get("team_id", ""))
+        return self._team
+
+
+class SlackMessenger:
+    """Shows content in channels and direct messages. References are `channel/ts`."""
+
+    def __init__(self, config: SlackConfig, web: WebClient, workspace: Workspace) -> None:
+        self._budgets = config.budgets
+        self._web = web
+        self._workspace = workspace
+        self._channels: dict[str, str] = {}
+        self._channels_read_at = float("-inf")
+
+    def resolve(self, address: str) -> Place:
+        """A channel by name or id, or a person's direct messages by the person's id."""
+        wanted = address.removeprefix(f"{SYSTEM}:")
+        if wanted.startswith("#"):
+            return self._place(self._channel_id(wanted[1:].lower()), wanted)
+        if wanted[:1] in ("U", "W"):
+            return self._place(open_direct(self._web, wanted), wanted)
+        answer = ask("conversations.info", self._web.conversations_info, channel=wanted)
+        name = str(answer.get("channel", {}).get("name", ""))
+        return self._place(wanted, f"#{name}" if name else wanted)
+
+    def capabilities(self, place: Place) -> Capabilities:
+        """All of it everywhere; posting is budgeted by channel, changing also by workspace (tier 3)."""
+        if self._budgets.lifted:
+            return Capabilities(can_edit=True, can_thread=True, can_find=True, place_budget=Budget(place.key, 0.0))
+        calls = self._budgets.update_per_minute
+        scope = f"{SYSTEM}:{place.account}:chat.update"
+        return Capabilities(
+            can_edit=True,
+            can_thread=True,
+            can_find=True,
+            place_budget=Budget(place.key, self._budgets.place_interval_s),
+            account_budgets={Operation.UPDATE: Budget.per_minute(scope, calls, burst=min(UPDATE_BURST, calls // 2))},
+        )
+
+    def render(self, content: Content, place: Place) -> Rendered:
+        """The same for every place of Slack."""
+        return render(content)
+
+    def send(
+        self, place: Place, rendered: Rendered, *, attempt_id: str, ref: str | None = None, parent: str | None = None
+    ) -> str:
+        """Post with the attempt in the message's metadata, or change; a thread starts at the message of `parent`."""
+        if ref is not None:
+            channel, _, ts = ref.partition("/")
+            ask("chat.update", self._web.chat_update, channel=channel, ts=ts, **rendered.payload)
+            return ref
+        answer = ask(
+            "chat.postMessage",
+            self._web.chat_postMessage,
+            channel=place.id,
+            thread_ts=parent.partition("/")[2] if parent else None,
+            metadata={"event_type": METADATA_TYPE, "event_payload": {"attempt": attempt_id}},
+            unfurl_links=False,
+            unfurl_media=False,
+            **rendered.payload,
+        )
+        if not answer.get("ts"):
+            raise OutcomeUnknown(SYSTEM, "not_json", "no ts")
+        return f"{answer.get('channel', place.id)}/{answer['ts']}"
+
+    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
+        """Look through the channel, and through the threads of our messages of three days that were answered since.
+
+        A thread does not show in the channel's history, but its first message says when it was last answered.
+        """
+        oldest = since.timestamp() - CLOCK_SKEW_S
+        threads = []
+        for message in self._messages(
+            "conversations.history", self._web.conversations_history, place, oldest - THREADS_OLDEST_S
+        ):
+            if _attempt_of(message) == attempt_id:
+                return f"{place.id}/{message['ts']}"
+            if _attempt_of(message) and float(message.get("latest_reply") or 0) >= oldest:
+                threads.append(str(message["ts"]))
+        for ts in threads:
+            for message in self._messages(
+                "conversations.replies", self._web.conversations_replies, place, oldest, ts=ts
+            ):
+                if _attempt_of(message) == attempt_id:
+                    return f"{place.id}/{message['ts']}"
+        return None
+
+    def _messages(
+        self, method: str, call_api: Callable[..., SlackResponse], place: Place, oldest: float, **more: str
+    ) -> Iterator[dict[str, Any]]:
+        return pages(
+            method,
+            call_api,
+            "messages",
+            channel=place.id,
+            oldest=f"{oldest:.6f}",
+            include_all_metadata=True,
+            limit=_PAGE,
+            **more,
+        )
+
+    def _channel_id(self, name: str) -> str:
+        is_fresh = time.monotonic() - self._channels_read_at < CHANNELS_FRESH_S
+        if not is_fresh or name not in self._channels:
+            self._channels = {
+                str(one.get("name", "")).lower(): str(one["id"])
+                for one in pages(
+                    "conversations.list",
+                    self._web.conversations_list,
+                    "channels",
+                    types=_CHANNEL_TYPES,
+                    exclude_archived=True,
+                    limit=_PAGE,
+                )
+            }
+            self._channels_read_at = time.monotonic()
+        if name not in self._channels:
+            raise DestinationGone(SYSTEM, "channel_not_found", f"#{name}; a private channel must have the bot in it")
+        return self._channels[name]
+
+    def _place(self, channel: str, label: str) -> Place:
+        return Place(f"{SYSTEM}:{self._workspace.team}/{channel}", label)
+
+
+def pages(
+    method: str,
+    call_api: Callable[..., SlackResponse],
+    key: str,
+    **arguments: Any,  # noqa: ANN401 - wire values
+) -> Iterator[dict[str, Any]]:
+    """The entries under `key` of all pages of an answer."""
+    cursor = ""
+    for _ in range(_MOST_PAGES):
+        answer = ask(method, call_api, cursor=cursor or None, **arguments)
+        yield from answer.get(key) or ()
+        cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+        if not cursor:
+            return
+    raise OutcomeUnknown(SYSTEM, "too_many_pages", method)
+
+
+def open_direct(web: WebClient, person: str) -> str:
+    """The id of the bot's conversation with a person."""
+    answer = ask("conversations.open", web.conversations_open, users=person)
+    channel = answer.get("channel", {}).get("id")
+    if not channel:
+        raise OutcomeUnknown(SYSTEM, "not_json", "no channel")
+    return str(channel)
+
+
+def _attempt_of(message: dict[str, Any]) -> str:
+    metadata = message.get("metadata") or {}
+    if metadata.get("event_type") != METADATA_TYPE:
+        return ""
+    return str((metadata.get("event_payload") or {}).get("attempt", ""))

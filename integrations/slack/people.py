@@ -1,0 +1,162 @@
+"""Answers to people in Slack, the windows they open, and who they are."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import requests
+from slack_sdk.web import WebClient
+
+from bot.domain.cards import Card, Content
+from bot.domain.commands import Actor, ReplyTo
+from bot.domain.places import Place
+from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from bot.ports import PersonFacts
+from integrations.http import call, raise_for_status
+from integrations.slack.client import Workspace, open_direct
+from integrations.slack.errors import SYSTEM, classify_word
+from integrations.slack.render import render, render_modal
+from integrations.slack.web import ask
+
+URL_MARGIN_S = 10.0
+FACTS_FRESH_S = 300.0
+FACTS_KEPT = 5000
+_SLACKBOT = "USLACKBOT"
+_LOCALES = {"en": "en", "zh": "zh-CN"}
+
+
+class SlackResponder:
+    """Answers through the press's or command's response_url while it lives, else through the Web API.
+
+    https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+    """
+
+    def __init__(self, web: WebClient, session: requests.Session, now_s: Callable[[], float] = time.time) -> None:
+        self._web = web
+        self._session = session
+        self._now_s = now_s
+
+    def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """Show the answer; a response_url that is refused is replaced by the API, one in doubt is not."""
+        payload = dict(render(content).payload)
+        if reply_to.url and (reply_to.url_expires_at is None or self._now_s() + URL_MARGIN_S < reply_to.url_expires_at):
+            try:
+                self._post_to_url(reply_to.url, reply_to, payload)
+            except (AuthFailed, DestinationGone, Rejected, Unavailable, RateLimited):
+                pass  # a URL takes five answers in half an hour; the API has no such end
+            else:
+                return
+        self._post(reply_to, payload, actor)
+
+    def _post_to_url(self, url: str, reply_to: ReplyTo, payload: dict[str, Any]) -> None:
+        body: dict[str, Any] = {
+            "response_type": "ephemeral" if reply_to.is_private else "in_channel",
+            "replace_original": False,
+            **payload,
+        }
+        if reply_to.thread:
+            body["thread_ts"] = reply_to.thread
+        answer = call(self._session, SYSTEM, "POST", url, json=body)
+        raise_for_status(SYSTEM, answer, changes=True)
+        if not answer.body.lstrip().startswith(b"{"):
+            return  # the plain text "ok"
+        said = answer.json()
+        if said.get("ok") is False:
+            raise classify_word("response_url", str(said.get("error", "")))
+
+    def _post(self, reply_to: ReplyTo, payload: dict[str, Any], actor: Actor) -> None:
+        channel = Place(reply_to.place, "").id
+        if not reply_to.is_private or not channel.startswith(("C", "G")):
+            self._post_message(channel, payload, reply_to.thread)
+            return
+        person = actor.account.partition(":")[2]
+        try:
+            ask(
+                "chat.postEphemeral",
+                self._web.chat_postEphemeral,
+                channel=channel,
+                user=person,
+                thread_ts=reply_to.thread,
+                **payload,
+            )
+        except DestinationGone:  # a command works in channels that the bot is not in; direct messages always do
+            self._post_message(open_direct(self._web, person), payload, None)
+
+    def _post_message(self, channel: str, payload: dict[str, Any], thread: str | None) -> None:
+        ask(
+            "chat.postMessage",
+            self._web.chat_postMessage,
+            channel=channel,
+            thread_ts=thread,
+            unfurl_links=False,
+            unfurl_media=False,
+            **payload,
+        )
+
+
+class SlackDirectory:
+    """Knows people by users.info; what it said is believed for five minutes."""
+
+    def __init__(self, web: WebClient, workspace: Workspace, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._web = web
+        self._workspace = workspace
+        self._now_s = now_s
+        self._known: OrderedDict[str, tuple[float, PersonFacts]] = OrderedDict()
+        self._lock = Lock()
+
+    def look_up(self, account_id: str) -> PersonFacts:
+        """Guests, bots, people of other workspaces and those who left or are unknown are outsiders."""
+        with self._lock:
+            known = self._known.get(account_id)
+        if known is not None and self._now_s() - known[0] < FACTS_FRESH_S:
+            return known[1]
+        try:
+            answer = ask("users.info", self._web.users_info, user=account_id, include_locale=True)
+        except DestinationGone:
+            return PersonFacts(account_id, None, is_outsider=True)
+        facts = _facts(account_id, answer.get("user") or {}, self._workspace.team)
+        with self._lock:
+            self._known[account_id] = (self._now_s(), facts)
+            self._known.move_to_end(account_id)
+            while len(self._known) > FACTS_KEPT:
+                self._known.popitem(last=False)
+        return facts
+
+
+class SlackModals:
+    """Windows: https://docs.slack.dev/surfaces/modals. A trigger lives three seconds and opens one."""
+
+    def __init__(self, web: WebClient) -> None:
+        self._web = web
+
+    def open(self, trigger: str, card: Card) -> str:
+        """DestinationGone with reason `expired_trigger` when the three seconds are over."""
+        answer = ask("views.open", self._web.views_open, trigger_id=trigger, view=render_modal(card))
+        view_id = (answer.get("view") or {}).get("id")
+        if not view_id:
+            raise OutcomeUnknown(SYSTEM, "not_json", "no view")
+        return str(view_id)
+
+    def update(self, view_id: str, card: Card) -> None:
+        """DestinationGone when the window was closed."""
+        ask("views.update", self._web.views_update, view_id=view_id, view=render_modal(card))
+
+
+def _facts(account_id: str, user: dict[str, Any], team: str) -> PersonFacts:
+    profile = user.get("profile") or {}
+    name = profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")
+    # In an Enterprise organisation a person's own workspace may be another of those they belong to.
+    teams = {user.get("team_id"), *((user.get("enterprise_user") or {}).get("teams") or ())}
+    kinds = ("is_restricted", "is_ultra_restricted", "is_stranger", "is_bot", "is_workflow_bot", "deleted")
+    is_outsider = any(user.get(kind) for kind in kinds) or team not in teams or account_id == _SLACKBOT
+    return PersonFacts(
+        name=str(name or account_id),
+        email=profile.get("email") or None,
+        is_outsider=is_outsider,
+        locale=_LOCALES.get(str(user.get("locale") or "").partition("-")[0]),
+        timezone=user.get("tz") or None,
+    )

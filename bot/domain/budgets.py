@@ -20,7 +20,9 @@ class Budget:
 
     @classmethod
     def per_minute(cls, scope: str, calls: int, *, burst: int = 1) -> Budget:
-        """At most `calls` in any 60 seconds, up to `burst` of them at once."""
+        """At most `calls` in any 60 seconds, up to `burst` of them at once, which is less than `calls` from two on."""
+        if calls == 1:
+            return cls(scope, 60.0)
         return cls(scope, 60.0 / (calls - burst), burst)
 
     def ready_at(self, arrival: float, *, reserve: float = 0.0) -> float:

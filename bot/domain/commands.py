@@ -83,7 +83,7 @@ SPECS: dict[Verb, VerbSpec] = {spec.verb: spec for spec in VERBS}
 _BY_WORD = {word: spec for spec in VERBS for word in (*spec.words, *spec.chinese)}
 
 _REFERENCE = re.compile(
-    r"(?:(?P<kind>[a-z_]+):)?(?:(?P<source>[A-Za-z0-9_.-]+)/)?(?P<project>[^#\s]+)#(?P<number>[^#@\s]+)"
+    r"(?:(?P<kind>[a-z_]+):)?(?:(?P<source>[A-Za-z0-9_.-]+)/)?(?P<project>[^#]+)#(?P<number>[^#@\s]+)"
     r"(?:@(?P<attempt>\d+))?"
 )
 MAX_COMMAND_LENGTH = 500
@@ -121,6 +121,7 @@ def parse_command(typed: str) -> CommandLine:
     if spec.target in (Target.PROJECT, Target.BUILD) and not rest:
         raise CommandInvalid("missing_argument", spec.usage)
     if spec.target is Target.BUILD:
+        rest = [" ".join(rest)]  # names of projects may hold blanks
         parse_reference(rest[0])
     return CommandLine(spec.verb, tuple(rest))
 
@@ -135,13 +136,14 @@ def parse_reference(word: str) -> Reference:
 
 
 def _spec_of(words: list[str]) -> tuple[VerbSpec, list[str]]:
-    first = words[0].lower().lstrip("/")
+    typed = words[0].lstrip("/")
+    first = typed.lower()
     if first in _BY_WORD:
         return _BY_WORD[first], words[1:]
     for spec in VERBS:  # Chinese is written without spaces: 重试user-service#1
         for word in spec.chinese:
             if first.startswith(word):
-                return spec, [words[0][len(word) :], *words[1:]]
+                return spec, [typed[len(word) :], *words[1:]]
     near = get_close_matches(first, list(_BY_WORD), n=1, cutoff=0.6)
     raise CommandInvalid("unknown_verb", near[0] if near else None)
 

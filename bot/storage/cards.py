@@ -76,6 +76,7 @@ class SqlCards:
             wanted["final_since"] = case((is_waiting, cards.c.final_since), else_=at)
         else:
             wanted["final_since"] = 0.0
+            wanted["shown_final"] = False  # a final state that was shown belonged to an earlier attempt
         card_rows = and_(cards.c.subject_key == subject, cards.c.slot == CARD_SLOT)
         return self._connection.execute(update(cards).where(card_rows).values(wanted)).rowcount
 
@@ -206,9 +207,10 @@ class SqlDeliveries:
             changed["message_ref"] = settlement.message_ref
         if not settlement.keep_attempt:
             changed["attempt_id"] = None
-        if settlement.due_at > now and settlement.tries == 0:  # a final state that came meanwhile does not wait
+        if settlement.shown_revision is not None and settlement.due_at > now:
+            # the pace of progress: a final state that came meanwhile does not wait for it
             changed["due_at"] = case(
-                (and_(cards.c.is_final, cards.c.wanted_revision > (settlement.shown_revision or 0)), 0.0),
+                (and_(cards.c.is_final, cards.c.wanted_revision > settlement.shown_revision), 0.0),
                 else_=settlement.due_at,
             )
         self._connection.execute(update(cards).where(cards.c.id == settlement.card_id).values(changed))

@@ -59,6 +59,7 @@ class SqlEventLog:
 _COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
 _BY_KEY = select(*_COLUMNS).where(subjects.c.key == bindparam("key")).with_for_update()
 _SAME_LINE = and_(
+    subjects.c.key != bindparam("key"),
     subjects.c.source == bindparam("source"),
     subjects.c.project == bindparam("project"),
     subjects.c.branch == bindparam("branch"),
@@ -99,6 +100,7 @@ class SqlSubjects:
     def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
         """The nearest finished run of the same source, project and branch that started before (or after) this one."""
         line = {
+            "key": str(record.key),
             "source": record.key.source,
             "project": record.key.project,
             "branch": _branch(record.folded.values),

@@ -121,6 +121,7 @@ cards = Table(
         sqlite_where=text("wanted_revision > shown_revision AND NOT is_dead"),
         postgresql_where=text("wanted_revision > shown_revision AND NOT is_dead"),
     ),
+    sqlite_autoincrement=True,  # a forgotten card's id never comes back: an attempt may still be under way for it
 )
 
 attempts = Table(

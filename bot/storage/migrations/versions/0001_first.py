@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("subject_key", "destination", "slot", name="cards_slot"),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "cards_dirty",

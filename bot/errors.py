@@ -6,6 +6,7 @@ ShipmateError
 │  ├─ SignatureInvalid 401 · PayloadInvalid 400 · TooLarge 413
 │  └─ CommandInvalid · NotPermitted
 ├─ Conflict             already done, already decided, locked
+├─ LeaseLost            another worker took the work over
 ├─ StorageUnavailable   the database cannot commit now; the door answers 503
 └─ IntegrationError     another system failed; carries reason, recoverable, retry_after_s
    ├─ Unavailable · RateLimited · OutcomeUnknown
@@ -69,6 +70,10 @@ class NotPermitted(InputError):
 
 class Conflict(ShipmateError):
     """The request meets a state in which it cannot happen (again)."""
+
+
+class LeaseLost(ShipmateError):
+    """The work was taken over by another worker: nothing was changed, and nothing may be said."""
 
 
 class StorageUnavailable(ShipmateError):

@@ -267,7 +267,10 @@ class Commands(Protocol):
         ...
 
     def claim_effect(self, record: CommandRecord, effect_key: str, now: float) -> CommandRecord | None:
-        """Make this command the one that causes `effect_key`; the other one when there is one already."""
+        """Make this command the one that causes `effect_key`; the other one when there is one already.
+
+        Raises LeaseLost when another worker has taken the command over.
+        """
         ...
 
     def settle(

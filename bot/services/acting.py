@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.audit import AuditEntry
-from bot.domain.builds import BuildFacts, Phase
+from bot.domain.builds import BuildFacts
 from bot.domain.cards import Content, Strong, text
 from bot.domain.cards import Notice as Remark
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_reference
@@ -20,7 +20,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.places import Place
 from bot.domain.routing import Milestone
 from bot.domain.subjects import SubjectKey
-from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
+from bot.errors import CommandInvalid, Conflict, IntegrationError, LeaseLost, NotPermitted, OutcomeUnknown
 from bot.i18n import translate
 from bot.ports import BuildControl, Clock, CommandRecord, Store, Subscription, Transaction, Triggered
 from bot.services.ingest import Ingest
@@ -31,6 +31,7 @@ from bot.services.sources import Sources
 
 FOLLOW_PAUSE_S = 0.3
 FOLLOW_SLOWLY_S = 5.0
+STEP_S = 15.0
 PATIENCE_S = 4.0
 GIVE_UP_FOLLOWING_S = 3600.0
 
@@ -100,6 +101,12 @@ class Acting:
             return self._already(record, other, locale)
         return self._trigger(record, line, aim, locale)
 
+    def give_up(self, record: CommandRecord, line: CommandLine, problem: IntegrationError) -> None:
+        """End a command whose source cannot be reached, on the record."""
+        doubt = "in_doubt" if is_in_doubt(record, problem) else "failed"
+        target = line.arguments[0] if line.arguments else ""
+        self._audit_end(record, line, target, f"{doubt}:{problem.reason}", frees_effect=True)
+
     # --- permission and aim
 
     def _permit(self, record: CommandRecord, line: CommandLine, project: str, target: str) -> None:
@@ -112,13 +119,15 @@ class Acting:
     def _aim(self, record: CommandRecord, line: CommandLine) -> Aim:
         if line.verb is Verb.RUN:
             source, project = self._sources.source_of(line.arguments[0])
+            _parameters(line.arguments[1:])
             return Aim(source, project, None, f"run:{record.command.id}")
         reference = parse_reference(line.arguments[0])
 
         def work(tx: Transaction) -> Aim:
             key = self._sources.locate(tx, reference)
             known = tx.subjects.get(key)
-            epoch = f"{known.folded.generation}.{known.folded.attempt}" if known else f"0.{reference.attempt or 1}"
+            generation, attempt = (known.folded.generation, known.folded.attempt) if known else (0, 1)
+            epoch = f"{generation}.{reference.attempt or attempt}"
             return Aim(key.source, key.project, key, f"{line.verb}:{key}@{epoch}")
 
         return self._store.read(work)
@@ -145,11 +154,12 @@ class Acting:
                 self._audit_end(record, line, aim.target, f"failed:{problem.reason}", frees_effect=True)
             raise
         result = {"request": triggered.request, "source": aim.source, "project": aim.project, "asked_at": self._now()}
+        result["by"] = record.command.actor.name
         if aim.key is not None:
             result["of"] = str(aim.key)
         if triggered.build is not None:
             result["build"] = str(triggered.build)
-        self._settle_open(record, result, due_at=0.0)
+        self._settle_open(record, result, due_at=self._now() + STEP_S)  # nobody else follows it meanwhile
         return self._follow(replace(record, result=result), line, locale, known=triggered.build)
 
     def _control_or_free(self, record: CommandRecord, line: CommandLine, aim: Aim) -> BuildControl:
@@ -188,12 +198,13 @@ class Acting:
         source, project, waited = str(result["source"]), str(result["project"]), self._now() - _seconds(result)
         build = known or (SubjectKey.parse(str(result["build"])) if "build" in result else None)
         if build is None:
-            build = self._control(source).follow(project, str(result["request"]))
+            build = self._ask_for_run(record, line, source, project)
         if build is not None:
             return self._started(record, line, build, locale)
         if waited > GIVE_UP_FOLLOWING_S:
-            self._audit_end(record, line, f"{source}/{project}", "never_started")
-            return Step(CommandState.FAILED, result, reply=self._waiting(project, locale))
+            self._audit_end(record, line, f"{source}/{project}", "never_started", frees_effect=True)
+            sentence = "The build of {project} was never started: no worker took it. Ask again if it is still wanted."
+            return Step(CommandState.FAILED, result, reply=replies.remark(locale, "⌛", sentence, project=project))
         is_late = waited > PATIENCE_S and "is_told" not in result
         if is_late:
             result["is_told"] = True
@@ -201,6 +212,16 @@ class Acting:
         self._settle_open(record, result, due_at=self._now() + pause)
         reply = self._waiting(project, locale) if is_late else None
         return Step(CommandState.RUNNING, result, is_open=True, reply=reply)
+
+    def _ask_for_run(self, record: CommandRecord, line: CommandLine, source: str, project: str) -> SubjectKey | None:
+        """The run a request became; a source that cannot answer now is asked again, for the run is on its way."""
+        try:
+            return self._control(source).follow(project, str(record.result["request"]))
+        except IntegrationError as problem:
+            if problem.recoverable:
+                return None
+            self._audit_end(record, line, f"{source}/{project}", f"failed:{problem.reason}", frees_effect=True)
+            raise
 
     def _started(self, record: CommandRecord, line: CommandLine, build: SubjectKey, locale: str) -> Step:
         result = {**record.result, "build": str(build)}
@@ -211,11 +232,11 @@ class Acting:
             tx.audit.append(self._entry(record, line, str(of or build), f"done:{build}"))
             if of is not None and (event := self._retried(tx, record, of, build)) is not None:
                 self._ingest.accept_in(tx, event, now)
-            tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=now + FOLLOW_SLOWLY_S)
+            _must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=now + STEP_S))
 
         self._store.write(work)
         self._signal.ring()
-        parts = (translate(locale, "Started"), " ", Strong(build.short))
+        parts = (translate(locale, "Started build"), " ", Strong(build.short))
         return Step(CommandState.DONE, result, reply=Remark("🔁", text(*parts), locale=locale))
 
     def _retried(self, tx: Transaction, record: CommandRecord, of: SubjectKey, build: SubjectKey) -> Event | None:
@@ -228,7 +249,7 @@ class Acting:
             kind=EventKind.BUILD_RETRIED,
             subject=of,
             occurred_at=datetime.fromtimestamp(record.command.accepted_at, UTC),
-            phase=Phase.FINISHED,
+            phase=old.folded.phase,
             facts=BuildFacts(retried_as=build.short, retried_by=record.command.actor.name),
             generation=old.folded.generation,
             attempt=old.folded.attempt,
@@ -282,9 +303,10 @@ class Acting:
     # --- records
 
     def _settle_open(self, record: CommandRecord, result: Mapping[str, object], *, due_at: float) -> None:
-        self._store.write(
-            lambda tx: tx.commands.settle(record, CommandState.RUNNING, result, is_open=True, due_at=due_at)
-        )
+        def work(tx: Transaction) -> None:
+            _must_hold(tx.commands.settle(record, CommandState.RUNNING, result, is_open=True, due_at=due_at))
+
+        self._store.write(work)
 
     def _audit_end(
         self, record: CommandRecord, line: CommandLine, target: str, outcome: str, *, frees_effect: bool = False
@@ -294,7 +316,7 @@ class Acting:
 
         def work(tx: Transaction) -> None:
             tx.audit.append(entry)
-            tx.commands.settle(record, state, record.result, is_open=False, frees_effect=frees_effect)
+            _must_hold(tx.commands.settle(record, state, record.result, is_open=False, frees_effect=frees_effect))
 
         self._store.write(work)
 
@@ -306,6 +328,11 @@ class Acting:
         return self._clock.now().timestamp()
 
 
+def _must_hold(is_held: bool) -> None:
+    if not is_held:
+        raise LeaseLost("another worker has the command")
+
+
 def _parameters(words: tuple[str, ...]) -> dict[str, str]:
     parameters = {}
     for word in words:
@@ -314,6 +341,17 @@ def _parameters(words: tuple[str, ...]) -> dict[str, str]:
             raise CommandInvalid("bad_parameter", word)
         parameters[name] = value
     return parameters
+
+
+def is_in_doubt(record: CommandRecord, problem: IntegrationError) -> bool:
+    """Whether something may have been triggered: an answer was lost, or a worker died between triggering and noting."""
+    if "request" in record.result:
+        return False
+    if isinstance(problem, OutcomeUnknown):
+        return True
+    if record.result.get("put_off_at") == record.command.tries - 1:  # the try before this one ended in good order
+        return bool(record.result["is_in_doubt"])
+    return record.triggered_at is not None
 
 
 def _seconds(result: Mapping[str, object]) -> float:

@@ -10,7 +10,7 @@ from bot.domain.commands import SPECS, Actor, Command, CommandLine, CommandState
 from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store
-from bot.services.acting import Acting
+from bot.services.acting import Acting, is_in_doubt
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.reading import Reading
@@ -87,8 +87,7 @@ class CommandWorker:
         try:
             line = parse_command(record.command.typed)
             verb = line.verb.value
-            actor = self._people.complete(record.command.actor)
-            record = replace(record, command=replace(record.command, actor=actor))
+            record = replace(record, command=replace(record.command, actor=self._actor(record)))
             outcome = self._execute(record, line, speech)
         except CommandInvalid as problem:
             self._answer(record, replies.invalid(problem, speech.locale, speech.prefix))
@@ -100,7 +99,7 @@ class CommandWorker:
             self._answer(record, replies.remark(speech.locale, "🤚", str(problem)))
             outcome = self._close(record, CommandState.FAILED)
         except IntegrationError as problem:
-            outcome = self._put_off_or_fail(record, problem, speech)
+            outcome = self._put_off_or_fail(record, line, problem, speech)
         COMMANDS.labels(verb, outcome).inc()
         log.info("command", id=record.command.id, verb=verb, actor=record.command.actor.account, outcome=outcome)
 
@@ -116,15 +115,27 @@ class CommandWorker:
         self._answer(record, content)
         return self._close(record, CommandState.DONE)
 
-    def _put_off_or_fail(self, record: CommandRecord, problem: IntegrationError, speech: Speech) -> str:
+    def _actor(self, record: CommandRecord) -> Actor:
+        """Who asks; the person behind a run that is only followed was looked up when it was asked for."""
+        actor = record.command.actor
+        if "request" in record.result:
+            return replace(actor, name=str(record.result["by"]))
+        return self._people.complete(actor)
+
+    def _put_off_or_fail(
+        self, record: CommandRecord, line: CommandLine, problem: IntegrationError, speech: Speech
+    ) -> str:
+        doubt = SPECS[line.verb].changes and is_in_doubt(record, problem)
         if problem.recoverable and record.command.tries < MOST_TRIES:
             due_at = self._clock.now().timestamp() + max(pause_s(record.command.tries), problem.retry_after_s or 0.0)
-            state = record.command.state
-            self._store.write(lambda tx: tx.commands.settle(record, state, record.result, is_open=True, due_at=due_at))
+            state, result = record.command.state, {"is_in_doubt": doubt, "put_off_at": record.command.tries}
+            self._store.write(lambda tx: tx.commands.settle(record, state, result, is_open=True, due_at=due_at))
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
-        self._answer(record, replies.trouble(problem, speech.locale))
-        return self._close(record, CommandState.FAILED, frees_effect=True)
+        if SPECS[line.verb].changes and problem.recoverable:
+            self._acting.give_up(record, line, problem)
+        self._answer(record, (replies.doubt if doubt else replies.trouble)(problem, speech.locale))
+        return self._close(record, CommandState.IN_DOUBT if doubt else CommandState.FAILED, frees_effect=True)
 
     def _close(
         self,

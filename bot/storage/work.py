@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
+from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
 from bot.storage.dialects import greatest, insert_into
 from bot.storage.tables import commands, jobs
@@ -120,16 +121,20 @@ class SqlCommands:
 
     def claim_effect(self, record: CommandRecord, effect_key: str, now: float) -> CommandRecord | None:
         """Make this command the one that causes `effect_key`; the other one when there is one already."""
+        held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
+        if self._connection.execute(select(commands.c.id).where(held).with_for_update()).first() is None:
+            raise LeaseLost(record.command.id)
         holder = self._connection.execute(select(commands).where(commands.c.effect_key == effect_key)).first()
         if holder is not None:
             if holder.id == record.command.id:
                 return None
             return self._record(holder, fence=holder.fence, tries=holder.tries)
-        mine = update(commands).where(commands.c.id == record.command.id, commands.c.fence == record.fence)
         try:
             with self._connection.begin_nested():
                 self._connection.execute(
-                    mine.values(effect_key=effect_key, triggered_at=now, state=CommandState.RUNNING.value)
+                    update(commands)
+                    .where(held)
+                    .values(effect_key=effect_key, triggered_at=now, state=CommandState.RUNNING.value)
                 )
         except IntegrityError:  # another worker was faster
             return self.claim_effect(record, effect_key, now)

@@ -79,6 +79,12 @@ def trouble(problem: IntegrationError, locale: str) -> Notice:
     return remark(locale, "⚠️", sentence, system=problem.system, reason=problem.detail or problem.reason)
 
 
+def doubt(problem: IntegrationError, locale: str) -> Notice:
+    """What is said when a call may or may not have happened, and nothing can tell."""
+    sentence = "I do not know whether {system} did it: no answer came. Please look there before you ask again."
+    return remark(locale, "❔", sentence, system=problem.system)
+
+
 def help_word(locale: str) -> str:
     """The word that asks for help."""
     return "帮助" if locale.startswith("zh") else "help"
@@ -93,10 +99,10 @@ def help_card(locale: str, prefix: str, *, is_welcome: bool = False) -> Card:
         usage = f"{spec.chinese[0]} {rest}".strip() if chinese else f"{word} {rest}".strip()
         parts: list[Any] = [Code(f"{prefix} {usage}"), f" — {translate(locale, SUMMARIES[spec.verb.value])}"]
         lines.append(text(*parts))
-    intro = "I show builds as live cards and let you act on them from here. `here` tells this channel's id."
+    intro = "I show builds as live cards and let you act on them from here. To see this channel's id, type"
     sections: list[Any] = [Lines(tuple(lines))]
     if is_welcome:
-        sections.insert(0, Paragraph(text(translate(locale, intro.replace("`here`", f"{prefix} here")))))
+        sections.insert(0, Paragraph(text(translate(locale, intro), " ", Code(f"{prefix} here"))))
     title = "Hello, I am Shipmate" if is_welcome else "What I can do"
     return Card(Tone.NEUTRAL, translate(locale, title), emoji="⚓", sections=tuple(sections), locale=locale)
 

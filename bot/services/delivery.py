@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from bot.domain.budgets import Budget
 from bot.domain.builds import BuildStatus
 from bot.domain.places import CARD_SLOT, NOTICE_SLOT, Capabilities, Operation, Place
 from bot.domain.retries import MOST_TRIES, pause_s
@@ -139,6 +140,10 @@ class Deliverer:
                 settled = Settlement(card.id, skipped, shown_revision=card.wanted_revision)
                 tx.deliveries.settle(lease, None, settled, now)
                 continue
+            parent = None if card.slot == CARD_SLOT else _parent_of(tx, card)
+            if parent is not None and parent.is_dead and parent.message_ref is None:
+                tx.deliveries.settle(lease, None, Settlement(card.id, "dead:no_card", is_dead=True), now)
+                continue
             if held := self._held_back(tx, card, subject, capabilities, now):
                 tx.pacing.postpone(card.id, *held)
                 continue
@@ -149,7 +154,7 @@ class Deliverer:
         self, tx: Transaction, card: CardRecord, subject: SubjectRecord, capabilities: Capabilities, now: float
     ) -> tuple[float, str] | None:
         """Until when a due slot waits, and why."""
-        if card.slot != CARD_SLOT and capabilities.can_thread and _parent_of(tx, card) is None:
+        if card.slot != CARD_SLOT and capabilities.can_thread and _parent_ref(tx, card) is None:
             return now + PARENT_WAIT_S, "waiting:card"
         if not capabilities.can_edit and _lacks_details(card, subject) and now < card.final_since + DETAILS_GRACE_S:
             return card.final_since + DETAILS_GRACE_S, "waiting:details"
@@ -174,7 +179,7 @@ class Deliverer:
         attempt_id = card.attempt_id or self._ids.new()
         if not is_in_doubt:
             tx.deliveries.begin(card, attempt_id, operation.value, self._now())
-        parent = _parent_of(tx, card) if card.slot != CARD_SLOT and capabilities.can_thread else None
+        parent = _parent_ref(tx, card) if card.slot != CARD_SLOT and capabilities.can_thread else None
         return Delivery(lease, place, card, subject, operation, attempt_id, is_in_doubt, parent)
 
     # --- attempting
@@ -204,7 +209,8 @@ class Deliverer:
             return self._after_failure(delivery, problem)
         except Exception as problem:
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
-            return self._give_up_slowly(card, "render_failed", is_hopeless=card.tries >= 2)
+            settlement, _ = self._give_up_slowly(card, "render_failed", is_hopeless=card.tries >= 2)
+            return settlement, 0.0  # this card's own fault: the others there do not wait for it
         due_at = 0.0 if card.is_final else self._now() + self._progress_interval_s
         return Settlement(
             card.id,
@@ -229,7 +235,7 @@ class Deliverer:
         match problem:
             case RateLimited():
                 pause = problem.retry_after_s or DOUBT_PAUSE_S
-                rest = pause if problem.scope == "place" else 0.0
+                rest = 0.0 if problem.scope == "account" and self._account_budget(delivery) else pause
                 due_at = self._now() + pause
                 keep = delivery.is_in_doubt
                 return Settlement(card.id, "paused:rate_limited", keep_attempt=keep, due_at=due_at), rest
@@ -265,7 +271,7 @@ class Deliverer:
         pace = capabilities.place_budget
         arrival = lease.arrival if settlement.reason == "unchanged" else pace.after(lease.arrival, now)
         free_at = max(pace.ready_at(arrival), now + rest)
-        account = capabilities.account_budgets.get(delivery.operation)
+        account = self._account_budget(delivery)
 
         def work(tx: Transaction) -> bool:
             if not tx.deliveries.settle(lease, delivery.attempt_id, settlement, now):
@@ -281,6 +287,10 @@ class Deliverer:
         log.info(
             "attempt", subject=delivery.card.subject, slot=delivery.card.slot, destination=lease.label, outcome=outcome
         )
+
+    def _account_budget(self, delivery: Delivery) -> Budget | None:
+        capabilities = self._messengers[delivery.place.platform].capabilities(delivery.place)
+        return capabilities.account_budgets.get(delivery.operation)
 
     def _resolve(self, work: Resolution) -> None:
         address = work.lease.key
@@ -318,8 +328,13 @@ def _lacks_details(card: CardRecord, subject: SubjectRecord) -> bool:
     return card.is_final and build.status is BuildStatus.FAILED and build.facts.log_excerpt is None
 
 
-def _parent_of(tx: Transaction, card: CardRecord) -> str | None:
+def _parent_of(tx: Transaction, card: CardRecord) -> CardRecord | None:
     for other in tx.cards.of_subject(card.subject):
         if other.destination == card.destination and other.slot == CARD_SLOT:
-            return other.message_ref
+            return other
     return None
+
+
+def _parent_ref(tx: Transaction, card: CardRecord) -> str | None:
+    parent = _parent_of(tx, card)
+    return None if parent is None else parent.message_ref

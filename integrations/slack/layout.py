@@ -16,6 +16,7 @@ from integrations.slack.mrkdwn import (
     clean,
     clip_plain,
     code_block,
+    escape,
     link,
     mention,
     render_text,
@@ -32,16 +33,17 @@ MAX_LABEL = 75
 MAX_COMMAND = 2000
 MAX_URL = 3000
 MAX_ACTION_ID = 255
+MAX_MENTIONS = 30
 _MARGIN = 60  # for a line that says how much is missing
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much of a content is shown: characters of a passage, lines of a list, of a log, and how many of each part."""
+    """How much of a content is shown: characters of a passage, lines of a list, characters of a log, and parts."""
 
     words: int
     items: int
-    lines: int
+    log: int
     parts: int
     actions: int
 
@@ -49,12 +51,12 @@ class Room:
 # From generous to tiny: the first that keeps a message small enough is taken. Most blocks, with the first:
 # a title, 25 fields in 3, 25 sections, 25 actions in 1, a footer and 3 remarks on what is missing: 34 of 50.
 ROOMS = (
-    Room(2800, 40, 60, 25, 25),
-    Room(1000, 25, 40, 20, 15),
-    Room(400, 15, 20, 12, 10),
-    Room(200, 8, 10, 8, 5),
-    Room(100, 4, 5, 6, 4),
-    Room(60, 2, 2, 3, 3),
+    Room(2800, 40, 2800, 25, 25),
+    Room(1000, 25, 2000, 20, 15),
+    Room(400, 15, 1200, 12, 10),
+    Room(200, 8, 800, 8, 5),
+    Room(100, 4, 500, 6, 4),
+    Room(60, 2, 300, 3, 3),
 )
 
 
@@ -64,7 +66,7 @@ def title_block(card: Card) -> Block:
     if len(title) > MAX_TITLE:
         missing = translate(card.locale, "… {count} more characters", count=f"{len(title) - MAX_TITLE:,}")
         title = title[:MAX_TITLE].rstrip() + " " + missing
-    linked = card.title_url is not None and 0 < len(safe_url(card.title_url)) <= MAX_SECTION // 2
+    linked = 0 < len(escape(safe_url(card.title_url or ""))) <= MAX_SECTION // 3
     words = f"*{link(title, card.title_url or '')}*" if linked else bold(title)
     return section(f"{clip_plain(card.emoji, 40)} {words}".strip())
 
@@ -81,11 +83,12 @@ def body_blocks(card: Card, room: Room) -> list[Block]:
 
 def notice_blocks(notice: Notice, room: Room) -> list[Block]:
     """A remark with the people it is for, and the lines it is about."""
-    people = " ".join(filter(None, map(mention, notice.mentions)))[: MAX_SECTION // 3].rpartition(">")
+    people = [word for word in map(mention, notice.mentions) if word]
+    people = [*people[:MAX_MENTIONS], *_more(len(people) - MAX_MENTIONS, notice.locale)]
     body = render_text(
         notice.body, limit=min(room.words, MAX_SECTION // 2), locale=notice.locale, timezone=notice.timezone
     )
-    blocks = [section(" ".join(filter(None, (clip_plain(notice.emoji, 40), body, people[0] + people[1]))))]
+    blocks = [section(" ".join(filter(None, (clip_plain(notice.emoji, 40), body, *people))))]
     if notice.excerpt is not None and notice.excerpt.body.strip():
         blocks.append(section(_preformatted(notice.excerpt, notice.locale, room)))
     return blocks
@@ -172,13 +175,13 @@ def _preformatted(block: Preformatted, locale: str, room: Room) -> str:
     """The last lines that have room, the first of them without its beginning where it alone is too long."""
     heading = _heading(block.title)
     lines = [line.rstrip() for line in clean(block.body, is_one_line=False).strip("\n").split("\n")]
-    left = min(room.words, MAX_SECTION - len(heading)) - 2 * _MARGIN
+    left = min(room.log, MAX_SECTION - len(heading)) - _MARGIN - len(code_block(""))
     shown: list[str] = []
-    for line in reversed(lines[-room.lines :]):
-        cost = len(code_block(line))
+    for line in reversed(lines):
+        cost = len(code_block(line)) - len(code_block("")) + 1
         if cost > left:
             if not shown:
-                shown.append(_end_of(line, max(left, 20) // 5, locale))  # an escaped character takes five at most
+                shown.append(_end_of(line, left - _MARGIN, locale))
             break
         shown.append(line)
         left -= cost
@@ -188,8 +191,12 @@ def _preformatted(block: Preformatted, locale: str, room: Room) -> str:
 
 
 def _end_of(line: str, limit: int, locale: str) -> str:
-    missing = translate(locale, "… {count} more characters", count=f"{len(line) - limit:,}")
-    return f"{missing} {line[-limit:]}" if len(line) > limit else line
+    """The end of `line` that takes at most `limit` characters when it is escaped."""
+    kept = line[-limit:]
+    while len(escape(kept)) > limit:
+        kept = kept[len(kept) // 4 + 1 :]
+    missing = translate(locale, "… {count} more characters", count=f"{len(line) - len(kept):,}")
+    return f"{missing} {kept}"
 
 
 def _actions(card: Card, room: Room) -> list[Block]:

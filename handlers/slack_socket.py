@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 STOP_S = 2.0
 CALL_S = 8.0
 STEADY_S = 10.0
-BRIEF_S = 1.0
 
 log = logger(__name__)
 
@@ -97,7 +96,9 @@ class SlackSocket:
             self._set_connected(True)
             opened_at = monotonic()
             # One that is sent away as soon as it stands waits like one that broke.
-            while session.listen() and monotonic() - opened_at >= BRIEF_S and not self._is_stopping.is_set():
+            while (
+                session.listen() and monotonic() - opened_at >= self._first_pause_s and not self._is_stopping.is_set()
+            ):
                 session = self._open(session)
                 opened_at = monotonic()
         except Exception as problem:  # noqa: BLE001 - the edge: whatever ends a connection, the next one is tried

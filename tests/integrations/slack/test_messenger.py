@@ -1,0 +1,220 @@
+"""Posting, changing and finding messages at the playground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.domain.budgets import Budget
+from bot.domain.cards import Action, Card, Notice, Tone, text
+from bot.domain.places import Operation, Place
+from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Unavailable
+from integrations.slack import SPEC
+from integrations.slack.config import SlackDestination
+from integrations.spec import Platform
+from playground import world
+from playground.options import Json
+from playground.server import Playground
+
+Build = Callable[..., Platform]
+CI = world.SLACK_CHANNELS[0]
+CARD = Card(
+    Tone.FAILURE,
+    "user-service #1 · failed",
+    emoji="❌",
+    actions=(Action("retry", "Retry", "retry buildbot/user-service#1@1"),),
+)
+FIXED = Card(Tone.SUCCESS, "user-service #1 · succeeded", emoji="✅")
+REMARK = Notice("❌", text("tests failed"))
+
+
+def _place(platform: Platform, address: str = "slack:#ci") -> Place:
+    return platform.messenger.resolve(address)
+
+
+def _send(platform: Platform, content: Card | Notice = CARD, attempt: str = "A1", **more: Any) -> str:
+    place = _place(platform)
+    return platform.messenger.send(place, platform.messenger.render(content, place), attempt_id=attempt, **more)
+
+
+def _shown(playground: Playground) -> list[Json]:
+    return playground.client.messages("slack", "#ci")
+
+
+@pytest.mark.parametrize("address", ["slack:#ci", "slack:#CI", f"slack:{CI.id}"])
+def test_a_channel_has_one_key_by_name_and_by_id(build: Build, address: str) -> None:
+    """Two spellings of one channel are one place."""
+    place = _place(build(), address)
+    assert place.key == f"slack:{world.SLACK_TEAM}/{CI.id}"
+    assert place.label.lower() == "#ci"
+
+
+def test_a_person_is_a_place(build: Build) -> None:
+    """A destination may be somebody's direct messages."""
+    assert _place(build(), "slack:U024ALICE01").id == "D024ALICE01"
+
+
+@pytest.mark.parametrize("address", ["slack:#nowhere", "slack:C0000000000"])
+def test_an_unknown_channel_is_gone(build: Build, address: str) -> None:
+    """An operator reads which."""
+    with pytest.raises(DestinationGone) as caught:
+        _place(build(), address)
+    assert caught.value.reason == "channel_not_found"
+
+
+def test_names_are_looked_up_over_all_pages(build: Build, playground: Playground) -> None:
+    """A workspace has more channels than a page; they are read once for several destinations."""
+    for number in range(210):
+        playground.client.act(platform="slack", channel=f"#team-{number}", as_="alice", create=f"#team-{number}")
+    platform = build()
+    assert _place(platform, "slack:#team-209").label == "#team-209"
+    assert _place(platform, "slack:#team-3").label == "#team-3"
+    assert len(playground.client.calls(method="conversations.list")) == 2
+    assert len(playground.client.calls(method="auth.test")) == 1
+
+
+def test_an_address_is_made_of_the_destination() -> None:
+    """A destination is a channel's name or id."""
+    assert SPEC.address("dev", SlackDestination.model_validate("#ci")) == "slack:#ci"
+
+
+def test_a_place_can_everything_within_slacks_budgets(build: Build) -> None:
+    """One call a second and channel; changes besides by tier 3 of the workspace."""
+    platform = build()
+    place = _place(platform)
+    capabilities = platform.messenger.capabilities(place)
+    assert (capabilities.can_edit, capabilities.can_thread, capabilities.can_find) == (True, True, True)
+    assert capabilities.place_budget == Budget(place.key, 1.0)
+    budget = capabilities.account_budgets[Operation.UPDATE]
+    assert budget == Budget(f"slack:{world.SLACK_TEAM}:chat.update", 60 / 25, 25)
+    lifted = build(budgets={"lifted": True}).messenger.capabilities(place)
+    assert (lifted.place_budget, lifted.account_budgets) == (Budget(place.key, 0.0), {})
+
+
+def test_a_card_is_posted_and_changed_in_place(build: Build, playground: Playground) -> None:
+    """One card goes from failed to succeeded, and its button goes."""
+    platform = build()
+    ref = _send(platform)
+    (message,) = _shown(playground)
+    assert ref == f"{CI.id}/{message['id']}"
+    assert [action["label"] for action in message["actions"]] == ["Retry"]
+    assert _send(platform, FIXED, "A2", ref=ref) == ref
+    (message,) = _shown(playground)
+    assert "succeeded" in message["text"]
+    assert (message["edits"], message["actions"]) == (1, [])
+
+
+def test_a_notice_stands_in_the_cards_thread(build: Build, playground: Playground) -> None:
+    """It notifies those who follow, without a message of its own in the channel."""
+    platform = build()
+    card = _send(platform)
+    reply = _send(platform, REMARK, "A2", parent=card)
+    (call,) = [one for one in playground.client.calls(method="chat.postMessage") if one["arguments"].get("thread_ts")]
+    assert call["arguments"]["thread_ts"] == card.partition("/")[2]
+    assert reply != card
+
+
+def test_a_deleted_card_is_said_to_be_gone(build: Build) -> None:
+    """A message that Slack does not know can only be posted anew."""
+    with pytest.raises(DestinationGone) as caught:
+        _send(build(), ref=f"{CI.id}/1.000001")
+    assert caught.value.reason == "message_not_found"
+
+
+def test_a_channel_without_the_bot_is_gone(build: Build) -> None:
+    """Somebody has to invite it."""
+    platform = build()
+    place = _place(platform, "slack:#random")
+    with pytest.raises(DestinationGone) as caught:
+        platform.messenger.send(place, platform.messenger.render(CARD, place), attempt_id="A1")
+    assert caught.value.reason == "not_in_channel"
+
+
+def test_a_post_in_doubt_is_found(build: Build, playground: Playground) -> None:
+    """After a lost answer the history tells; a post that was never made is certainly not there."""
+    platform = build()
+    place = _place(platform)
+    since = datetime.now(UTC)
+    playground.client.faults({"platform": "slack", "method": "chat.postMessage", "kind": "lost_answer", "times": 1})
+    with pytest.raises(OutcomeUnknown):
+        _send(platform)
+    (message,) = _shown(playground)
+    assert platform.messenger.find(place, attempt_id="A1", since=since) == f"{CI.id}/{message['id']}"
+    assert platform.messenger.find(place, attempt_id="A9", since=since) is None
+
+
+def test_a_reply_in_doubt_is_found_in_an_older_thread(build: Build) -> None:
+    """A build's card is older than the remark about its end."""
+    platform = build()
+    card = _send(platform)
+    for number in range(3):
+        _send(platform, CARD, f"other-{number}")
+    reply = _send(platform, REMARK, "A2", parent=card)
+    since = datetime.now(UTC) + timedelta(seconds=4)
+    assert platform.messenger.find(_place(platform), attempt_id="A2", since=since) == reply
+
+
+def test_a_post_is_found_behind_many_pages(build: Build) -> None:
+    """What others wrote since does not hide it."""
+    platform = build()
+    ref = _send(platform)
+    for number in range(205):
+        _send(platform, REMARK, f"later-{number}")
+    assert platform.messenger.find(_place(platform), attempt_id="A1", since=datetime.now(UTC)) == ref
+
+
+def test_history_that_cannot_be_read_leaves_the_doubt(build: Build, playground: Playground) -> None:
+    """No answer is not the answer that there is no message."""
+    platform = build()
+    place = _place(platform)
+    playground.client.faults({"platform": "slack", "kind": "status", "status": 503})
+    with pytest.raises(Unavailable):
+        platform.messenger.find(place, attempt_id="A1", since=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("ref", "method", "scope"), [(False, "chat.postMessage", "place"), (True, "chat.update", "account")]
+)
+def test_a_pause_that_slack_asks_for_is_passed_on(
+    build: Build, playground: Playground, ref: bool, method: str, scope: str
+) -> None:
+    """Posting is limited by channel, everything else by workspace."""
+    platform = build()
+    known = _send(platform) if ref else None
+    playground.client.faults({"platform": "slack", "method": method, "kind": "retry_after", "retry_after": 7})
+    with pytest.raises(RateLimited) as caught:
+        _send(platform, FIXED, "A2", ref=known)
+    assert (caught.value.retry_after_s, caught.value.scope) == (7.0, scope)
+
+
+@pytest.mark.parametrize(
+    ("ref", "kind", "error"),
+    [
+        (False, "lost_answer", OutcomeUnknown),
+        (True, "lost_answer", Unavailable),
+        (False, "status", OutcomeUnknown),
+        (True, "status", Unavailable),
+    ],
+)
+def test_only_a_new_post_can_be_in_doubt(
+    build: Build, playground: Playground, ref: bool, kind: str, error: type[Exception]
+) -> None:
+    """The same change twice changes nothing more; the same post twice does."""
+    platform = build()
+    known = _send(platform) if ref else None
+    playground.client.faults({"platform": "slack", "method": "chat.*", "kind": kind})
+    with pytest.raises(error):
+        _send(platform, FIXED, "A2", ref=known)
+
+
+def test_the_probe_names_the_workspace(build: Build, playground: Playground) -> None:
+    """An operator sees whose token it is, or that it is refused."""
+    probe = build().probe
+    assert probe is not None
+    assert probe() == f"workspace {world.SLACK_TEAM_NAME} ({world.SLACK_TEAM}), bot shipmate: token accepted"
+    playground.client.options(slack_token_revoked=True)
+    with pytest.raises(AuthFailed):
+        probe()

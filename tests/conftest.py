@@ -1,3 +1,3 @@
 """Plugins of the whole test suite."""
 
-pytest_plugins = ["tests.golden"]
+pytest_plugins = ["tests.golden", "tests.stores"]

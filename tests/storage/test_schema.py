@@ -1,0 +1,146 @@
+"""The schema: migrations, one upgrade at a time, and the indexes that the hot queries use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, event, inspect, text
+
+from bot.domain.commands import Actor, Command, ReplyTo
+from bot.ports import Slot, SubjectRecord, Transaction
+from bot.storage import schema
+from bot.storage.schema import HEAD, upgrade, version_of
+from bot.storage.store import SqliteStore, open_sqlite
+from bot.storage.tables import metadata
+from tests.stores import NOW, event_of, key_of
+
+
+def test_migrations_make_the_tables(database: Engine) -> None:
+    """What the migrations made differs in nothing from what the code believes the tables are."""
+    with database.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_partial_indexes_and_id_rules_are_in_the_migrations(database: Engine) -> None:
+    """What Alembic does not compare is the same too: the SQL of every table and index, made both ways."""
+    with database.connect() as migrated:
+        made = _schema_sql(migrated)
+    other = open_sqlite("sqlite://")
+    with other.connect() as connection:
+        metadata.create_all(connection)
+        wanted = _schema_sql(connection)
+    other.dispose()
+    assert {name: sql for name, sql in made.items() if name != "alembic_version"} == wanted
+
+
+def _schema_sql(connection: object) -> dict[str, set[str]]:
+    rows = connection.execute(  # type: ignore[attr-defined] # an SQLAlchemy connection
+        text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    )
+    return {name: {part.strip(" \t()").lower() for part in sql.replace(" \n", "\n").split(",")} for name, sql in rows}
+
+
+def test_the_head_is_the_newest_migration() -> None:
+    """The cheap look at start-up compares with the migration that Alembic calls the head."""
+    assert ScriptDirectory(str(Path(schema.__file__).parent / "migrations")).get_current_head() == HEAD
+
+
+def test_a_second_upgrade_changes_nothing(database: Engine) -> None:
+    """An up-to-date database is left alone, and says its version."""
+    assert version_of(database) == HEAD
+    assert upgrade(database) is False
+
+
+def test_two_threads_upgrade_one_database_once(tmp_path: Path) -> None:
+    """Whoever comes second waits for the lock and finds the tables made."""
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    engines = [open_sqlite(url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upgrade, engines))
+    assert version_of(engines[0]) == HEAD
+    assert inspect(engines[0]).has_table("cards")
+    for engine in engines:
+        engine.dispose()
+
+
+def test_two_processes_upgrade_one_database_once(tmp_path: Path) -> None:
+    """The lock is the database's own, so that processes wait for each other too."""
+    code = (
+        "import sys; from bot.storage.schema import upgrade; from bot.storage.store import open_sqlite; "
+        "upgrade(open_sqlite(sys.argv[1]))"
+    )
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    runs = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [run.communicate(timeout=30)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], errors
+    engine = open_sqlite(url)
+    assert version_of(engine) == HEAD
+    engine.dispose()
+
+
+def _opened(tx: Transaction) -> None:
+    slots = [Slot("slack:T/C", "card", {})]
+    tx.cards.open("build:buildbot/user-service#12", 1, slots, is_final=False, at=NOW)
+
+
+HOT = {
+    "due cards": lambda tx: tx.deliveries.due_cards("slack:T/C", NOW, 20),
+    "leases": lambda tx: tx.deliveries.lease(NOW, NOW + 30, 4),
+    "when deliveries are due": lambda tx: tx.deliveries.next_ready_at(),
+    "cards of a subject": lambda tx: tx.cards.of_subject("build:buildbot/user-service#12"),
+    "wanting a revision": lambda tx: tx.cards.want("build:buildbot/user-service#12", 2, is_final=False, at=NOW),
+    "one subject": lambda tx: tx.subjects.get(key_of()),
+    "the run before": lambda tx: tx.subjects.neighbour(_record(), earlier=True),
+    "the run after": lambda tx: tx.subjects.neighbour(_record(), earlier=False),
+    "builds of a project": lambda tx: tx.subjects.newest("user-service", 8),
+    "newest builds": lambda tx: tx.subjects.newest(None, 8),
+    "a build by number": lambda tx: tx.subjects.find("user-service", "12"),
+    "events of a subject": lambda tx: tx.events.of_subject("build:buildbot/user-service#12", 10),
+    "open commands": lambda tx: tx.commands.lease(NOW, NOW + 30, 4),
+    "due jobs": lambda tx: tx.jobs.lease(NOW, NOW + 30, 4),
+    "a new command": lambda tx: tx.commands.add(
+        Command("c", "d", Actor("slack:U", "u"), "help", ReplyTo("slack", "p"))
+    ),
+    "unsealed audit": lambda tx: tx.audit.seal(10),
+}
+SMALL = ("destinations", "subscriptions", "budgets", "places")
+
+
+def _record() -> SubjectRecord:
+    from bot.domain.folding import fold
+
+    return SubjectRecord(key_of(), fold(None, event_of()), 1)
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_hot_queries_scan_no_large_table(name: str, store: SqliteStore, database: Engine) -> None:
+    """What runs at every event or claim finds its rows through an index, however many there are."""
+    store.write(_opened)
+    said: list[tuple[str, object]] = []
+
+    @event.listens_for(database, "before_cursor_execute")
+    def note(_c: object, _cur: object, statement: str, parameters: object, _ctx: object, many: bool) -> None:
+        said.append((statement, parameters[0] if many else parameters))  # type: ignore[index] # a list when many
+
+    store.write(HOT[name])
+    event.remove(database, "before_cursor_execute", note)
+    plans = []
+    with database.connect() as connection:
+        for statement, parameters in said:
+            if statement.startswith(("SELECT", "UPDATE", "INSERT", "DELETE")):
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans += [row[3] for row in rows]
+    scans = [
+        plan
+        for plan in plans
+        if plan.startswith("SCAN") and "USING" not in plan and plan.split()[1] not in (*SMALL, "anon_1", "CONSTANT")
+    ]
+    assert scans == [], plans

@@ -250,4 +250,4 @@ def _footer(card: Card, room: Room) -> list[Block]:
 
 def summarize(card: Card) -> str:
     """The line of a phone's notification; no markup."""
-    return clip_plain(f"{card.emoji} {card.title}", MAX_TITLE)
+    return clip_plain(f"{card.emoji} {card.title}", MAX_TITLE) or "·"

@@ -116,7 +116,10 @@ def code_block(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # a zone that this machine does not know
+        return ZoneInfo("UTC")
 
 
 def _moment(at: datetime, timezone: str) -> str:

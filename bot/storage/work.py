@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
@@ -15,6 +15,8 @@ from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
 from bot.storage.dialects import greatest, insert_into
 from bot.storage.tables import commands, jobs
+
+_IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
 
 class SqlJobs:
@@ -105,7 +107,7 @@ class SqlCommands:
         """Take open commands, oldest first."""
         due = (
             select(commands)
-            .where(commands.c.is_open, commands.c.due_at <= now, commands.c.lease_until <= now)
+            .where(_IS_OPEN, commands.c.due_at <= now, commands.c.lease_until <= now)
             .order_by(commands.c.accepted_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -168,7 +170,7 @@ class SqlCommands:
     def next_due_at(self) -> float | None:
         """When the next open command can be taken."""
         ready = greatest(self._connection, commands.c.due_at, commands.c.lease_until)
-        found: float | None = self._connection.scalar(select(func.min(ready)).where(commands.c.is_open))
+        found: float | None = self._connection.scalar(select(func.min(ready)).where(_IS_OPEN))
         return found
 
     def _record(self, row: Any, *, fence: int, tries: int) -> CommandRecord:  # noqa: ANN401 - a row of the table

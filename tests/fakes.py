@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from bot.domain.budgets import Budget
 from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
+from bot.domain.cards import Card, Content, Notice
+from bot.domain.commands import Actor, ReplyTo
 from bot.domain.events import Event, EventKind
+from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
-from bot.ports import Triggered
+from bot.ports import PersonFacts, Triggered
 
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 
@@ -188,3 +194,170 @@ class FakeBuildSystem:
     def _know(self, project: str) -> None:
         if project not in self.projects:
             raise DestinationGone(self.source, "unknown_project", project)
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """Time that stands until a test moves it."""
+
+    at: datetime = EPOCH
+
+    def now(self) -> datetime:
+        """See `Clock`."""
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.at += timedelta(seconds=seconds)
+
+
+@dataclass(slots=True)
+class FakeIds:
+    """Identifiers in order."""
+
+    count: int = 0
+
+    def new(self) -> str:
+        """See `Ids`."""
+        self.count += 1
+        return f"{self.count:026}"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a FakeMessenger that was carried out."""
+
+    at: datetime
+    operation: Operation
+    place: str
+    ref: str
+    content: Content
+    parent: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What a reader sees first."""
+        content = self.content
+        return content.title if isinstance(content, Card) else _plain(content)
+
+
+def _plain(notice: Notice) -> str:
+    return "".join(getattr(part, "text", getattr(part, "name", "")) for part in notice.body)
+
+
+@dataclass(slots=True)
+class FakeMessenger:
+    """A chat platform in memory. `fails` holds errors, and what to do before them, for the next calls to a place.
+
+    A failure `(error, is_done)` with `is_done` carries the call out and raises all the same: the answer was lost.
+    """
+
+    clock: FakeClock
+    platform: str = "slack"
+    can_edit: bool = True
+    can_thread: bool = True
+    can_find: bool = True
+    place_interval_s: float = 1.0
+    account: Mapping[Operation, Budget] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    posts: dict[tuple[str, str], Call] = field(default_factory=dict)
+    attempts: dict[str, str] = field(default_factory=dict)
+    fails: dict[str, list[tuple[Exception, bool]]] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    before_send: Callable[[], None] = lambda: None
+    renders: Callable[[Content], None] = lambda _content: None
+
+    def fail(self, place: str, *errors: Exception, is_done: bool = False) -> None:
+        """Let the next calls to a place fail."""
+        self.fails.setdefault(place, []).extend((error, is_done) for error in errors)
+
+    def delete(self, place: str, ref: str) -> None:
+        """What a person does with a post they do not like."""
+        del self.posts[place, ref]
+
+    def titles(self, place: str) -> list[str]:
+        """What was shown at a place, call by call."""
+        return [call.title for call in self.calls if call.place == place]
+
+    def standing(self, place: str) -> list[str]:
+        """What stands at a place now."""
+        return [call.title for (at, _), call in self.posts.items() if at == place]
+
+    def resolve(self, address: str) -> Place:
+        """See `Messenger`: `slack:#ci` is `slack:T/ci`."""
+        if address in self.unknown:
+            raise DestinationGone(self.platform, "channel_not_found")
+        name = address.partition(":")[2]
+        return Place(f"{self.platform}:T/{name.lstrip('#')}", name)
+
+    def capabilities(self, place: Place) -> Capabilities:
+        """See `Messenger`."""
+        budget = Budget(place.key, self.place_interval_s)
+        return Capabilities(self.can_edit, self.can_thread, self.can_find, budget, self.account)
+
+    def render(self, content: Content, place: Place) -> Rendered:
+        """See `Messenger`."""
+        self.renders(content)
+        said = json.dumps(asdict(content), default=str, sort_keys=True)
+        return Rendered({"content": content}, hashlib.sha256(said.encode()).hexdigest())
+
+    def send(
+        self, place: Place, rendered: Rendered, *, attempt_id: str, ref: str | None = None, parent: str | None = None
+    ) -> str:
+        """See `Messenger`."""
+        self.before_send()
+        scripted = self.fails.get(place.key)
+        error, is_done = scripted.pop(0) if scripted else (None, True)
+        if error is not None and not is_done:
+            raise error
+        if ref is not None and (place.key, ref) not in self.posts:
+            raise DestinationGone(self.platform, "message_not_found")
+        operation = Operation.UPDATE if ref is not None else Operation.POST
+        ref = ref or f"m{len(self.calls) + 1}"
+        call = Call(self.clock.at, operation, place.key, ref, rendered.payload["content"], parent)
+        self.calls.append(call)
+        self.posts[place.key, ref] = call
+        if operation is Operation.POST:
+            self.attempts[attempt_id] = ref
+        if error is not None:
+            raise error
+        return ref
+
+    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
+        """See `Messenger`."""
+        return self.attempts.get(attempt_id)
+
+
+@dataclass(slots=True)
+class FakeResponder:
+    """Keeps what was answered to whom."""
+
+    answers: list[tuple[ReplyTo, Content, Actor]] = field(default_factory=list)
+    fails: list[Exception] = field(default_factory=list)
+
+    def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """See `Responder`."""
+        if self.fails:
+            raise self.fails.pop(0)
+        self.answers.append((reply_to, content, actor))
+
+    @property
+    def said(self) -> list[str]:
+        """The answers' first words, in order."""
+        return [_plain(content) if isinstance(content, Notice) else content.title for _, content, _ in self.answers]
+
+
+@dataclass(slots=True)
+class FakeDirectory:
+    """Knows some people; `fails` holds errors for the next look-ups."""
+
+    people: dict[str, PersonFacts] = field(default_factory=dict)
+    fails: list[Exception] = field(default_factory=list)
+    looks: int = 0
+
+    def look_up(self, account_id: str) -> PersonFacts:
+        """See `Directory`."""
+        self.looks += 1
+        if self.fails:
+            raise self.fails.pop(0)
+        return self.people.get(account_id) or PersonFacts(account_id, None, False)

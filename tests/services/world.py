@@ -1,0 +1,205 @@
+"""The services wired to fakes over a real database: what the composition root does, with hands on everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine, select
+
+from bot.domain.cards import Card, Content
+from bot.domain.commands import Actor, ReplyTo
+from bot.domain.events import Event
+from bot.domain.identity import Role
+from bot.domain.places import DestinationSettings, Place
+from bot.domain.routing import Match, Route
+from bot.ports import CardRecord, CommandRecord
+from bot.services.acting import Acting
+from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.delivery import Deliverer, Delivery, Resolution
+from bot.services.ingest import Ingest, Outcome
+from bot.services.people import People
+from bot.services.reading import Reading
+from bot.services.router import Router
+from bot.services.signal import Signal
+from bot.services.sources import SourceAccess, Sources
+from bot.storage.store import SqliteStore
+from bot.storage.tables import attempts, audit, commands
+from tests.fakes import FakeBuildSystem, FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
+from tests.stores import key_of
+
+CI = "slack:T/ci"
+DEV = "slack:T/dev"
+ROLES = (
+    Role("devs", frozenset({"slack:U1", "slack:U2", "dingtalk:m1"}), frozenset({"retry", "cancel", "run"})),
+    Role("leads", frozenset({"lead@example.com"}), frozenset({"*"}), projects=("user-*",)),
+)
+
+
+@dataclass(slots=True)
+class World:
+    """Everything of one test. `is_resolved` gives destinations their places before anything else happens."""
+
+    store: SqliteStore
+    database: Engine
+    routes: Sequence[Route] = (Route("routes[0]", Match(), ("ci",)),)
+    destinations: Mapping[str, DestinationSettings] = field(
+        default_factory=lambda: {
+            "ci": DestinationSettings("ci", "slack:#ci"),
+            "dev": DestinationSettings("dev", "slack:#dev"),
+        }
+    )
+    is_resolved: bool = True
+    readable: frozenset[str] = frozenset()
+    clock: FakeClock = field(default_factory=FakeClock)
+    builds: FakeBuildSystem = field(default_factory=FakeBuildSystem)
+    responder: FakeResponder = field(default_factory=FakeResponder)
+    directory: FakeDirectory = field(default_factory=FakeDirectory)
+    messenger: FakeMessenger = field(init=False)
+    ingest: Ingest = field(init=False)
+    deliverer: Deliverer = field(init=False)
+    inbox: CommandInbox = field(init=False)
+    worker: CommandWorker = field(init=False)
+    _presses: int = 0
+
+    def __post_init__(self) -> None:
+        ids, signal = FakeIds(), Signal()
+        self.messenger = FakeMessenger(self.clock)
+        router = Router(self.routes, self.destinations)
+        self.ingest = Ingest(self.store, self.clock, router, signal, self.readable)
+        addresses = frozenset(settings.address for settings in self.destinations.values())
+        if self.is_resolved:
+            for address in addresses:
+                place = self.messenger.resolve(address)
+                self.store.write(lambda tx, address=address, place=place: tx.places.adopt(address, place))
+        else:
+            self.store.write(lambda tx: tx.places.ensure([Place(address, address) for address in addresses]))
+        self.deliverer = Deliverer(self.store, self.clock, ids, {"slack": self.messenger}, addresses)
+        sources = Sources(
+            {
+                "buildbot": SourceAccess(("user-service",), self.builds, self.builds),
+                "generic": SourceAccess(("billing",)),
+            }
+        )
+        people = People(ROLES, {"slack": self.directory})
+        self.inbox = CommandInbox(self.store, self.clock, ids, signal)
+        self.worker = CommandWorker(
+            store=self.store,
+            clock=self.clock,
+            router=router,
+            people=people,
+            reading=Reading(self.store, self.clock, router, sources, people, self.ingest),
+            acting=Acting(self.store, self.clock, sources, people, self.ingest, signal),
+            responders={"slack": self.responder, "dingtalk": self.responder},
+            speeches={"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},
+        )
+
+    # --- events and cards
+
+    def accept(self, *events: Event) -> list[Outcome]:
+        """Take events as a door does."""
+        return self.ingest.accept(events)
+
+    def deliver(self, seconds: float = 0.0) -> None:
+        """Carry out what is due, until nothing is due within the next `seconds`."""
+        end = self.clock.now().timestamp() + seconds
+        for _ in range(3000):
+            due = self.store.read(lambda tx: tx.deliveries.next_ready_at())
+            now = self.clock.now().timestamp()
+            if due is None or due > end:
+                self.clock.advance(end - now)
+                return
+            self.clock.advance(max(0.0, due - now))
+            for work in self.deliverer.claim(4):
+                self.deliverer.carry_out(work)
+        raise AssertionError("deliveries never come to rest")
+
+    def claim(self) -> list[Delivery | Resolution]:
+        """Take what is due, and leave it in hand."""
+        return self.deliverer.claim(4)
+
+    def card(self, number: int | str = 12, place: str = CI, slot: str = "card") -> CardRecord:
+        """One slot of a build at a place."""
+        found = self.store.read(lambda tx: tx.cards.of_subject(str(key_of(number))))
+        return next(card for card in found if (card.destination, card.slot) == (place, slot))
+
+    def slots(self, number: int | str = 12) -> set[tuple[str, str]]:
+        """Where a build's slots are open."""
+        found = self.store.read(lambda tx: tx.cards.of_subject(str(key_of(number))))
+        return {(card.destination, card.slot) for card in found}
+
+    def operations(self, place: str = CI) -> list[str]:
+        """The calls made to a place: `post` and `update`."""
+        return [call.operation.value for call in self.messenger.calls if call.place == place]
+
+    def attempt_outcomes(self) -> list[str]:
+        """What the attempts came to, in order."""
+        with self.database.connect() as connection:
+            return list(connection.scalars(select(attempts.c.outcome).order_by(attempts.c.id)))
+
+    # --- commands
+
+    def ask(
+        self,
+        typed: str,
+        person: str = "U1",
+        *,
+        platform: str = "slack",
+        key: str | None = None,
+        is_outsider: bool = False,
+    ) -> bool:
+        """Take a command as a door does; each is a press of its own unless `key` says which."""
+        self._presses += 1
+        actor = Actor(f"{platform}:{person}", person, is_outsider=is_outsider)
+        reply_to = ReplyTo(platform, CI if platform == "slack" else "dingtalk:corp/cid")
+        dedup_key = key or f"press:{self._presses}"
+        return self.inbox.accept(typed=typed, dedup_key=dedup_key, actor=actor, reply_to=reply_to, via="press")
+
+    def work(self, seconds: float = 0.0) -> None:
+        """Carry out the commands that are due, and those that become due within the next `seconds`."""
+        end = self.clock.now().timestamp() + seconds
+        for _ in range(3000):
+            due = self.store.read(lambda tx: tx.commands.next_due_at())
+            now = self.clock.now().timestamp()
+            if due is None or due > end:
+                self.clock.advance(end - now)
+                return
+            self.clock.advance(max(0.0, due - now))
+            for record in self.take():
+                self.worker.carry_out(record)
+        raise AssertionError("commands never come to rest")
+
+    def take(self) -> list[CommandRecord]:
+        """Take the commands that are due, and leave them in hand."""
+        return self.worker.claim(4)
+
+    @property
+    def said(self) -> list[str]:
+        """What was answered, in order."""
+        return self.responder.said
+
+    @property
+    def answer(self) -> Content:
+        """The last answer."""
+        return self.responder.answers[-1][1]
+
+    def card_answer(self) -> Card:
+        """The last answer, which is a card."""
+        assert isinstance(self.answer, Card)
+        return self.answer
+
+    def trail(self) -> list[tuple[str, str, str, str]]:
+        """The audit trail: actor, verb, target, outcome."""
+        columns = (audit.c.actor, audit.c.verb, audit.c.target, audit.c.outcome)
+        with self.database.connect() as connection:
+            return [tuple(row) for row in connection.execute(select(*columns).order_by(audit.c.seq))]
+
+    def states(self) -> list[str]:
+        """How far the commands have come."""
+        with self.database.connect() as connection:
+            return list(connection.scalars(select(commands.c.state).order_by(commands.c.id)))
+
+    def open_commands(self) -> int:
+        """How many commands are still to be done."""
+        with self.database.connect() as connection:
+            return len(list(connection.scalars(select(commands.c.id).where(commands.c.is_open))))

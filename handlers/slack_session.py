@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from slack_bolt.adapter.socket_mode.internals import run_bolt_app
@@ -42,8 +43,9 @@ class Session:
         url = client.apps_connections_open(app_token=app_token).get("url")
         if not url:
             raise Unavailable(PLATFORM, "unreadable_answer", "no url")
-        self._socket: ClientConnection = connect(
-            url, open_timeout=timeout_s, close_timeout=CLOSE_S, ping_interval=PING_S, ping_timeout=PING_S
+        self._open = ExitStack()
+        self._socket: ClientConnection = self._open.enter_context(
+            connect(url, open_timeout=timeout_s, close_timeout=CLOSE_S, ping_interval=PING_S, ping_timeout=PING_S)
         )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slack-socket")
 
@@ -72,6 +74,7 @@ class Session:
     def close(self) -> None:
         """Let acknowledgements under way go out, then close."""
         self.interrupt()
+        self._open.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, request: SocketModeRequest) -> None:

@@ -1,0 +1,33 @@
+"""What the tests of connections share."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """The real time, by which the playground signs."""
+
+    def now(self) -> datetime:
+        """The present instant."""
+        return datetime.now(UTC)
+
+
+class Switch:
+    """Waits for the connection to come or go."""
+
+    def __init__(self) -> None:
+        self.history: list[bool] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, is_connected: bool) -> None:
+        """Take a change."""
+        with self._changed:
+            self.history.append(is_connected)
+            self._changed.notify_all()
+
+    def wait_for(self, *wanted: bool) -> bool:
+        """Whether the changes were these within ten seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: tuple(self.history) == wanted, 10.0)

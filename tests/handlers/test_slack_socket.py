@@ -1,0 +1,292 @@
+"""Slack's door against the playground, over a socket and over HTTP, through the real SDKs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import pytest
+from flask import Flask
+from slack_bolt import App
+from slack_sdk import WebClient
+from werkzeug.serving import make_server
+
+from bot.ports import Clock
+from handlers.slack import build_app
+from handlers.slack_http import flask_blueprint
+from handlers.slack_payloads import Own
+from handlers.slack_socket import SlackSocket
+from handlers.slack_windows import Windows
+from playground import world
+from playground.options import Options
+from playground.server import Playground
+from tests.handlers.slack_fakes import FakeClock, FakeInbox, FakeModals, FakeViews
+from tests.handlers.slack_switch import Switch, SystemClock
+
+RETRY = {
+    "type": "button",
+    "action_id": "ship:retry",
+    "value": "retry app#1",
+    "text": {"type": "plain_text", "text": "R"},
+}
+CARD = [{"type": "actions", "elements": [RETRY]}]
+PLACE = f"slack:{world.SLACK_TEAM}/C024CI00001"
+Listen = Callable[..., tuple[SlackSocket, Switch]]
+
+
+def options(**changes: Any) -> Options:
+    """The playground's settings: no budgets, quick redelivery."""
+    return Options(**({"port": 0, "budgets": False, "slack_ack_timeout_s": 0.3} | changes))
+
+
+@pytest.fixture
+def playground() -> Iterator[Playground]:
+    """A playground of its own."""
+    with Playground(options()) as started:
+        yield started
+
+
+@pytest.fixture
+def inbox() -> FakeInbox:
+    """An empty inbox."""
+    return FakeInbox()
+
+
+@pytest.fixture
+def app_at(inbox: FakeInbox) -> Iterator[Callable[..., App]]:
+    """Builds Bolt apps for an address of Slack."""
+    opened: list[Windows] = []
+
+    def build(url: str, secret: str | None = None, clock: Clock | None = None) -> App:
+        opened.append(Windows(inbox, FakeViews(), FakeModals()))
+        return build_app(
+            client=api(url),
+            signing_secret=secret,
+            command="/ship",
+            inbox=inbox,
+            windows=opened[-1],
+            clock=clock or FakeClock(),
+            own=Own(world.SLACK_TEAM, world.SLACK_BOT_USER),
+        )
+
+    yield build
+    for windows in opened:
+        windows.stop()
+
+
+@pytest.fixture
+def listen(app_at: Callable[..., App]) -> Iterator[Listen]:
+    """Starts sockets and stops them afterwards."""
+    started: list[SlackSocket] = []
+
+    def start(
+        url: str, app_token: str = world.SLACK_APP_TOKEN, first_pause_s: float = 0.05
+    ) -> tuple[SlackSocket, Switch]:
+        switch = Switch()
+        one = SlackSocket(
+            app_at(url), app_token, api(url), first_pause_s=first_pause_s, most_pause_s=0.2, on_change=switch
+        )
+        started.append(one)
+        one.start()
+        return one, switch
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def api(url: str) -> WebClient:
+    """Slack's own client, which tries once."""
+    return WebClient(world.SLACK_BOT_TOKEN, base_url=f"{url}/slack/api/", retry_handlers=[], timeout=5)
+
+
+@contextmanager
+def served(app: App, clock: Clock) -> Iterator[str]:
+    """The door behind a real HTTP server."""
+    flask = Flask("test")
+    flask.register_blueprint(flask_blueprint(app, world.SLACK_SIGNING_SECRET, clock))
+    server = make_server("127.0.0.1", 0, flask, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def opened(playground: Playground) -> int:
+    """How often a connection was asked for."""
+    return len(playground.client.calls(method="apps.connections.open"))
+
+
+def ask_everything(playground: Playground) -> None:
+    """A command, a mention, a direct message and a press; each is acknowledged, within a second, without words."""
+    ts = api(playground.url).chat_postMessage(channel="#ci", text="card", blocks=CARD)["ts"]
+    answers = [
+        playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status"),
+        playground.act(platform="slack", channel="#ci", as_="alice", mention="builds app"),
+        playground.act(platform="slack", as_="alice", direct=True, say="whoami"),
+        playground.act(platform="slack", channel="#ci", as_="alice", click={"message": ts, "action": "ship:retry"}),
+    ]
+    assert [one["ok"] for one in answers] == [True] * 4
+    assert all(one["ack"]["payload"] in (None, "") and one["ack"]["latency_ms"] < 1000 for one in answers)
+    assert playground.client.state()["violations"] == []
+
+
+def assert_heard_everything(inbox: FakeInbox) -> None:
+    """All four came in, from Alice, with the places they are answered at."""
+    assert [one.typed for one in inbox.stored] == ["status", "builds app", "whoami", "retry app#1"]
+    assert {one.actor.account for one in inbox.stored} == {"slack:U024ALICE01"}
+    assert [one.reply_to.place for one in inbox.stored if one.typed != "whoami"] == [PLACE] * 3
+    assert not any(one.actor.is_outsider for one in inbox.stored)
+
+
+def test_everything_is_heard_over_a_socket(playground: Playground, inbox: FakeInbox, listen: Listen) -> None:
+    """Commands, mentions, direct messages and presses arrive over Socket Mode."""
+    connection, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    assert connection.is_connected
+    ask_everything(playground)
+    assert_heard_everything(inbox)
+
+
+def test_everything_is_heard_over_http(inbox: FakeInbox, app_at: Callable[..., App]) -> None:
+    """The same arrives over signed HTTP, and Slack can verify the address."""
+    clock = SystemClock()
+    with Playground(options(slack_mode="http")) as playground:
+        app = app_at(playground.url, world.SLACK_SIGNING_SECRET, clock)
+        with served(app, clock) as url:
+            playground.client.options(bot_url=url)
+            assert playground.act(platform="slack", verify_url=True)["ok"] is True
+            ask_everything(playground)
+    assert_heard_everything(inbox)
+
+
+def test_an_event_is_retried_over_http_until_it_is_stored(inbox: FakeInbox, app_at: Callable[..., App]) -> None:
+    """Slack sends an event again that could not be stored, and it becomes one command."""
+    clock = SystemClock()
+    inbox.refusals = 1
+    with Playground(options(slack_mode="http", slack_event_retries_s=(0.0, 0.0))) as playground:
+        app = app_at(playground.url, world.SLACK_SIGNING_SECRET, clock)
+        with served(app, clock) as url:
+            playground.client.options(bot_url=url)
+            playground.act(platform="slack", channel="#ci", as_="alice", mention="status")
+            assert inbox.wait_for(stored=1)
+    assert (inbox.offered, [one.typed for one in inbox.stored]) == (2, ["status"])
+
+
+def test_an_envelope_that_could_not_be_stored_comes_again(
+    playground: Playground, inbox: FakeInbox, listen: Listen
+) -> None:
+    """Over a socket nothing is acknowledged that was not stored."""
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    inbox.refusals = 1
+    playground.act(platform="slack", channel="#ci", as_="alice", mention="status")
+    assert inbox.wait_for(stored=1)
+    assert (inbox.offered, [one.typed for one in inbox.stored]) == (2, ["status"])
+
+
+@pytest.mark.parametrize("words", [{"say": "/ship status"}, {"mention": "status"}])
+def test_a_redelivery_is_one_command(
+    playground: Playground, inbox: FakeInbox, listen: Listen, words: dict[str, str]
+) -> None:
+    """The same envelope twice is offered twice under one key."""
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    playground.act(platform="slack", channel="#ci", as_="alice", **words)
+    playground.act(platform="slack", redeliver=True)
+    assert inbox.wait_for(offered=2)
+    assert len(inbox.stored) == 1
+
+
+def test_a_command_that_cannot_be_stored_tells_the_asker(
+    playground: Playground, inbox: FakeInbox, listen: Listen
+) -> None:
+    """The person who typed it sees that nothing happened."""
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    inbox.refusals = 1
+    answer = playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")
+    assert "please try again" in answer["shown"][0]["text"]
+
+
+def test_an_invitation_greets(playground: Playground, inbox: FakeInbox, listen: Listen) -> None:
+    """Invited into a channel, we introduce ourselves there."""
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    playground.act(platform="slack", channel="#random", as_="alice", invite=True)
+    assert inbox.wait_for(stored=1)
+    stored = inbox.stored[0]
+    assert (stored.typed, stored.reply_to.place) == ("help welcome", f"slack:{world.SLACK_TEAM}/C024RANDOM3")
+
+
+@pytest.mark.parametrize("how", ["link_disabled", "drop"])
+def test_the_socket_comes_back(playground: Playground, inbox: FakeInbox, listen: Listen, how: str) -> None:
+    """However the connection ends, commands are heard again soon."""
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    playground.act(platform="slack", disconnect=how)
+    assert switch.wait_for(True, False, True)
+    assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
+    assert [one.typed for one in inbox.stored] == ["status"]
+
+
+@pytest.mark.parametrize("how", ["warning", "refresh_requested"])
+def test_a_connection_is_replaced_without_a_gap(
+    playground: Playground, inbox: FakeInbox, listen: Listen, how: str
+) -> None:
+    """When Slack announces the end of a connection, the next one stands before it is closed."""
+    connection, switch = listen(playground.url, first_pause_s=0.0)
+    assert switch.wait_for(True)
+    playground.act(platform="slack", disconnect=how)
+    playground.client.wait_for(lambda _: opened(playground) == 2)
+    assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
+    assert (connection.is_connected, switch.history) == (True, [True])
+    assert [one.typed for one in inbox.stored] == ["status"]
+
+
+def test_start_survives_a_slack_that_is_away(playground: Playground, inbox: FakeInbox, listen: Listen) -> None:
+    """A refused address delays the connection, not the start."""
+    playground.client.faults({"kind": "status", "method": "apps.connections.open", "times": 2})
+    begun = monotonic()
+    connection, switch = listen(playground.url)
+    assert monotonic() - begun < 0.5
+    assert switch.wait_for(True)
+    assert connection.is_connected
+    assert opened(playground) == 3
+
+
+def test_a_wrong_token_is_no_connection(playground: Playground, listen: Listen) -> None:
+    """A refused token is tried again and never takes the thread down."""
+    connection, switch = listen(playground.url, "xapp-wrong")
+    playground.client.wait_for(lambda _: opened(playground) >= 2)
+    assert (connection.is_connected, switch.history) == (False, [])
+
+
+def test_stopping_is_quick_even_before_there_is_a_connection(listen: Listen) -> None:
+    """Nobody waits for a Slack that does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        connection, _ = listen(f"http://127.0.0.1:{mute.getsockname()[1]}")
+        taken, _ = mute.accept()
+        begun = monotonic()
+        connection.stop(0.2)
+        assert monotonic() - begun < 1.0
+        taken.close()
+
+
+def test_stopping_ends_the_connection(playground: Playground, listen: Listen) -> None:
+    """A stop is clean and within two seconds; the gauge falls."""
+    connection, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    begun = monotonic()
+    assert connection.stop() is True
+    assert monotonic() - begun < 2.0
+    assert (connection.is_connected, switch.history) == (False, [True, False])
+    playground.client.wait_for(lambda state: not state["platforms"]["slack"]["connections"])

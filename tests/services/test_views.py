@@ -1,0 +1,133 @@
+"""What windows show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bot.domain.cards import Card, Paragraph, Plain, Tone
+from bot.domain.commands import Actor, CommandLine
+from bot.errors import (
+    CommandInvalid,
+    DestinationGone,
+    IntegrationError,
+    NotPermitted,
+    ShipmateError,
+    StorageUnavailable,
+    Unavailable,
+)
+from bot.ports import PersonFacts
+from bot.services.people import People
+from bot.services.views import Views
+
+SHOW = "show user-service#12"
+ALICE = Actor("slack:U1", "alice", team="T1")
+
+
+class FakeReading:
+    """Cards named after the line; raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.problem: ShipmateError | None = None
+
+    def loading(self, line: CommandLine, locale: str) -> Card:
+        """What is known."""
+        return Card(Tone.RUNNING, f"loading {line}", locale=locale)
+
+    def details(self, line: CommandLine, locale: str, timezone: str) -> Card:
+        """What the source tells."""
+        if self.problem:
+            raise self.problem
+        return Card(Tone.SUCCESS, f"details {line}", locale=locale, timezone=timezone)
+
+
+class FakeDirectory:
+    """Knows one person."""
+
+    def __init__(self) -> None:
+        self.facts = PersonFacts("Alice", None, is_outsider=False)
+        self.problem: IntegrationError | None = None
+
+    def look_up(self, account_id: str) -> PersonFacts:
+        """Facts, or a failure."""
+        if self.problem:
+            raise self.problem
+        return self.facts
+
+
+@pytest.fixture
+def reading() -> FakeReading:
+    """What is known of builds."""
+    return FakeReading()
+
+
+@pytest.fixture
+def directory() -> FakeDirectory:
+    """What is known of people."""
+    return FakeDirectory()
+
+
+@pytest.fixture
+def views(reading: FakeReading, directory: FakeDirectory) -> Views:
+    """Windows for members of the workspace."""
+    return Views(reading, People((), {"slack": directory}))
+
+
+def said(card: Card) -> str:
+    """The plain words in a card's paragraphs."""
+    bodies = [section.body for section in card.sections if isinstance(section, Paragraph)]
+    return " ".join(part.text for body in bodies for part in body if isinstance(part, Plain))
+
+
+def test_a_member_sees_what_is_known_and_then_the_details(views: Views) -> None:
+    """Both contents are those of the build asked for, in the reader's language and zone."""
+    assert views.loading(SHOW, ALICE, "zh-CN") == Card(Tone.RUNNING, f"loading {SHOW}", locale="zh-CN")
+    expected = Card(Tone.SUCCESS, f"details {SHOW}", locale="en", timezone="Asia/Shanghai")
+    assert views.details(SHOW, "en", "Asia/Shanghai") == expected
+
+
+@pytest.mark.parametrize("is_guest", [True, False])
+def test_outsiders_see_nothing(views: Views, directory: FakeDirectory, is_guest: bool) -> None:
+    """Neither a person of another workspace nor a guest, whom only the platform knows as one."""
+    directory.facts = PersonFacts("Alice", None, is_outsider=is_guest)
+    with pytest.raises(NotPermitted, match="outsider"):
+        views.loading(SHOW, replace(ALICE, is_outsider=not is_guest), "en")
+
+
+def test_nothing_is_shown_to_who_cannot_be_looked_up(views: Views, directory: FakeDirectory) -> None:
+    """When the platform cannot say whether somebody is a guest, no window opens."""
+    directory.problem = Unavailable("slack", "refused")
+    with pytest.raises(Unavailable):
+        views.loading(SHOW, ALICE, "en")
+
+
+@pytest.mark.parametrize("typed", ["retry user-service#12", "show", "show nonsense", "nonsense"])
+def test_only_a_build_can_be_shown(views: Views, typed: str) -> None:
+    """A window is for details alone."""
+    with pytest.raises(CommandInvalid):
+        views.loading(typed, ALICE, "en")
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (CommandInvalid("unknown_build", "user-service#12"), "I know no such build."),
+        (Unavailable("buildbot", "refused"), "buildbot cannot be reached"),
+        (DestinationGone("buildbot", "not_found"), "buildbot has no such thing"),
+        (StorageUnavailable("locked"), "I cannot read that right now."),
+    ],
+)
+def test_a_window_says_why_it_stays_empty(
+    views: Views, reading: FakeReading, problem: ShipmateError, words: str
+) -> None:
+    """Whatever goes wrong, the window does not stay at its first content."""
+    reading.problem = problem
+    card = views.details(SHOW, "en", "UTC")
+    assert card.title == "user-service#12"
+    assert words in said(card)
+
+
+def test_a_window_says_what_is_no_build(views: Views) -> None:
+    """A value that no card of ours carries is explained, too."""
+    assert "That is no build." in said(views.details("show nonsense", "en", "UTC"))

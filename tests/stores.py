@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
@@ -54,6 +56,7 @@ def event_of(
     facts = BuildFacts(
         status=status,
         branch=branch,
+        commit="9fceb02d0ae598e95dc970b74767f19372d61af8" if commit_title else None,
         commit_title=commit_title,
         started_at=EPOCH + timedelta(seconds=at if started is None else started),
         finished_at=EPOCH + timedelta(seconds=at) if phase is Phase.FINISHED else None,
@@ -63,6 +66,17 @@ def event_of(
     delivery = f"{project}.{number}.{generation}.{attempt}.{status}.{at}.{log}.{commit_title}"
     when = EPOCH + timedelta(seconds=at)
     return Event(source, delivery, _KINDS[phase], key, when, phase, facts, generation, attempt)
+
+
+@contextmanager
+def fresh_store() -> Iterator[tuple[SqliteStore, Engine]]:
+    """A store over a database of its own, for tests that need several."""
+    with TemporaryDirectory() as folder:
+        engine = open_sqlite(f"sqlite:///{folder}/shipmate.db")
+        upgrade(engine)
+        opened = make_store(engine)
+        yield opened, engine
+        opened.close()
 
 
 @pytest.fixture

@@ -1,0 +1,378 @@
+"""Cards out: one card a subject and place, in place, at the platform's pace, through every failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from bot.domain.budgets import Budget
+from bot.domain.builds import BuildStatus
+from bot.domain.cards import Card, Content, Notice
+from bot.domain.places import Operation, Place
+from bot.domain.routing import Match, Milestone, Route, Updates
+from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from bot.ports import Slot
+from tests.services.world import CI, DEV, World
+from tests.stores import event_of, fresh_store
+
+RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
+BOTH = (Route("routes[0]", Match(), ("ci", "dev")),)
+UPDATES = {Operation.UPDATE: Budget("slack:T/chat.update", 1.2, burst=4)}
+
+
+def test_a_build_is_one_card_changed_in_place(world: World) -> None:
+    """The opening is posted, the end is an update of the same post."""
+    world.accept(event_of())
+    world.deliver()
+    world.clock.advance(30)
+    world.accept(event_of(status=SUCCESS, at=30, started=0))
+    world.deliver(1)
+    assert world.operations() == ["post", "update"]
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+    assert world.store.read(lambda tx: tx.deliveries.next_ready_at()) is None
+
+
+def test_many_updates_are_few_calls_and_end_on_the_newest(world: World) -> None:
+    """Twenty quick revisions cost as many calls as the pace allows; the last state is the one that stands."""
+    world.accept(event_of())
+    for second in range(20):
+        world.accept(event_of(at=second * 0.1, started=0, commit_title=f"step {second}"))
+        world.clock.advance(0.1)
+        world.deliver()
+    world.accept(event_of(status=FAILED, at=2.5, started=0))
+    world.deliver(10)
+    assert len([op for op in world.operations() if op == "update"]) <= 4
+    assert world.messenger.standing(CI)[0] == "user-service #12 · failed"
+
+
+def test_a_final_state_does_not_wait_for_the_pace_of_progress(world: World) -> None:
+    """The end goes as soon as the place is free, though the next progress would wait longer."""
+    world.accept(event_of())
+    world.deliver(1.1)
+    world.accept(event_of(status=SUCCESS, at=1, started=0))
+    world.deliver(0.1)
+    assert world.messenger.titles(CI)[-1] == "user-service #12 · succeeded"
+
+
+def test_what_looks_the_same_is_not_sent(world: World) -> None:
+    """A revision that changes nothing a reader sees costs no call."""
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver()
+    world.accept(event_of(status=SUCCESS, at=5, started=0, log="not shown for a success"))
+    world.deliver(10)
+    assert world.operations() == ["post"]
+    assert world.card().reason == "unchanged"
+    assert world.card().shown_revision == world.card().wanted_revision
+
+
+@pytest.mark.parametrize("account", [{}, {Operation.POST: Budget("slack:T/post", 0.1)}], ids=["unbudgeted", "budgeted"])
+@pytest.mark.parametrize("scope", ["place", "account"])
+def test_retry_after_is_obeyed(
+    scope: str, account: Mapping[Operation, Budget], make_world: Callable[..., World]
+) -> None:
+    """Nothing goes to a limited place before its pause is over, not even a final state; then it does."""
+    world = make_world()
+    world.messenger.account = account
+    world.messenger.fail(CI, RateLimited("slack", "ratelimited", 20.0, scope=scope))
+    tried: list[float] = []
+    world.messenger.before_send = lambda: tried.append(world.clock.now().timestamp())
+    world.accept(event_of(1, SUCCESS))
+    world.deliver()
+    world.accept(event_of(1, FAILED, at=1, started=0))
+    world.deliver(19)
+    assert len(tried) == 1
+    world.deliver(10)
+    assert world.messenger.titles(CI)[0] == "user-service #1 · failed"
+    assert tried[1] - tried[0] >= 20.0
+
+
+@pytest.mark.parametrize(
+    ("scope", "elsewhere"), [("place", ["user-service #12 · running"]), ("account", [])], ids=["place", "account"]
+)
+def test_a_limit_pauses_just_its_scope(scope: str, elsewhere: list[str], make_world: Callable[..., World]) -> None:
+    """A limited place leaves the others alone, a limited account holds all of its places back."""
+    world = make_world(routes=BOTH)
+    world.messenger.account = {Operation.POST: Budget("slack:T/post", 0.0)}
+    limit = RateLimited("slack", "ratelimited", 20.0, scope=scope)
+    first = {CI: DEV, DEV: CI}
+    world.accept(event_of())
+    work = world.deliverer.claim(1)[0]  # one at a time, so that the limit is known before the other one's turn
+    limited = work.lease.key
+    world.messenger.fail(limited, limit)
+    world.deliverer.carry_out(work)
+    world.deliver(10)
+    assert world.messenger.titles(limited) == []
+    assert world.messenger.titles(first[limited]) == elsewhere
+    world.deliver(15)
+    assert world.messenger.titles(limited) == world.messenger.titles(first[limited]) == ["user-service #12 · running"]
+
+
+def test_an_account_budget_is_shared_by_places_and_keeps_half_for_finals(make_world: Callable[..., World]) -> None:
+    """Progress stops at half of the burst; final states of any place still go at once."""
+    world = make_world(routes=BOTH)
+    world.messenger.account = UPDATES
+    for number in range(1, 4):
+        world.accept(event_of(number))
+    world.deliver(10)
+    start = world.clock.now()
+    for number in range(1, 4):
+        world.accept(event_of(number, at=1, started=0, commit_title="new"))
+    world.deliver()
+    progress = [c for c in world.messenger.calls if c.operation is Operation.UPDATE and c.at == start]
+    world.accept(event_of(1, SUCCESS, at=20, started=0))
+    world.deliver(1.0)
+    finals = [c for c in world.messenger.calls if c.operation is Operation.UPDATE and "succeeded" in c.title]
+    assert len(progress) == 2
+    assert len(finals) == 2
+
+
+@settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 2), st.booleans()), max_size=25))
+def test_budgets_are_never_exceeded(steps: list[tuple[int, float, bool]]) -> None:
+    """Whatever happens when, no minute holds more calls to a place or method than its budget, and all ends shown."""
+    with fresh_store() as (store, database):
+        world = World(store, database, BOTH)
+        world.messenger.place_interval_s = 3.0
+        world.messenger.account = {Operation.UPDATE: Budget.per_minute("slack:T/chat.update", 20, burst=3)}
+        for index, (number, pause, is_end) in enumerate(steps):
+            world.accept(event_of(number, SUCCESS if is_end else RUNNING, at=index, started=0, commit_title=str(index)))
+            world.deliver(pause)
+        world.deliver(120)
+    for place in (CI, DEV):
+        times = [call.at.timestamp() for call in world.messenger.calls if call.place == place]
+        assert all(later - earlier >= 3.0 - 1e-3 for earlier, later in pairwise(times))
+        ended = {number for number, _, is_end in steps if is_end}
+        assert {f"user-service #{number} · succeeded" for number in ended} <= set(world.messenger.standing(place))
+    updates = [call.at.timestamp() for call in world.messenger.calls if call.operation is Operation.UPDATE]
+    assert all(sum(start <= at < start + 59.99 for at in updates) <= 20 for start in updates)
+
+
+@pytest.mark.parametrize(
+    "error", [DestinationGone("slack", "channel_not_found"), Rejected("slack", "restricted_action")], ids=["gone", "no"]
+)
+def test_a_dead_destination_is_given_up_and_delays_no_other(error: Exception, make_world: Callable[..., World]) -> None:
+    """The reason stands on the dead card, the other place gets its card at once, nothing is tried again."""
+    world = make_world(routes=BOTH)
+    world.messenger.fail(CI, error, error)
+    world.accept(event_of(status=FAILED))
+    world.deliver(120)
+    assert world.card().is_dead
+    assert world.card().reason.startswith("dead:")
+    assert world.card(slot="notice").is_dead
+    assert world.messenger.titles(CI) == []
+    assert world.messenger.titles(DEV)[0] == "user-service #12 · failed"
+    assert world.store.read(lambda tx: tx.deliveries.next_ready_at()) is None
+
+
+def test_an_unavailable_platform_is_tried_again_with_growing_pauses(make_world: Callable[..., World]) -> None:
+    """One place's trouble is its own: it is tried after 1, 2, 4 … seconds and shows the newest state at last."""
+    world = make_world(routes=BOTH)
+    tried: list[float] = []
+    world.messenger.fail(CI, *[Unavailable("slack", "connection_refused")] * 4)
+    world.messenger.before_send = lambda: tried.append(world.clock.now().timestamp())
+    world.accept(event_of())
+    world.deliver()
+    assert world.messenger.titles(DEV) == ["user-service #12 · running"]
+    world.deliver(5)
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver(60)
+    assert world.messenger.titles(CI) == ["user-service #12 · succeeded"]
+    assert world.attempt_outcomes().count("failed:connection_refused") == 4
+
+
+def test_a_post_that_somebody_deleted_is_posted_anew(world: World) -> None:
+    """The next revision finds the post gone and makes a new one, which is then updated."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.delete(CI, world.messenger.calls[0].ref)
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver(10)
+    assert world.operations() == ["post", "post"]
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+
+
+@pytest.mark.parametrize("is_done", [True, False], ids=["arrived", "lost"])
+def test_a_post_without_an_answer_is_looked_for(is_done: bool, world: World) -> None:
+    """A post whose answer was lost is found and not doubled; one that never arrived is sent again."""
+    world.messenger.fail(CI, OutcomeUnknown("slack", "timeout"), is_done=is_done)
+    world.accept(event_of())
+    world.deliver(30)
+    world.accept(event_of(status=SUCCESS, at=20, started=0))
+    world.deliver(30)
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+    assert world.operations() == ["post", "update"]
+
+
+def test_a_crash_after_the_post_is_looked_for(world: World) -> None:
+    """A worker that dies between sending and recording leaves no second card behind."""
+    world.accept(event_of())
+    for work in world.claim():
+        world.deliverer._attempt(work)  # type: ignore[arg-type] # carried out, never settled
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver(29)
+    assert world.operations() == ["post"]
+    world.deliver(10)
+    assert world.operations() == ["post", "update"]
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+
+
+def test_a_worker_that_was_given_up_settles_nothing(world: World) -> None:
+    """A call that outlives its lease does not overwrite what the next holder recorded."""
+    world.accept(event_of())
+    late = world.claim()
+    world.clock.advance(31)
+    world.deliver(5)
+    shown = world.card()
+    world.clock.advance(100)
+    world.messenger.posts.clear()
+    for work in late:
+        world.deliverer.carry_out(work)
+    assert world.card() == shown
+
+
+def test_where_nothing_can_be_edited_two_posts_tell_a_build(make_world: Callable[..., World]) -> None:
+    """The opening and the final state are sent, progress is not; mentions go into the final card."""
+    world = make_world(routes=[Route("routes[0]", Match(), ("ci",), mention=("slack:U7",))])
+    world.messenger.can_edit = world.messenger.can_thread = world.messenger.can_find = False
+    world.accept(event_of())
+    world.deliver(5)
+    for step in range(5):
+        world.accept(event_of(at=step, started=0, commit_title=f"step {step}"))
+        world.deliver(5)
+    world.accept(event_of(status=FAILED, at=30, started=0))
+    world.deliver(2)
+    assert len(world.messenger.calls) == 1  # the log is waited for, a moment
+    world.deliver(10)
+    assert world.messenger.titles(CI) == ["user-service #12 · running", "user-service #12 · failed"]
+    final = world.messenger.calls[-1].content
+    assert isinstance(final, Card)
+    assert [part.account for part in final.footer if hasattr(part, "account")] == ["slack:U7"]
+    assert world.card(slot="notice").reason == "filtered:card_notifies"
+
+
+def test_where_nothing_can_be_edited_every_attempts_end_is_told(make_world: Callable[..., World]) -> None:
+    """A re-run under the same number ends with a post of its own."""
+    world = make_world()
+    world.messenger.can_edit = world.messenger.can_thread = False
+    world.accept(event_of(), event_of(status=FAILED, at=5, started=0, log="boom"))
+    world.deliver(10)
+    world.accept(event_of(at=20, attempt=2), event_of(status=SUCCESS, at=30, started=20, attempt=2))
+    world.deliver(10)
+    assert world.messenger.titles(CI)[-1] == "user-service #12 · succeeded"
+
+
+def test_all_updates_are_posted_where_the_route_asks_for_them(make_world: Callable[..., World]) -> None:
+    """`updates: all` sends progress too where nothing can be edited."""
+    world = make_world(routes=[Route("routes[0]", Match(), ("ci",), updates=Updates.ALL)])
+    world.messenger.can_edit = False
+    for step in range(3):
+        world.accept(event_of(at=step, started=0, commit_title=f"step {step}"))
+        world.deliver(5)
+    assert world.operations() == ["post", "post", "post"]
+
+
+def test_a_failure_notifies_once_in_the_cards_thread(make_world: Callable[..., World]) -> None:
+    """The edit notifies nobody, so one remark with the mentions is put below the card, and the log after it."""
+    world = make_world(routes=[Route("routes[0]", Match(), ("ci",), mention=("slack:U7",), thread_log=True)])
+    world.accept(event_of())
+    world.accept(event_of(status=FAILED, at=5, started=0))
+    world.deliver(10)
+    world.accept(event_of(status=FAILED, at=5, started=0, log="E   assert 500 == 401"))
+    world.deliver(20)
+    card, notice, log = (
+        next(c for c in world.messenger.calls if _is(c.content, kind)) for kind in ("card", "❌", "📄")
+    )
+    notices = [call for call in world.messenger.calls if isinstance(call.content, Notice)]
+    assert [call.parent for call in notices] == [card.ref, card.ref]
+    assert isinstance(notice.content, Notice)
+    assert [person.account for person in notice.content.mentions] == ["slack:U7"]
+    assert isinstance(log.content, Notice)
+    assert log.content.excerpt is not None
+    assert "assert 500" in log.content.excerpt.body
+
+
+def _is(content: Content, kind: str) -> bool:
+    return isinstance(content, Card) if kind == "card" else isinstance(content, Notice) and content.emoji == kind
+
+
+def test_a_route_on_failure_opens_late_and_follows(make_world: Callable[..., World]) -> None:
+    """A card that opened on failure shows the re-run and its success too."""
+    world = make_world(routes=[Route("routes[0]", Match(), ("ci",), when=frozenset({Milestone.FAILED}))])
+    world.accept(event_of())
+    world.deliver(5)
+    assert world.messenger.calls == []
+    world.accept(event_of(status=FAILED, at=5, started=0))
+    world.deliver(5)
+    world.accept(event_of(at=10, attempt=2))
+    world.deliver(5)
+    world.accept(event_of(status=SUCCESS, at=15, started=10, attempt=2))
+    world.deliver(5)
+    assert world.messenger.standing(CI)[0] == "user-service #12 · succeeded"
+    assert [title for title in world.messenger.titles(CI) if "·" in title] == [
+        "user-service #12 · failed",
+        "user-service #12 · running",
+        "user-service #12 · succeeded",
+    ]
+
+
+def test_an_unresolved_address_is_resolved_by_the_worker(make_world: Callable[..., World]) -> None:
+    """Cards wait at the address; when the channel exists they go there, and later ones straight away."""
+    world = make_world(is_resolved=False)
+    world.messenger.unknown.add("slack:#ci")
+    world.accept(event_of())
+    world.deliver(10)
+    assert world.messenger.calls == []
+    world.messenger.unknown.clear()
+    world.deliver(120)
+    assert world.messenger.titles(CI) == ["user-service #12 · running"]
+    world.accept(event_of(13))
+    world.deliver(5)
+    assert world.slots(13) == {(CI, "card")}
+    assert len(world.messenger.titles(CI)) == 2
+
+
+def test_a_card_that_cannot_be_drawn_is_given_up_while_others_go_on(world: World) -> None:
+    """One build that breaks the renderer is dead after three tries; the next build does not wait for it."""
+
+    def break_on_one(content: Content) -> None:
+        if isinstance(content, Card) and "#1 " in content.title:
+            raise KeyError("a mistake of ours")
+
+    world.messenger.renders = break_on_one
+    world.accept(event_of(1), event_of(2))
+    world.deliver(2)
+    assert world.messenger.titles(CI) == ["user-service #2 · running"]
+    world.deliver(60)
+    assert world.card(1).reason == "dead:render_failed"
+    assert world.operations() == ["post"]
+
+
+def test_a_revoked_token_keeps_the_card_for_later(world: World) -> None:
+    """While the credential is refused nothing is dead; when it is replaced the newest state appears."""
+    world.messenger.fail(CI, *[AuthFailed("slack", "token_revoked")] * 3)
+    world.accept(event_of())
+    world.deliver(100)
+    assert not world.card().is_dead
+    world.accept(event_of(status=SUCCESS, at=100, started=0))
+    world.deliver(400)
+    assert world.messenger.titles(CI) == ["user-service #12 · succeeded"]
+
+
+def test_a_platform_taken_out_of_the_configuration_stops_nothing(make_world: Callable[..., World]) -> None:
+    """Cards of a platform that is no longer configured wait; the others are delivered."""
+    world = make_world()
+    world.store.write(lambda tx: tx.places.ensure([Place("teams:T/x", "x")]))
+    world.accept(event_of())
+    slot = world.card()
+    world.store.write(
+        lambda tx: tx.cards.open(
+            slot.subject, 1, [Slot("teams:T/x", "card", {})], is_final=False, at=world.clock.now().timestamp()
+        )
+    )
+    world.deliver(5)
+    assert world.messenger.titles(CI) == ["user-service #12 · running"]
+    assert not world.card(place="teams:T/x").is_dead

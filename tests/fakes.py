@@ -15,7 +15,7 @@ from bot.domain.commands import Actor, ReplyTo
 from bot.domain.events import Event, EventKind
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
-from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
+from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
 from bot.ports import PersonFacts, Triggered
 
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -53,7 +53,7 @@ class FakeBuildSystem:
     """A CI system in memory: BuildReader and BuildControl. Tests start and end its builds.
 
     `loses_answers` lets control calls happen and raise OutcomeUnknown all the same; `queues` lets requests wait until
-    `begin_queued`. `parameters` are those that every project takes.
+    `begin_queued`. Calls named in `away` find nobody there. `parameters` are those that every project takes.
     """
 
     source: str = "buildbot"
@@ -62,6 +62,7 @@ class FakeBuildSystem:
     now: datetime = EPOCH
     loses_answers: bool = False
     queues: bool = False
+    away: set[str] = field(default_factory=set)
     runs: dict[SubjectKey, FakeRun] = field(default_factory=dict)
     requests: list[FakeRequest] = field(default_factory=list)
 
@@ -136,6 +137,7 @@ class FakeBuildSystem:
 
     def retry(self, key: SubjectKey, *, correlation: str, asked_by: str) -> Triggered:
         """See `BuildControl`."""
+        self._reach("retry")
         if not self._run(key).is_finished:
             raise Conflict("This build is still running; it can be retried when it has ended.")
         return self._trigger(FakeRequest(correlation, self.now, key.project, asked_by, {}, key))
@@ -161,6 +163,7 @@ class FakeBuildSystem:
         self, project: str, *, correlation: str, since: datetime, retried: SubjectKey | None
     ) -> Triggered | None:
         """See `BuildControl`."""
+        self._reach("find_run")
         self._know(project)
         for number, request in enumerate(self.requests, 1):
             if (request.correlation, request.retried) == (correlation, retried) and request.at >= since:
@@ -169,6 +172,7 @@ class FakeBuildSystem:
 
     def follow(self, project: str, request: str) -> SubjectKey | None:
         """See `BuildControl`."""
+        self._reach("follow")
         self._know(project)
         if not request.isdigit() or not 0 < int(request) <= len(self.requests):
             raise DestinationGone(self.source, "request_gone")
@@ -190,6 +194,10 @@ class FakeBuildSystem:
         if key not in self.runs:
             raise DestinationGone(self.source, "no_such_build", key.short)
         return self.runs[key]
+
+    def _reach(self, call: str) -> None:
+        if call in self.away:
+            raise Unavailable(self.source, "connection_refused")
 
     def _know(self, project: str) -> None:
         if project not in self.projects:

@@ -12,13 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from slack_bolt.adapter.socket_mode.internals import run_bolt_app
+from slack_bolt.adapter.socket_mode.internals import build_headers
 from slack_sdk.socket_mode.request import SocketModeRequest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from bot.errors import Unavailable
 from bot.telemetry import logger
+from handlers.slack import dispatch
 from handlers.slack_payloads import PLATFORM
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ class Session:
     def _answer(self, request: SocketModeRequest) -> None:
         """Give a frame to Bolt; one that Bolt does not answer with 200 stays without an acknowledgement."""
         try:
-            response = run_bolt_app(self._app, request)
-            if response.status == 200:
-                self._socket.send(json.dumps(_ack(request, response)))
+            answered = dispatch(self._app, request.payload, build_headers(request))
+            if answered.response.status == 200:
+                self._socket.send(json.dumps(_ack(request, answered.response)))
+            for work in answered.after:
+                work()
         except ConnectionClosed:
             log.info("slack acknowledgement lost", kind=request.type)  # the frame comes again and is known then
         except Exception as problem:

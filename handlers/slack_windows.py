@@ -10,7 +10,7 @@ from typing import Protocol
 
 from bot.domain.cards import Card
 from bot.domain.commands import Actor, ReplyTo
-from bot.errors import CommandInvalid, IntegrationError, NotPermitted, StorageUnavailable
+from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted, StorageUnavailable
 from bot.ports import Modals
 from bot.telemetry import logger
 from handlers.slack_payloads import Heard
@@ -18,6 +18,8 @@ from handlers.slack_payloads import Heard
 THREADS = 4
 MOST_WAITING = 32
 MOST_SEEN = 1000
+ALREADY_OPENED = "exchanged_trigger"
+"""Why a trigger opens no window when the same press was brought to another process too."""
 
 log = logger(__name__)
 
@@ -108,7 +110,8 @@ class Windows:
                 self._modals.update(view_id, card)
         except (NotPermitted, CommandInvalid, IntegrationError, StorageUnavailable) as problem:
             log.info("slack window not opened", error=problem)
-            self._answer_beside(heard)
+            if not (isinstance(problem, DestinationGone) and problem.reason == ALREADY_OPENED):
+                self._answer_beside(heard)
             return
         try:
             self._modals.update(view_id, self._views.details(heard.typed, self._locale, self._timezone))

@@ -92,12 +92,15 @@ class FakeModals:
     def __init__(self) -> None:
         self.history: list[tuple[str, str, str]] = []
         self.refusal: ShipmateError | None = None
+        self._has_refused = threading.Event()
         self._changed = threading.Condition()
 
     def open(self, trigger: str, card: Card) -> str:
         """Open a window."""
         if self.refusal:
-            raise self.refusal
+            refusal = self.refusal
+            self._has_refused.set()
+            raise refusal
         self._note("open", trigger, card)
         return "V1"
 
@@ -109,6 +112,10 @@ class FakeModals:
         """Whether so many calls came within ten seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.history) >= count, 10.0)
+
+    def wait_until_refused(self) -> bool:
+        """Whether a window was refused within ten seconds."""
+        return self._has_refused.wait(10.0)
 
     def _note(self, call: str, target: str, card: Card) -> None:
         with self._changed:

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from slack_bolt.middleware.request_verification import RequestVerification
 from slack_sdk import WebClient
-from slack_sdk.signature import SignatureVerifier
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from bot.domain.commands import Actor, ReplyTo
@@ -40,17 +39,6 @@ from tests.handlers.slack_fakes import (
 
 ROOT = Path(__file__).parents[2]
 SHOW = "show user-service#12"
-
-
-@pytest.fixture(autouse=True)
-def _bolt_has_our_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bolt's own check of the signature takes place in the instant of the tests."""
-
-    class Still:
-        def now(self) -> float:
-            return NOW_S
-
-    monkeypatch.setattr(RequestVerification, "verifier", SignatureVerifier(SECRET, Still()))
 
 
 @pytest.fixture
@@ -92,7 +80,6 @@ def door(
         opened.append(windows)
         app = build_app(
             client=api,
-            signing_secret=SECRET,
             command="/ship",
             inbox=inbox,
             windows=windows,
@@ -116,9 +103,9 @@ def client(door: Callable[..., FlaskClient]) -> FlaskClient:
 
 
 def post(client: FlaskClient, payload: dict[str, Any]) -> TestResponse:
-    """Send a payload as Slack does."""
+    """Send a payload as Slack does, and take the whole answer."""
     body = encoded(payload)
-    return client.post(PATH, data=body, headers=signed(body))
+    return client.post(PATH, data=body, headers=signed(body), buffered=True)
 
 
 def changed(**changes: str | None) -> dict[str, str]:
@@ -157,9 +144,9 @@ def test_what_slack_did_not_sign_is_refused_with_the_reason(
 
 
 def test_an_empty_body_needs_a_signature_too(client: FlaskClient) -> None:
-    """An empty body is refused unsigned; signed, Bolt finds nothing in it to do."""
+    """An empty body is refused unsigned; signed, it is no payload."""
     assert client.post(PATH, data="").status_code == 401
-    assert client.post(PATH, data="", headers=signed("")).status_code == 404
+    assert client.post(PATH, data="", headers=signed("")).status_code == 400
 
 
 def test_bytes_that_are_no_text_are_refused(client: FlaskClient) -> None:
@@ -177,6 +164,34 @@ def test_a_body_over_one_mebibyte_is_refused(client: FlaskClient, is_length_told
         environ["wsgi.input_terminated"] = True
     response = client.open(environ)
     assert (response.status_code, response.get_json()) == (413, {"error": "too_large"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        "[]",
+        "{}",
+        "payload=%7B",
+        "payload=5",
+        "payload=",
+        "[" * 200_000,
+        '{"type": "event_callback", "event": "x"}',
+    ],
+    ids=["cut", "list", "empty", "cut_form", "number", "empty_form", "deep", "wrong_shape"],
+)
+def test_a_signed_body_that_is_no_payload_is_refused(client: FlaskClient, inbox: FakeInbox, body: str) -> None:
+    """What cannot be read is the sender's mistake, said with 400 and the reason."""
+    response = client.post(PATH, data=body, headers=signed(body))
+    assert (response.status_code, response.get_json()) == (400, {"error": "malformed_payload"})
+    assert inbox.offered == 0
+
+
+@pytest.mark.parametrize("typed", ["run user-service payload=1", "run user-service payload={}", "status 50%&a=b"])
+def test_any_words_reach_the_inbox(client: FlaskClient, inbox: FakeInbox, typed: str) -> None:
+    """Words that mean something in a form, or to Bolt, are typed like others."""
+    assert post(client, command(text=typed)).status_code == 200
+    assert [one.typed for one in inbox.stored] == [typed]
 
 
 def test_slack_can_verify_the_address(client: FlaskClient) -> None:
@@ -267,8 +282,9 @@ def test_a_press_is_acknowledged_without_a_body(client: FlaskClient, inbox: Fake
         {"type": "view_closed", "user": {"id": "U1"}, "view": {"type": "modal", "callback_id": "x"}},
         event("message", channel_type="channel", text="hello"),
         event("member_joined_channel", user="U2", inviter="U1"),
+        event("reaction_added"),
     ],
-    ids=["link", "foreign_action", "submission", "closed", "channel_talk", "somebody_joined"],
+    ids=["link", "foreign_action", "submission", "closed", "channel_talk", "somebody_joined", "unasked_event"],
 )
 def test_what_needs_nothing_is_only_acknowledged(
     client: FlaskClient, inbox: FakeInbox, payload: dict[str, Any]
@@ -285,10 +301,20 @@ def test_a_choice_carries_the_command_of_its_option(client: FlaskClient, inbox: 
     assert inbox.stored[0].typed == "cancel user-service#12"
 
 
-def test_a_payload_that_makes_no_sense_is_an_error(client: FlaskClient, inbox: FakeInbox) -> None:
-    """What lacks its user is refused without harm."""
-    assert post(client, command(user_id="")).status_code == 500
+def test_a_payload_that_makes_no_sense_is_refused(client: FlaskClient, inbox: FakeInbox) -> None:
+    """What lacks its user is refused with the reason and without harm."""
+    response = post(client, command(user_id=""))
+    assert (response.status_code, response.get_json()) == (400, {"error": "user_id is missing"})
     assert inbox.offered == 0
+
+
+def test_a_mistake_of_ours_is_no_acknowledgement(
+    client: FlaskClient, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails unexpectedly is answered so that Slack sends an event again, and never with 500."""
+    monkeypatch.setattr(inbox, "accept", Mock(side_effect=RuntimeError("bug")))
+    response = post(client, event("app_mention", text="<@UBOT> status"))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
 
 
 def test_details_open_a_window_and_store_nothing(client: FlaskClient, inbox: FakeInbox, modals: FakeModals) -> None:
@@ -297,6 +323,28 @@ def test_details_open_a_window_and_store_nothing(client: FlaskClient, inbox: Fak
         assert post(client, press(SHOW)).data == b""
     assert modals.wait_for(2)
     assert modals.history == [("open", "3.4.def", f"loading {SHOW}"), ("update", "V1", f"details {SHOW}")]
+    assert inbox.offered == 0
+
+
+def test_a_window_waits_for_the_acknowledgement(client: FlaskClient, modals: FakeModals) -> None:
+    """Slack is not called before the server has handed over the whole answer to the press."""
+    body = encoded(press(SHOW))
+    response = client.post(PATH, data=body, headers=signed(body))
+    assert (response.status_code, modals.history) == (200, [])
+    response.close()
+    assert modals.wait_for(2)
+
+
+def test_a_press_brought_to_another_process_too_opens_one_window(
+    client: FlaskClient, inbox: FakeInbox, modals: FakeModals
+) -> None:
+    """A trigger that opened its window elsewhere needs no answer beside the card."""
+    modals.refusal = DestinationGone("slack", "exchanged_trigger")
+    assert post(client, press(SHOW)).status_code == 200
+    assert modals.wait_until_refused()
+    modals.refusal = None
+    assert post(client, press(SHOW, action_ts="9.9")).status_code == 200
+    assert modals.wait_for(2)
     assert inbox.offered == 0
 
 

@@ -61,11 +61,10 @@ def app_at(inbox: FakeInbox) -> Iterator[Callable[..., App]]:
     """Builds Bolt apps for an address of Slack."""
     opened: list[Windows] = []
 
-    def build(url: str, secret: str | None = None, clock: Clock | None = None) -> App:
+    def build(url: str, clock: Clock | None = None) -> App:
         opened.append(Windows(inbox, FakeViews(), FakeModals()))
         return build_app(
             client=api(url),
-            signing_secret=secret,
             command="/ship",
             inbox=inbox,
             windows=opened[-1],
@@ -160,7 +159,7 @@ def test_everything_is_heard_over_http(inbox: FakeInbox, app_at: Callable[..., A
     """The same arrives over signed HTTP, and Slack can verify the address."""
     clock = SystemClock()
     with Playground(options(slack_mode="http")) as playground:
-        app = app_at(playground.url, world.SLACK_SIGNING_SECRET, clock)
+        app = app_at(playground.url, clock)
         with served(app, clock) as url:
             playground.client.options(bot_url=url)
             assert playground.act(platform="slack", verify_url=True)["ok"] is True
@@ -173,7 +172,7 @@ def test_an_event_is_retried_over_http_until_it_is_stored(inbox: FakeInbox, app_
     clock = SystemClock()
     inbox.refusals = 1
     with Playground(options(slack_mode="http", slack_event_retries_s=(0.0, 0.0))) as playground:
-        app = app_at(playground.url, world.SLACK_SIGNING_SECRET, clock)
+        app = app_at(playground.url, clock)
         with served(app, clock) as url:
             playground.client.options(bot_url=url)
             playground.act(platform="slack", channel="#ci", as_="alice", mention="status")

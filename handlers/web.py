@@ -1,0 +1,78 @@
+"""The web door: a Flask application, and waitress to serve it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from flask import Blueprint, Flask, Response
+
+MAX_CONNECTIONS = 1000
+IDLE_S = 20
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def create_app(doors: Sequence[Blueprint], readiness: Callable[[], str | None]) -> Flask:
+    """The application. `readiness` says why the process cannot serve, or None when it can."""
+    app = Flask("shipmate", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    for door in doors:
+        app.register_blueprint(door)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        problem = readiness()
+        return Response(f"{problem or 'ready'}\n", status=503 if problem else 200, mimetype="text/plain")
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/")
+    def index() -> Response:
+        return Response("Shipmate is running. See /readyz and /metrics.\n", mimetype="text/plain")
+
+    return app
+
+
+class WebServer:
+    """waitress in a thread: it reads whole requests before a worker thread sees them, so slow clients hold none."""
+
+    def __init__(self, app: Flask, listen: str, threads: int) -> None:
+        from waitress.server import create_server
+
+        self._server = create_server(
+            app,
+            listen=listen,
+            threads=threads,
+            connection_limit=MAX_CONNECTIONS,
+            channel_timeout=IDLE_S,
+            cleanup_interval=5,
+            max_request_body_size=MAX_BODY_BYTES + 1,
+            inbuf_overflow=2 * MAX_BODY_BYTES,
+            asyncore_use_poll=True,
+            ident="shipmate",
+            clear_untrusted_proxy_headers=True,
+        )
+        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that was bound."""
+        return int(self._server.effective_port)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more connections; requests in hand are answered."""
+        self._server.close()
+        self._server.task_dispatcher.shutdown(timeout=5)
+        self._thread.join(5)

@@ -2,7 +2,7 @@
 
 https://docs.slack.dev/messaging/formatting-message-text: only `&`, `<` and `>` can be escaped. `*`, `_` and `~` cannot,
 so a stretch that would format is shown as inline code, which is literal; where markup cannot hold code (a link's label)
-look-alike characters stand in.
+and where marks of two texts would pair, look-alike characters stand in.
 """
 
 from __future__ import annotations
@@ -172,9 +172,9 @@ def _clip(parts: Text, width: int) -> Text:
 
 
 def _join(parts: Text, timezone: str) -> str:
-    out = ""
+    out, can_pair = "", _can_pair(parts)
     for part in parts:
-        markup = _markup(part, timezone)
+        markup = _markup(part, timezone, can_pair=can_pair)
         is_marked = markup[:1] in ("*", "`")
         if out and markup and not out[-1].isspace() and (is_marked or out[-1] in "*`") and not markup[0].isspace():
             out += _ZERO_WIDTH_SPACE
@@ -182,35 +182,50 @@ def _join(parts: Text, timezone: str) -> str:
     return out
 
 
-def _markup(part: Inline, timezone: str) -> str:
+def _can_pair(parts: Text) -> bool:
+    """Whether marks of different parts would format what stands between them."""
+    if len(parts) < 2:
+        return False
+    loose = "".join(
+        _FORMATTING.sub("x", part.text) if isinstance(part, Plain | Link) else _stand_in(part) for part in parts
+    )
+    return bool(_FORMATTING.search(loose)) or ("*" in loose and any(isinstance(part, Strong) for part in parts))
+
+
+def _stand_in(part: Inline) -> str:
+    return _FORMATTING.sub("x", part.name) if isinstance(part, Person) else "x"
+
+
+def _markup(part: Inline, timezone: str, *, can_pair: bool) -> str:
     match part:
         case Plain(text):
-            return _literal(text)
+            return _literal(text, can_pair=can_pair)
         case Strong(text):
             return bold(text) if text.strip() else ""
         case Code(text):
             return f"`{escape(text.translate(_BACKTICK))}`" if text.strip() else ""
         case Link(text, url):
-            return link(text, url)
+            return link(text.translate(_LOOK_ALIKE) if can_pair else text, url)
         case Moment(at):
             return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{_moment(at, timezone)}>"
         case Person(name):
-            return (mention(part) if part.is_mentioned else "") or _literal(name)
+            return (mention(part) if part.is_mentioned else "") or _literal(name, can_pair=can_pair)
         case _:
             assert_never(part)
 
 
-def _literal(text: str) -> str:
-    """`text` with stretches that would format shown as inline code."""
+def _literal(text: str, *, can_pair: bool = False) -> str:
+    """`text` with stretches that would format shown as inline code; marks that pair with other parts' stood in for."""
     text = text.translate(_BACKTICK)
+    marks = _LOOK_ALIKE if can_pair else {}
     pieces, at = [], 0
     for found in _FORMATTING.finditer(text):
-        before, after = text[at : found.start()], text[found.end() :]
+        before, after = text[at : found.start()].translate(marks), text[found.end() :]
         edge = _ZERO_WIDTH_SPACE if before and not before[-1].isspace() else ""
         far_edge = _ZERO_WIDTH_SPACE if after and not after[0].isspace() else ""
         pieces.append(f"{escape(before)}{edge}`{escape(found[0])}`{far_edge}")
         at = found.end()
-    return _QUOTE.sub(_ZERO_WIDTH_SPACE, "".join(pieces) + escape(text[at:]))
+    return _QUOTE.sub(_ZERO_WIDTH_SPACE, "".join(pieces) + escape(text[at:].translate(marks)))
 
 
 def _plain_marks(text: str) -> str:

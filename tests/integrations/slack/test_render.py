@@ -30,6 +30,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
+from integrations.slack.mrkdwn import render_text
 from integrations.slack.render import render, render_modal
 from tests.cards.cases import NASTY, cards, notices
 from tests.slack_limits import LARGEST_MESSAGE, problems_of_message, problems_of_view
@@ -174,3 +175,19 @@ def test_an_unknown_zone_is_utc(zone: str) -> None:
     """A card is shown all the same."""
     card = Card(Tone.NEUTRAL, "t", footer=(Moment(datetime(2026, 11, 21, 3, 4, tzinfo=UTC)),), timezone=zone)
     assert "|2026-11-21 03:04 UTC>" in _said(card)
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown"),
+    [
+        (("by ", Plain("*x"), " on ", Plain("y*")), "by ∗x on y∗"),
+        ((Plain("*a "), Strong("b")), "∗a *b*"),
+        ((Plain("_a"), " ", Link("b_", "https://x.example")), "ˍa <https://x.example|bˍ>"),
+        ((Plain("~a"), " ", Person("b~")), "∼a b∼"),
+        ((Plain("~/src"), " and ", Plain("foo_bar")), "~/src and foo_bar"),
+        ((Plain("*a* b"), Strong("c")), "`*a*` b\u200b*c*"),
+    ],
+)
+def test_marks_of_two_texts_do_not_pair(parts: tuple[Inline | str, ...], shown: str) -> None:
+    """An author and a branch cannot together format what stands between them; lone marks stay as they are."""
+    assert render_text(text(*parts), limit=300, locale="en", timezone="UTC") == shown

@@ -23,7 +23,7 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _FORMATTING = re.compile(r"(?<!\w)([*_~])(?=\S)[^\n]*?(?<=\S)\1(?!\w)")
 _QUOTE = re.compile(r"^(?=&gt;)", re.MULTILINE)
 _LOOK_ALIKE = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼"})
-_BACKTICK = str.maketrans({"`": "ˋ"})
+_BACKTICK_TWIN = "ˋ"
 _ZERO_WIDTH_SPACE = "\u200b"  # Slack formats only at the edges of words; Chinese has none
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,20}")
 _GROUP = re.compile(r"S[A-Z0-9]{2,20}")
@@ -45,10 +45,9 @@ def clean(text: str, *, is_one_line: bool = True) -> str:
 def render_text(parts: Text, *, limit: int, locale: str, timezone: str, is_one_line: bool = True) -> str:
     """mrkdwn of at most `limit` characters (from 60); a text that is too long ends in how much is missing."""
     parts = tuple(_cleaned(part, is_one_line=is_one_line) for part in parts)
-    full = _join(parts, timezone)
-    if len(full) <= limit:
-        return full
     total = sum(map(_width, parts))
+    if total <= limit and len(full := _join(parts, timezone)) <= limit:  # markup is never shorter than its words
+        return full
     low, high, best = 0, min(total, limit), ""
     while low <= high:
         shown = (low + high) // 2
@@ -77,7 +76,7 @@ def link(label: str, url: str) -> str:
     address = safe_url(url)
     if not address:
         return _literal(label)
-    shown = escape(_plain_marks(label).translate(_BACKTICK)) or escape(address)
+    shown = escape(_plain_marks(label).replace("`", _BACKTICK_TWIN)) or escape(address)
     return f"<{escape(address)}|{shown}>"
 
 
@@ -106,7 +105,7 @@ def mention(person: Person) -> str:
 
 def bold(text: str) -> str:
     """A literal text in bold."""
-    return f"*{escape(_plain_marks(text).translate(_BACKTICK))}*"
+    return f"*{escape(_plain_marks(text).replace('`', _BACKTICK_TWIN))}*"
 
 
 def code_block(text: str) -> str:
@@ -203,7 +202,7 @@ def _markup(part: Inline, timezone: str, *, can_pair: bool) -> str:
         case Strong(text):
             return bold(text) if text.strip() else ""
         case Code(text):
-            return f"`{escape(text.translate(_BACKTICK))}`" if text.strip() else ""
+            return f"`{escape(text.replace('`', _BACKTICK_TWIN))}`" if text.strip() else ""
         case Link(text, url):
             return link(text.translate(_LOOK_ALIKE) if can_pair else text, url)
         case Moment(at):
@@ -216,16 +215,19 @@ def _markup(part: Inline, timezone: str, *, can_pair: bool) -> str:
 
 def _literal(text: str, *, can_pair: bool = False) -> str:
     """`text` with stretches that would format shown as inline code; marks that pair with other parts' stood in for."""
-    text = text.translate(_BACKTICK)
-    marks = _LOOK_ALIKE if can_pair else {}
+    text = text.replace("`", _BACKTICK_TWIN)
     pieces, at = [], 0
     for found in _FORMATTING.finditer(text):
-        before, after = text[at : found.start()].translate(marks), text[found.end() :]
+        before, after = text[at : found.start()], text[found.end() :]
         edge = _ZERO_WIDTH_SPACE if before and not before[-1].isspace() else ""
         far_edge = _ZERO_WIDTH_SPACE if after and not after[0].isspace() else ""
-        pieces.append(f"{escape(before)}{edge}`{escape(found[0])}`{far_edge}")
+        pieces.append(f"{_unpaired(before, can_pair)}{edge}`{escape(found[0])}`{far_edge}")
         at = found.end()
-    return _QUOTE.sub(_ZERO_WIDTH_SPACE, "".join(pieces) + escape(text[at:].translate(marks)))
+    return _QUOTE.sub(_ZERO_WIDTH_SPACE, "".join(pieces) + _unpaired(text[at:], can_pair))
+
+
+def _unpaired(text: str, can_pair: bool) -> str:
+    return escape(text.translate(_LOOK_ALIKE) if can_pair else text)
 
 
 def _plain_marks(text: str) -> str:

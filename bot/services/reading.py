@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.builds import Build
-from bot.domain.cards import Card, Content
+from bot.domain.cards import Card, Content, text
 from bot.domain.commands import Command, CommandLine, Verb, parse_reference
 from bot.domain.places import Place
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
@@ -64,7 +64,7 @@ class Reading:
         if record is None:
             return replies.builds_card(key.short, [], locale, "UTC", note)
         card = build_card(record.build(), locale, "UTC")
-        return Card(card.tone, card.title, emoji=card.emoji, footer=(replies.Plain(note),), locale=locale)
+        return Card(card.tone, card.title, emoji=card.emoji, footer=text(note), locale=locale)
 
     def details(self, line: CommandLine, locale: str, timezone: str) -> Card:
         """Stages, failed tests and the log of a build, as fresh as its source can tell."""

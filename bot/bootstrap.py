@@ -169,8 +169,9 @@ def cipher_of(settings: Settings, environment: Mapping[str, str] = os.environ) -
     if not given:
         path = settings.folder / "var" / "key"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), path.open("xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(Fernet.generate_key())
+        with suppress(FileExistsError):
+            path.touch(mode=0o600, exist_ok=False)
+            path.write_bytes(Fernet.generate_key())
         given = path.read_text(encoding="ascii")
     try:
         return MultiFernet([Fernet(key.strip()) for key in given.split(",")])

@@ -25,6 +25,18 @@ _SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url)")
 MAX_FILE_BYTES = 1024 * 1024
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which only true and false are booleans: `on` is a setting's name here, and `no` a word."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))  # type: ignore[no-untyped-call]  # PyYAML
+
+
 def _as_tuple(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
@@ -174,7 +186,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError("", f"{path} is larger than 1 MiB")
     try:
-        given = yaml.safe_load(raw)
+        given = yaml.load(raw, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as problem:
         where = getattr(problem, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""

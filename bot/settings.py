@@ -28,7 +28,7 @@ MAX_FILE_BYTES = 1024 * 1024
 class _Loader(yaml.SafeLoader):
     """YAML in which only true and false are booleans: `on` is a setting's name here, and `no` a word."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # the stubs call it an instance's
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -13,7 +13,7 @@ export PLAYGROUND_PORT ?= 8800
 export BOT_PORT ?= 3000
 export BUILDBOT_PORT ?= 8010
 
-PIP_INSTALL := -m pip install --quiet --require-hashes --requirement
+PIP_INSTALL := -m pip install -qq --require-hashes --requirement
 COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
@@ -73,13 +73,13 @@ $(VENV)/bin/python: | tools
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Shipmate's dependencies"
 	@$(VENV)/bin/python $(PIP_INSTALL) requirements.lock
-	@$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@$(VENV)/bin/python -m pip install -qq --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Shipmate's dependencies, and the tools to develop it"
 	@$(VENV)/bin/python $(PIP_INSTALL) requirements-dev.lock
-	@$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@$(VENV)/bin/python -m pip install -qq --no-deps --editable .
 	@touch $@ $(VENV)/.run
 
 $(BUILDBOT)/.installed: playground/buildbot.lock | tools

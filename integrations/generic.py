@@ -40,7 +40,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import PayloadInvalid, SignatureInvalid
 from bot.ports import Received
-from integrations.logs import excerpt, mask_secrets, plain_lines
+from integrations.logs import EXCERPT_LINES, MAX_EXCERPT, mask_secrets, plain_lines, tail
 from integrations.spec import Source, SourceSpec
 from integrations.texts import MAX_URL, clean_line, clean_url
 
@@ -339,14 +339,19 @@ def _facts(build: BuildBody, started_at: datetime | None, finished_at: datetime 
         summary=_line(build.summary, 300),
         stages=_stages(build.stages),
         failed_tests=_failed_tests(build.failed_tests),
-        log_excerpt=excerpt(plain_lines(build.log_excerpt[-20_000:].split("\n"))) or None
-        if build.log_excerpt
-        else None,
+        log_excerpt=_log_excerpt(build.log_excerpt),
     )
 
 
 def _line(text: str | None, limit: int) -> str | None:
     return clean_line(text, limit) or None if text is not None else None
+
+
+def _log_excerpt(text: str | None) -> str | None:
+    """The end of what the sender chose."""
+    if not text:
+        return None
+    return tail(plain_lines(text[-20_000:].split("\n")), most=EXCERPT_LINES, limit=MAX_EXCERPT) or None
 
 
 def _stages(stages: Sequence[StageBody] | None) -> tuple[Stage, ...] | None:

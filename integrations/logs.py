@@ -10,6 +10,7 @@ from bot.telemetry import redact
 from integrations.texts import clean_line, clean_text
 
 EXCERPT_LINES = 20
+OPENING_LINES = 12
 MAX_EXCERPT = 3000
 MAX_TESTS = 20
 MAX_LINE = 500
@@ -37,6 +38,20 @@ _GO = re.compile(r"\s*--- FAIL: (?P<name>\S+) \(\d+\.\d+s\)")
 _RULE = re.compile(r"[-=]{20,}")
 _CAUSE = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?")
 
+# Where a failure is reported: test tools, interpreters, compilers and CI systems; then lines that merely call
+# themselves an error. Looked for at the start of a line, so that lists of passed and failed tests are passed over.
+_STAMP = r"(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,]+Z?\]?\s+)?"
+_REPORT = re.compile(
+    _STAMP
+    + r"(?:(?:FAIL|ERROR): \S+ \(|={3,} (?:FAILURES|ERRORS) ={3,}|FAILED \S|\s*--- FAIL: |FAIL\s+\S+\.\w+|not ok \d"
+    r"|Traceback \(most recent call last\):|panic: |fatal error: |Exception in thread |thread '[^']*' panicked at"
+    r"|##\[error\]|::error[ :]|\[ERROR\] |npm (?:ERR!|error) |error(?:\[E\d+\])?: |make(?:\[\d+\])?: \*\*\* "
+    r"|[^\s:]+:\d+(?::\d+)?: (?:fatal )?error: |[\w.$]+ > .+ FAILED$)"
+)
+_COMPLAINT = re.compile(
+    _STAMP + r"\W{0,3}(?:(?:error|fatal|failure|panic)\b|failed\b|[\w.]+(?:Error|Exception): )", re.I
+)
+
 
 def plain_lines(lines: Iterable[str]) -> list[str]:
     """The lines without colours and other terminal controls, each at most 500 characters."""
@@ -59,12 +74,48 @@ def mask_secrets(text: str) -> str:
     return redact(text)
 
 
-def excerpt(lines: Sequence[str], *, most: int = EXCERPT_LINES, limit: int = MAX_EXCERPT) -> str:
+def tail(lines: Sequence[str], *, most: int, limit: int) -> str:
     """The last `most` of the lines (as `plain_lines` gives them) that fit `limit` characters, secrets masked."""
-    last = len(lines)
-    while last and not lines[last - 1].strip():
-        last -= 1
-    return clean_text(mask_secrets("\n".join(lines[max(0, last - most) : last])), limit)
+    return clean_text("\n".join(_masked(lines)[-most:]), limit)
+
+
+def excerpt(lines: Sequence[str]) -> str:
+    """At most 20 lines and 3,000 characters (of lines as `plain_lines` gives them), secrets masked.
+
+    They begin where the first failure is reported, with the line before it; what is left out between there and the end
+    is counted (`… +12`). Where no line reports a failure they are the last ones.
+    """
+    masked = _masked(lines)
+    at = _first_failure(masked)
+    if at is None:
+        shown = masked[-EXCERPT_LINES:]
+    else:
+        shown = masked[_with_line_before(masked, at) :]
+        if (left_out := len(shown) - (EXCERPT_LINES - 1)) > 1:
+            ending = EXCERPT_LINES - 1 - OPENING_LINES
+            shown = [*shown[:OPENING_LINES], f"… +{left_out}", *shown[-ending:]]
+    text = "\n".join(shown)
+    if len(text) > MAX_EXCERPT:
+        text = "\n".join(clean_line(line, MAX_EXCERPT // EXCERPT_LINES - 1) for line in shown)
+    return clean_text(text, MAX_EXCERPT)
+
+
+def _masked(lines: Sequence[str]) -> list[str]:
+    """The lines without secrets, which may span several, and without blank ones at the end."""
+    return mask_secrets("\n".join(lines)).rstrip().split("\n")
+
+
+def _first_failure(lines: Sequence[str]) -> int | None:
+    for marker in (_REPORT, _COMPLAINT):
+        found = next((at for at, line in enumerate(lines) if marker.match(line)), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _with_line_before(lines: Sequence[str], at: int) -> int:
+    before = lines[at - 1].strip() if at else ""
+    return at - 1 if before and not _RULE.fullmatch(before) else at
 
 
 def find_failed_tests(lines: Sequence[str]) -> tuple[FailedTest, ...]:

@@ -13,7 +13,7 @@ from bot.errors import DestinationGone, PayloadInvalid, Unavailable
 from integrations.buildbot.api import BuildbotApi, Deadline, Json, Parameter, number_in
 from integrations.buildbot.config import SYSTEM, Config, Project
 from integrations.buildbot.parse import FAILED_RESULTS, ParsedBuild, parse_build, person_in, with_buildset
-from integrations.logs import excerpt, find_failed_tests, plain_lines
+from integrations.logs import excerpt, find_failed_tests, plain_lines, tail
 from integrations.texts import clean_line, clean_url
 
 MOST_BUILDS = 50
@@ -68,7 +68,7 @@ class BuildbotReader:
         for step in _most_telling(steps):
             lines = self._log_lines(build, step, most + HEADER_LINES, deadline)
             if lines:
-                return excerpt(lines, most=most, limit=MAX_LOG)
+                return tail(lines, most=most, limit=MAX_LOG)
         return ""
 
     # --- shared with the control side

@@ -1,0 +1,1 @@
+"""What Shipmate is held to, measured side by side with a yardstick in the same run: `python -m benchmarks`."""

@@ -1,47 +1,77 @@
 """shipmate.yaml and the environment as one frozen Settings.
 
-Secrets are references: `${NAME}` within a text, `{file: path}` in place of one. The frame is parsed here; what stands
-under a platform's or a source's name is validated by its integration, in the composition root.
+The frame is validated here; what stands under a platform's or a source's name is validated by its integration, in the
+composition root.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from bot.configuration import join, read
+from bot.domain.builds import BuildStatus
 from bot.domain.routing import Milestone, Updates
+from bot.domain.subjects import SubjectKind
 from bot.errors import ConfigError
 from bot.i18n import LOCALES
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url)")
-MAX_FILE_BYTES = 1024 * 1024
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are booleans: `on` is a setting's name here, and `no` a word."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # the stubs call it an instance's
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+_SQLITE = "sqlite:///"
 
 
 def _as_tuple(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
+def _is_glob(glob: str) -> str:
+    body = glob.removeprefix("!")
+    if not body:
+        raise ValueError(f"{glob!r} is no glob: write * for anything, or leave the line out")
+    if body.count("[") > body.count("]"):
+        raise ValueError(f"{glob!r} is no glob: a [ is not closed")
+    return glob
+
+
+def _one_of(words: Iterable[str]) -> AfterValidator:
+    """A check that a glob can match at all, where what it matches is one of few words."""
+    known = tuple(words)
+
+    def check(glob: str) -> str:
+        if not any(fnmatchcase(word, glob.removeprefix("!")) for word in known):
+            raise ValueError(f"{glob!r} matches none of {', '.join(known)}")
+        return glob
+
+    return AfterValidator(check)
+
+
+def _is_account(name: str) -> str:
+    platform, colon, account = name.partition(":")
+    if not (platform and colon and account):
+        raise ValueError(f"{name!r} is no account: write platform:id, such as slack:U024BE7LH")
+    return name
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Glob = Annotated[str, AfterValidator(_is_glob)]
+Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
+Accounts = Annotated[tuple[Annotated[str, AfterValidator(_is_account)], ...], BeforeValidator(_as_tuple)]
+Kinds = Annotated[tuple[Annotated[Glob, _one_of(SubjectKind)], ...], BeforeValidator(_as_tuple)]
+Statuses = Annotated[tuple[Annotated[Glob, _one_of(BuildStatus)], ...], BeforeValidator(_as_tuple)]
 
 
 class _Frozen(BaseModel):
@@ -74,13 +104,13 @@ class Logging(_Frozen):
 class MatchSettings(_Frozen):
     """Globs a dimension: one, or a list of alternatives; `!glob` excludes."""
 
-    kind: Names = ()
-    project: Names = ()
-    branch: Names = ()
-    status: Names = ()
-    environment: Names = ()
-    severity: Names = ()
-    author: Names = ()
+    kind: Kinds = ()
+    project: Globs = ()
+    branch: Globs = ()
+    status: Statuses = ()
+    environment: Globs = ()
+    severity: Globs = ()
+    author: Globs = ()
 
 
 class RouteSettings(_Frozen):
@@ -88,8 +118,11 @@ class RouteSettings(_Frozen):
 
     match: MatchSettings = MatchSettings()
     to: Names = Field(min_length=1)
-    when: Annotated[tuple[Milestone, ...], BeforeValidator(_as_tuple)] = (Milestone.STARTED, Milestone.FINISHED)
-    mention: Names = ()
+    when: Annotated[tuple[Milestone, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = (
+        Milestone.STARTED,
+        Milestone.FINISHED,
+    )
+    mention: Accounts = ()
     thread_log: bool = False
     updates: Updates = Updates.FINAL
 
@@ -97,8 +130,8 @@ class RouteSettings(_Frozen):
 class RoleScope(_Frozen):
     """What a role covers."""
 
-    project: Names = ("*",)
-    environment: Names = ("*",)
+    project: Globs = ("*",)
+    environment: Globs = ("*",)
 
 
 class RoleSettings(_Frozen):
@@ -112,7 +145,7 @@ class RoleSettings(_Frozen):
     @classmethod
     def _are_accounts(cls, members: tuple[str, ...]) -> tuple[str, ...]:
         for member in members:
-            if ":" not in member and "@" not in member:
+            if "@" not in member.strip("@") and not all(member.partition(":")):
                 raise ValueError(f"{member!r} is neither platform:id nor an e-mail address")
         return members
 
@@ -157,9 +190,13 @@ class DestinationFrame(_Frozen):
 
 
 class Settings(_Frozen):
-    """The whole configuration; `folder` is where the file lies, relative paths start there."""
+    """The whole configuration; `folder` is where the file lies, relative paths start there.
+
+    `key` encrypts bearer addresses in the database: Fernet keys, comma-separated, the one in use first.
+    """
 
     folder: Path
+    key: str = Field(default="", repr=False)
     server: Server = Server()
     log: Logging = Logging()
     database_url: str = ""
@@ -174,29 +211,18 @@ class Settings(_Frozen):
     @property
     def database(self) -> str:
         """The database's address: a SQLite file in `var` beside the configuration, unless another is named."""
-        return self.database_url or f"sqlite:///{self.folder / 'var' / 'shipmate.db'}"
+        if not self.database_url:
+            return f"{_SQLITE}{self.folder / 'var' / 'shipmate.db'}"
+        if self.database_url.startswith(_SQLITE):
+            return f"{_SQLITE}{self.folder / self.database_url.removeprefix(_SQLITE)}"
+        return self.database_url
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in a file; ConfigError names the place of what is wrong, never a value."""
+    values, secrets = read(path, environment)
     try:
-        raw = path.read_bytes()
-    except OSError as problem:
-        raise ConfigError("", f"{path} cannot be read: {problem.strerror}") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError("", f"{path} is larger than 1 MiB")
-    try:
-        given = yaml.load(raw, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as problem:
-        where = getattr(problem, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
-        raise ConfigError("", f"{path} is not valid YAML{line}") from None
-    if not isinstance(given, dict):
-        raise ConfigError("", f"{path} must hold a mapping: platforms, destinations, sources, routes, roles")
-    found: list[str] = []
-    resolved = _resolve(given, "", path.resolve().parent, environment, found)
-    try:
-        settings = Settings(**{**resolved, "folder": path.resolve().parent, "secrets": tuple(found)})
+        settings = Settings(**{**values, "folder": path.resolve().parent, "secrets": secrets})
     except ValidationError as problem:
         raise config_error("", problem) from None
     _check_names(settings)
@@ -212,14 +238,6 @@ def config_error(prefix: str, problem: ValidationError) -> ConfigError:
     return ConfigError(join(prefix, first["loc"]), words)
 
 
-def join(prefix: str, location: Sequence[str | int]) -> str:
-    """`routes[2].match.branch`."""
-    path = prefix
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
 def _check_names(settings: Settings) -> None:
     for index, route in enumerate(settings.routes):
         for position, name in enumerate(route.to):
@@ -228,45 +246,3 @@ def _check_names(settings: Settings) -> None:
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
-
-
-def _resolve(given: Any, path: str, folder: Path, environment: Mapping[str, str], found: list[str]) -> Any:  # noqa: ANN401 - YAML
-    """The same structure with every reference replaced by what it names."""
-    is_secret = _SECRET_NAMES.fullmatch(path.rpartition(".")[2].partition("[")[0]) is not None
-    match given:
-        case {"file": str(name)} if len(given) == 1:
-            value = _read_secret(folder / name, path)
-            found.append(value)
-            return value
-        case dict():
-            return {
-                str(key): _resolve(value, f"{path}.{key}" if path else str(key), folder, environment, found)
-                for key, value in given.items()
-            }
-        case list():
-            return [
-                _resolve(value, f"{path}[{index}]", folder, environment, found) for index, value in enumerate(given)
-            ]
-        case str() if _REFERENCE.search(given):
-            value = _REFERENCE.sub(lambda name: _from_environment(name[1], path, environment), given)
-            if is_secret:
-                found.append(value)
-            return value
-        case str() if is_secret and not path.startswith("roles."):
-            raise ConfigError(path, "is a secret: write ${NAME} or {file: path} instead of the value")
-        case _:
-            return given
-
-
-def _from_environment(name: str, path: str, environment: Mapping[str, str]) -> str:
-    if not environment.get(name):
-        raise ConfigError(path, f"the environment variable {name} is not set")
-    return environment[name]
-
-
-def _read_secret(path: Path, setting: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        words = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise ConfigError(setting, f"the file {path.name} cannot be read: {words}") from None

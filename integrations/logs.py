@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bot.domain.builds import FailedTest
+from bot.domain.logs import telling_lines
 from bot.telemetry import redact
 from integrations.texts import clean_line, clean_text
 
 EXCERPT_LINES = 20
-OPENING_LINES = 12
 MAX_EXCERPT = 3000
 MAX_TESTS = 20
 MAX_LINE = 500
@@ -37,20 +37,6 @@ _GRADLE = re.compile(r"(?P<where>[\w.$]+) > (?P<name>.+?) FAILED")
 _GO = re.compile(r"\s*--- FAIL: (?P<name>\S+) \(\d+\.\d+s\)")
 _RULE = re.compile(r"[-=]{20,}")
 _CAUSE = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?")
-
-# Where a failure is reported: test tools, interpreters, compilers and CI systems; then lines that merely call
-# themselves an error. Looked for at the start of a line, so that lists of passed and failed tests are passed over.
-_STAMP = r"(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,]+Z?\]?\s+)?"
-_REPORT = re.compile(
-    _STAMP
-    + r"(?:(?:FAIL|ERROR): \S+ \(|={3,} (?:FAILURES|ERRORS) ={3,}|FAILED \S|\s*--- FAIL: |FAIL\s+\S+\.\w+|not ok \d"
-    r"|Traceback \(most recent call last\):|panic: |fatal error: |Exception in thread |thread '[^']*' panicked at"
-    r"|##\[error\]|::error[ :]|\[ERROR\] |npm (?:ERR!|error) |error(?:\[E\d+\])?: |make(?:\[\d+\])?: \*\*\* "
-    r"|[^\s:]+:\d+(?::\d+)?: (?:fatal )?error: |[\w.$]+ > .+ FAILED$)"
-)
-_COMPLAINT = re.compile(
-    _STAMP + r"\W{0,3}(?:(?:error|fatal|failure|panic)\b|failed\b|[\w.]+(?:Error|Exception): )", re.I
-)
 
 
 def plain_lines(lines: Iterable[str]) -> list[str]:
@@ -80,20 +66,8 @@ def tail(lines: Sequence[str], *, most: int, limit: int) -> str:
 
 
 def excerpt(lines: Sequence[str]) -> str:
-    """At most 20 lines and 3,000 characters (of lines as `plain_lines` gives them), secrets masked.
-
-    They begin where the first failure is reported, with the line before it; what is left out between there and the end
-    is counted (`… +12`). Where no line reports a failure they are the last ones.
-    """
-    masked = _masked(lines)
-    at = _first_failure(masked)
-    if at is None:
-        shown = masked[-EXCERPT_LINES:]
-    else:
-        shown = masked[_with_line_before(masked, at) :]
-        if (left_out := len(shown) - (EXCERPT_LINES - 1)) > 1:
-            ending = EXCERPT_LINES - 1 - OPENING_LINES
-            shown = [*shown[:OPENING_LINES], f"… +{left_out}", *shown[-ending:]]
+    """What tells most (of lines as `plain_lines` gives them): at most 20 lines, 3,000 characters, secrets masked."""
+    shown = telling_lines(_masked(lines), EXCERPT_LINES)
     text = "\n".join(shown)
     if len(text) > MAX_EXCERPT:
         text = "\n".join(clean_line(line, MAX_EXCERPT // EXCERPT_LINES - 1) for line in shown)
@@ -103,19 +77,6 @@ def excerpt(lines: Sequence[str]) -> str:
 def _masked(lines: Sequence[str]) -> list[str]:
     """The lines without secrets, which may span several, and without blank ones at the end."""
     return mask_secrets("\n".join(lines)).rstrip().split("\n")
-
-
-def _first_failure(lines: Sequence[str]) -> int | None:
-    for marker in (_REPORT, _COMPLAINT):
-        found = next((at for at, line in enumerate(lines) if marker.match(line)), None)
-        if found is not None:
-            return found
-    return None
-
-
-def _with_line_before(lines: Sequence[str], at: int) -> int:
-    before = lines[at - 1].strip() if at else ""
-    return at - 1 if before and not _RULE.fullmatch(before) else at
 
 
 def find_failed_tests(lines: Sequence[str]) -> tuple[FailedTest, ...]:

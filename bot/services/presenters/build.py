@@ -27,6 +27,7 @@ from bot.domain.cards import (
     text,
 )
 from bot.domain.cards import Link as Hyperlink
+from bot.domain.logs import telling_lines
 from bot.domain.places import LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT
 from bot.i18n import translate
 from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, STAGE_EMOJI, duration, status_word
@@ -179,8 +180,8 @@ def _card_sections(build: Build, locale: str) -> list[Section]:
     sections += _tests(build, locale, most=CARD_TESTS)
     if build.status is BuildStatus.FAILED:
         if facts.log_excerpt:
-            lines = facts.log_excerpt.rstrip().splitlines()
-            sections.append(Preformatted("\n".join(lines[-CARD_LOG_LINES:]), title=translate(locale, "Log")))
+            lines = telling_lines(facts.log_excerpt.rstrip().splitlines(), CARD_LOG_LINES)
+            sections.append(Preformatted("\n".join(lines), title=translate(locale, "Log")))
         elif facts.summary and not facts.failed_tests:
             sections.append(Paragraph(text(facts.summary)))
     return sections

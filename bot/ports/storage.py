@@ -107,7 +107,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
-    """A stored command under a lease."""
+    """A stored command under a lease; its `tries` are those since it last came on, this one included."""
 
     command: Command
     fence: int
@@ -282,8 +282,13 @@ class Commands(Protocol):
         is_open: bool,
         due_at: float = 0.0,
         frees_effect: bool = False,
+        tries: int | None = None,
     ) -> bool:
-        """Store how far the command has come; False when the lease was lost."""
+        """Store how far the command has come, with `tries` counted anew; False when the lease was lost."""
+        ...
+
+    def put_off(self, record: CommandRecord, due_at: float) -> bool:
+        """Take a command up again at `due_at`, as far as it had come; False when the lease was lost."""
         ...
 
     def next_due_at(self) -> float | None:

@@ -31,7 +31,7 @@ from bot.services.sources import Sources
 
 FOLLOW_PAUSE_S = 0.3
 FOLLOW_SLOWLY_S = 5.0
-STEP_S = 15.0
+STEP_S = 60.0  # as long as a command's lease: what is said may take four calls of 8 s
 PATIENCE_S = 4.0
 GIVE_UP_FOLLOWING_S = 3600.0
 
@@ -48,12 +48,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a command acts on: a project, and a build of it where the verb names one."""
+    """What a command acts on: a project, and a build of it where the verb names one.
+
+    `generation` is the one that the build's card tells of; None when nothing was heard of it.
+    """
 
     source: str
     project: str
     key: SubjectKey | None
     effect: str
+    generation: int | None = None
 
     @property
     def target(self) -> str:
@@ -101,11 +105,20 @@ class Acting:
             return self._already(record, other, locale)
         return self._trigger(record, line, aim, locale)
 
-    def give_up(self, record: CommandRecord, line: CommandLine, problem: IntegrationError) -> None:
-        """End a command whose source cannot be reached, on the record."""
-        doubt = "in_doubt" if is_in_doubt(record, problem) else "failed"
-        target = line.arguments[0] if line.arguments else ""
-        self._audit_end(record, line, target, f"{doubt}:{problem.reason}", frees_effect=True)
+    def give_up(self, record: CommandRecord, state: CommandState, reason: str, line: CommandLine | None = None) -> None:
+        """End a command that comes to no end by itself, on the record; without a line, in the words typed."""
+        command = record.command
+        verb, _, target = (str(line) if line else command.typed.strip()).partition(" ")
+        outcome = f"{state}:{reason}"[:80]
+        entry = AuditEntry(
+            self._now(), command.actor.account, verb[:40], target[:400], outcome, command.via, command.id
+        )
+
+        def work(tx: Transaction) -> None:
+            tx.audit.append(entry)
+            _must_hold(tx.commands.settle(record, state, record.result, is_open=False, frees_effect=True))
+
+        self._store.write(work)
 
     # --- permission and aim
 
@@ -128,7 +141,8 @@ class Acting:
             known = tx.subjects.get(key)
             generation, attempt = (known.folded.generation, known.folded.attempt) if known else (0, 1)
             epoch = f"{generation}.{reference.attempt or attempt}"
-            return Aim(key.source, key.project, key, f"{line.verb}:{key}@{epoch}")
+            effect = f"{line.verb}:{key}@{epoch}"
+            return Aim(key.source, key.project, key, effect, known.folded.generation if known else None)
 
         return self._store.read(work)
 
@@ -143,6 +157,7 @@ class Acting:
     def _trigger(self, record: CommandRecord, line: CommandLine, aim: Aim, locale: str) -> Step:
         control = self._control_or_free(record, line, aim)
         try:
+            self._check_generation(aim)
             if line.verb is Verb.CANCEL and aim.key is not None:
                 return self._cancel(record, line, control, aim.key, locale)
             triggered = self._trigger_once(record, line, control, aim)
@@ -168,6 +183,16 @@ class Acting:
         except Conflict:
             self._audit_end(record, line, aim.target, "conflict:read_only", frees_effect=True)
             raise
+
+    def _check_generation(self, aim: Aim) -> None:
+        """Refuse to act on another build that has the number since the CI's database was reset."""
+        reader = self._sources.reader(aim.source)
+        if aim.key is None or aim.generation is None or reader is None:
+            return
+        if reader.fetch(aim.key, with_log=False).generation != aim.generation:
+            raise Conflict(
+                "This build no longer exists: the CI's database was reset, its number is another build's now."
+            )
 
     def _trigger_once(self, record: CommandRecord, line: CommandLine, control: BuildControl, aim: Aim) -> Triggered:
         correlation, asked_by = record.command.id, record.command.actor.name
@@ -229,7 +254,8 @@ class Acting:
         now = self._now()
 
         def work(tx: Transaction) -> None:
-            tx.audit.append(self._entry(record, line, str(of or build), f"done:{build}"))
+            if record.command.state is not CommandState.DONE:  # else this was recorded and only not said
+                tx.audit.append(self._entry(record, line, str(of or build), f"done:{build}"))
             if of is not None and (event := self._retried(tx, record, of, build)) is not None:
                 self._ingest.accept_in(tx, event, now)
             _must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=now + STEP_S))
@@ -304,7 +330,7 @@ class Acting:
 
     def _settle_open(self, record: CommandRecord, result: Mapping[str, object], *, due_at: float) -> None:
         def work(tx: Transaction) -> None:
-            _must_hold(tx.commands.settle(record, CommandState.RUNNING, result, is_open=True, due_at=due_at))
+            _must_hold(tx.commands.settle(record, CommandState.RUNNING, result, is_open=True, due_at=due_at, tries=0))
 
         self._store.write(work)
 

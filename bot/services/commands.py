@@ -18,7 +18,9 @@ from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.telemetry import COMMANDS, logger
 
-LEASE_S = 30.0
+LEASE_S = (
+    60.0  # one step may take a look-up, a check, a search for our run, a call and an answer of four calls: 8 s each
+)
 MOST_TRIES = 4
 
 log = logger(__name__)
@@ -82,6 +84,9 @@ class CommandWorker:
 
     def carry_out(self, record: CommandRecord) -> None:
         """Execute one step of a command, store what came of it and answer."""
+        if record.command.tries > MOST_TRIES:
+            self._give_up(record)
+            return
         speech = self._speech(record.command)
         verb = "invalid"
         try:
@@ -102,6 +107,27 @@ class CommandWorker:
             outcome = self._put_off_or_fail(record, line, problem, speech)
         COMMANDS.labels(verb, outcome).inc()
         log.info("command", id=record.command.id, verb=verb, actor=record.command.actor.account, outcome=outcome)
+
+    def put_off(self, record: CommandRecord) -> None:
+        """Let a command rest whose try ended in a mistake of ours; the try counts, and too many end the command."""
+        due_at = self._clock.now().timestamp() + pause_s(record.command.tries)
+        self._store.write(lambda tx: tx.commands.put_off(record, due_at))
+
+    def _give_up(self, record: CommandRecord) -> None:
+        """End a command whose tries came to no end: the worker made a mistake, or died, in each of them.
+
+        First of all it is closed, so that nothing that fails here can bring it back.
+        """
+        if record.command.state is CommandState.DONE:  # it was done and recorded: only the answer cannot be given
+            self._close(record, CommandState.DONE)
+            return
+        doubt = record.triggered_at is not None
+        state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
+        self._acting.give_up(record, state, "unexpected")
+        COMMANDS.labels("unknown", state.value).inc()
+        log.error("command given up", id=record.command.id, account=record.command.actor.account, outcome=state.value)
+        locale = self._speech(record.command).locale
+        self._answer(record, replies.mistake(locale, is_in_doubt=doubt))
 
     def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
         if SPECS[line.verb].changes:
@@ -132,10 +158,13 @@ class CommandWorker:
             self._store.write(lambda tx: tx.commands.settle(record, state, result, is_open=True, due_at=due_at))
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
+        state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
         if SPECS[line.verb].changes and problem.recoverable:
-            self._acting.give_up(record, line, problem)
+            self._acting.give_up(record, state, problem.reason, line)
+        else:
+            self._close(record, state, frees_effect=True)
         self._answer(record, (replies.doubt if doubt else replies.trouble)(problem, speech.locale))
-        return self._close(record, CommandState.IN_DOUBT if doubt else CommandState.FAILED, frees_effect=True)
+        return state.value
 
     def _close(
         self,

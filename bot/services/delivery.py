@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bot.domain.budgets import Budget
 from bot.domain.builds import BuildStatus
 from bot.domain.places import CARD_SLOT, NOTICE_SLOT, Capabilities, Operation, Place
 from bot.domain.retries import MOST_TRIES, pause_s
@@ -24,6 +23,7 @@ from bot.errors import (
     OutcomeUnknown,
     RateLimited,
     Rejected,
+    Unavailable,
 )
 from bot.ports import (
     CardRecord,
@@ -40,12 +40,14 @@ from bot.services.presenters.build import present
 from bot.telemetry import ATTEMPTS, logger
 
 LEASE_S = 30.0
+CALL_S = 8.0
 CANDIDATES = 20
 PARENT_WAIT_S = 1.0
 PROGRESS_RESERVE = 0.5
 DOUBT_PAUSE_S = 2.0
 DETAILS_GRACE_S = 4.0
 AUTH_PAUSE_S = 60.0
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 
 log = logger(__name__)
 
@@ -62,6 +64,8 @@ class Delivery:
     attempt_id: str
     is_in_doubt: bool
     parent: str | None
+    capabilities: Capabilities
+    claimed_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,21 @@ class Deliverer:
         settlement, pause = self._attempt(work)
         self._settle(work, settlement, pause)
 
+    def put_off(self, work: Delivery | Resolution) -> None:
+        """Let a destination rest after a mistake of ours; the card's try counts, and three of them end it."""
+        now = self._now()
+        if isinstance(work, Resolution):
+            self._rest(work.lease, AUTH_PAUSE_S, "unresolved:unexpected")
+            return
+        settlement, rest = self._give_up_slowly(work.card, "unexpected", is_hopeless=work.card.tries >= 2)
+        settlement = replace(settlement, keep_attempt=True)  # the post may have been made
+
+        def settle(tx: Transaction) -> None:
+            if tx.deliveries.settle(work.lease, work.attempt_id, settlement, now):
+                tx.pacing.release(work.lease, arrival=work.lease.arrival, free_at=now + rest, reason="")
+
+        self._store.write(settle)
+
     # --- claiming
 
     def _claim_in(self, tx: Transaction, now: float, limit: int) -> list[Delivery | Resolution]:
@@ -114,41 +133,66 @@ class Deliverer:
             if lease.key in self._addresses:
                 claimed.append(Resolution(lease))
                 continue
-            place = Place(lease.key, lease.label)
-            messenger = self._messengers.get(place.platform)
-            if messenger is None:  # the platform was taken out of the configuration
-                rest_until, reason = now + AUTH_PAUSE_S, "paused:not_configured"
-                tx.pacing.release(lease, arrival=lease.arrival, free_at=rest_until, reason=reason)
+            capabilities = self._capabilities(lease)
+            if isinstance(capabilities, str):
+                tx.pacing.release(lease, arrival=lease.arrival, free_at=now + AUTH_PAUSE_S, reason=capabilities)
                 continue
-            delivery = self._plan(tx, lease, place, messenger.capabilities(place), now)
+            try:
+                delivery = self._plan(tx, lease, capabilities, now)
+            except _UNREADABLE as problem:  # its cards cannot even be listed: other destinations do not wait for it
+                log.exception("destination cannot be read", destination=lease.label, error=problem)
+                tx.pacing.release(lease, arrival=lease.arrival, free_at=now + AUTH_PAUSE_S, reason="paused:unreadable")
+                continue
             if delivery is None:
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now, reason="")
             else:
                 claimed.append(delivery)
         return claimed
 
+    def _capabilities(self, lease: DestinationLease) -> Capabilities | str:
+        """What can be done at a destination, or why nothing can."""
+        place = Place(lease.key, lease.label)
+        messenger = self._messengers.get(place.platform)
+        if messenger is None:  # the platform was taken out of the configuration
+            return "paused:not_configured"
+        try:
+            return messenger.capabilities(place)
+        except Exception as problem:  # the delivery worker: one platform's mistake stops no other destination
+            log.exception("destination cannot be judged", destination=lease.label, error=problem)
+            return "paused:unexpected"
+
     def _plan(
-        self, tx: Transaction, lease: DestinationLease, place: Place, capabilities: Capabilities, now: float
+        self, tx: Transaction, lease: DestinationLease, capabilities: Capabilities, now: float
     ) -> Delivery | None:
         """The attempt to make at a leased destination: the first due slot that nothing holds back."""
         for card in tx.deliveries.due_cards(lease.key, now, CANDIDATES):
-            subject = tx.subjects.get(SubjectKey.parse(card.subject))
-            if subject is None:
-                tx.deliveries.settle(lease, None, Settlement(card.id, "dead:subject_gone", is_dead=True), now)
-                continue
-            if not capabilities.can_edit and (skipped := _skipped(card)):
-                settled = Settlement(card.id, skipped, shown_revision=card.wanted_revision)
-                tx.deliveries.settle(lease, None, settled, now)
-                continue
-            parent = None if card.slot == CARD_SLOT else _parent_of(tx, card)
-            if parent is not None and parent.is_dead and parent.message_ref is None:
-                tx.deliveries.settle(lease, None, Settlement(card.id, "dead:no_card", is_dead=True), now)
-                continue
-            if held := self._held_back(tx, card, subject, capabilities, now):
-                tx.pacing.postpone(card.id, *held)
-                continue
-            return self._begin(tx, lease, place, card, subject)
+            try:
+                planned = self._plan_card(tx, lease, card, capabilities, now)
+            except _UNREADABLE as problem:
+                log.exception("card cannot be read", subject=card.subject, slot=card.slot, error=problem)
+                planned = Settlement(card.id, "dead:unreadable", is_dead=True)
+            if isinstance(planned, Delivery):
+                return planned
+            if planned is not None:
+                tx.deliveries.settle(lease, None, planned, now)
         return None
+
+    def _plan_card(
+        self, tx: Transaction, lease: DestinationLease, card: CardRecord, capabilities: Capabilities, now: float
+    ) -> Delivery | Settlement | None:
+        """The attempt to make for a due slot, or how it is settled without one, or None when it waits."""
+        subject = tx.subjects.get(SubjectKey.parse(card.subject))
+        if subject is None:
+            return Settlement(card.id, "dead:subject_gone", is_dead=True)
+        if not capabilities.can_edit and (skipped := _skipped(card)):
+            return Settlement(card.id, skipped, shown_revision=card.wanted_revision)
+        parent = None if card.slot == CARD_SLOT else _parent_of(tx, card)
+        if parent is not None and parent.is_dead and parent.message_ref is None:
+            return Settlement(card.id, "dead:no_card", is_dead=True)
+        if held := self._held_back(tx, card, subject, capabilities, now):
+            tx.pacing.postpone(card.id, *held)
+            return None
+        return self._begin(tx, lease, card, subject, capabilities)
 
     def _held_back(
         self, tx: Transaction, card: CardRecord, subject: SubjectRecord, capabilities: Capabilities, now: float
@@ -171,16 +215,23 @@ class Deliverer:
         return None
 
     def _begin(
-        self, tx: Transaction, lease: DestinationLease, place: Place, card: CardRecord, subject: SubjectRecord
+        self,
+        tx: Transaction,
+        lease: DestinationLease,
+        card: CardRecord,
+        subject: SubjectRecord,
+        capabilities: Capabilities,
     ) -> Delivery:
-        capabilities = self._messengers[place.platform].capabilities(place)
-        operation = _operation(card, capabilities)
+        operation, now = _operation(card, capabilities), self._now()
         is_in_doubt = card.attempt_id is not None
         attempt_id = card.attempt_id or self._ids.new()
         if not is_in_doubt:
-            tx.deliveries.begin(card, attempt_id, operation.value, self._now())
+            tx.deliveries.begin(card, attempt_id, operation.value, now)
         parent = _parent_ref(tx, card) if card.slot != CARD_SLOT and capabilities.can_thread else None
-        return Delivery(lease, place, card, subject, operation, attempt_id, is_in_doubt, parent)
+        place = Place(lease.key, lease.label)
+        return Delivery(
+            lease, place, card, subject, operation, attempt_id, is_in_doubt, parent, capabilities, claimed_at=now
+        )
 
     # --- attempting
 
@@ -188,8 +239,7 @@ class Deliverer:
         """What came of it, and for how long the destination rests beyond its budget (0 where all is well)."""
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         try:
-            capabilities = messenger.capabilities(delivery.place)
-            options = {**card.options, "mentions_in_card": not capabilities.can_edit}
+            options = {**card.options, "mentions_in_card": not delivery.capabilities.can_edit}
             content = present(delivery.subject.build(), card.slot, options)
             rendered = messenger.render(content, delivery.place)
             if card.message_ref is not None and rendered.digest == card.shown_digest:
@@ -207,10 +257,11 @@ class Deliverer:
             )
         except IntegrationError as problem:
             return self._after_failure(delivery, problem)
-        except Exception as problem:
+        except Exception as problem:  # the delivery worker: a card that cannot be drawn stops no other
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
             settlement, _ = self._give_up_slowly(card, "render_failed", is_hopeless=card.tries >= 2)
-            return settlement, 0.0  # this card's own fault: the others there do not wait for it
+            # This card's own fault: the others there do not wait. The post may have been made all the same.
+            return replace(settlement, keep_attempt=True), 0.0
         due_at = 0.0 if card.is_final else self._now() + self._progress_interval_s
         return Settlement(
             card.id,
@@ -225,17 +276,21 @@ class Deliverer:
     def _find(self, messenger: Messenger, delivery: Delivery) -> str | None:
         """What the platform knows of an attempt in doubt; where it cannot be asked, the post is made again."""
         card = delivery.card
-        if not messenger.capabilities(delivery.place).can_find or card.attempt_started_at is None:
+        if not delivery.capabilities.can_find or card.attempt_started_at is None:
             return None
         since = datetime.fromtimestamp(card.attempt_started_at, UTC)
-        return messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since)
+        found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since)
+        if found is None and self._now() > delivery.claimed_at + LEASE_S - 2 * CALL_S:
+            raise Unavailable(delivery.place.platform, "slow_search")  # posting now might outlive the lease
+        return found
 
     def _after_failure(self, delivery: Delivery, problem: IntegrationError) -> tuple[Settlement, float]:
         card, is_post = delivery.card, delivery.operation is Operation.POST
         match problem:
             case RateLimited():
                 pause = problem.retry_after_s or DOUBT_PAUSE_S
-                rest = 0.0 if problem.scope == "account" and self._account_budget(delivery) else pause
+                has_account = delivery.operation in delivery.capabilities.account_budgets
+                rest = 0.0 if problem.scope == "account" and has_account else pause
                 due_at = self._now() + pause
                 keep = delivery.is_in_doubt
                 return Settlement(card.id, "paused:rate_limited", keep_attempt=keep, due_at=due_at), rest
@@ -267,11 +322,10 @@ class Deliverer:
     def _settle(self, delivery: Delivery, settlement: Settlement, rest: float) -> None:
         now = self._now()
         lease, place = delivery.lease, delivery.place
-        capabilities = self._messengers[place.platform].capabilities(place)
-        pace = capabilities.place_budget
+        pace = delivery.capabilities.place_budget
         arrival = lease.arrival if settlement.reason == "unchanged" else pace.after(lease.arrival, now)
         free_at = max(pace.ready_at(arrival), now + rest)
-        account = self._account_budget(delivery)
+        account = delivery.capabilities.account_budgets.get(delivery.operation)
 
         def work(tx: Transaction) -> bool:
             if not tx.deliveries.settle(lease, delivery.attempt_id, settlement, now):
@@ -288,10 +342,6 @@ class Deliverer:
             "attempt", subject=delivery.card.subject, slot=delivery.card.slot, destination=lease.label, outcome=outcome
         )
 
-    def _account_budget(self, delivery: Delivery) -> Budget | None:
-        capabilities = self._messengers[delivery.place.platform].capabilities(delivery.place)
-        return capabilities.account_budgets.get(delivery.operation)
-
     def _resolve(self, work: Resolution) -> None:
         address = work.lease.key
         messenger = self._messengers[address.partition(":")[0]]
@@ -300,10 +350,13 @@ class Deliverer:
         except IntegrationError as problem:
             reason, rest = f"unresolved:{problem.reason}", AUTH_PAUSE_S if not problem.recoverable else 5.0
             log.warning("destination cannot be resolved", destination=address, error=problem)
-            free_at = self._now() + max(rest, problem.retry_after_s or 0.0)
-            self._store.write(lambda tx: tx.pacing.release(work.lease, arrival=0.0, free_at=free_at, reason=reason))
+            self._rest(work.lease, max(rest, problem.retry_after_s or 0.0), reason)
             return
         self._store.write(lambda tx: tx.places.adopt(address, place))
+
+    def _rest(self, lease: DestinationLease, seconds: float, reason: str) -> None:
+        free_at = self._now() + seconds
+        self._store.write(lambda tx: tx.pacing.release(lease, arrival=0.0, free_at=free_at, reason=reason))
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

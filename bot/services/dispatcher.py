@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 from bot.errors import ShipmateError
@@ -16,6 +17,7 @@ from bot.telemetry import logger
 LONGEST_SLEEP_S = 1.0
 SHORTEST_SLEEP_S = 0.02
 STOP_S = 9.0
+STUCK_S = 120.0
 
 log = logger(__name__)
 
@@ -29,6 +31,10 @@ class Worker(Protocol):
 
     def carry_out(self, work: Any) -> None:  # noqa: ANN401 - what `claim` gave
         """Do one piece, to its settling."""
+        ...
+
+    def put_off(self, work: Any) -> None:  # noqa: ANN401 - what `claim` gave
+        """Let a piece rest whose doing raised what nobody expected; each worker bounds how often it is tried."""
         ...
 
 
@@ -50,7 +56,9 @@ class Dispatcher:
         self._signal = signal
         self._crews = tuple(crews)
         self._pools = {crew.name: ThreadPoolExecutor(crew.size, thread_name_prefix=crew.name) for crew in crews}
-        self._in_hand = dict.fromkeys(self._pools, 0)
+        self._in_hand: dict[str, dict[int, float]] = {crew.name: {} for crew in crews}
+        self._rests_until: dict[str, float] = {}
+        self._tickets = count()
         self._lock = threading.Lock()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -72,8 +80,20 @@ class Dispatcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop runs."""
-        return self._thread.is_alive() and not self._is_stopping.is_set()
+        """Whether the loop runs and no crew is stuck."""
+        return self.trouble() is None
+
+    def trouble(self) -> str | None:
+        """Why no work is taken, for `/readyz`; None while all is well."""
+        if self._is_stopping.is_set() or not self._thread.is_alive():
+            return "the dispatcher does not run"
+        now = self._now()
+        with self._lock:
+            for crew in self._crews:
+                begun = self._in_hand[crew.name].values()
+                if len(begun) >= crew.size and all(now - since > STUCK_S for since in begun):
+                    return f"all workers of {crew.name} have been busy with one piece for over {STUCK_S:.0f} s"
+        return None
 
     def _run(self) -> None:
         while not self._is_stopping.is_set():
@@ -82,7 +102,7 @@ class Dispatcher:
             except ShipmateError as problem:
                 log.warning("database not available, trying again", error=problem)
                 sleep_s = LONGEST_SLEEP_S
-            except Exception as problem:
+            except Exception as problem:  # the thread's edge: if it ended, no work would ever be taken again
                 log.exception("round failed", error=problem)
                 sleep_s = LONGEST_SLEEP_S
             self._signal.wait(sleep_s)
@@ -90,38 +110,70 @@ class Dispatcher:
     def _round(self) -> float:
         """Claim what is due; how long to sleep then."""
         dues = self._store.read(_dues)
-        now = self._clock.now().timestamp()
+        now = self._now()
         sleep_s = LONGEST_SLEEP_S
         for crew in self._crews:
             due = dues[crew.name]
             if due is None:
                 continue
-            if due > now:
-                sleep_s = min(sleep_s, due - now)
+            ready_at = max(due, self._rests_until.get(crew.name, 0.0))
+            if ready_at > now:
+                sleep_s = min(sleep_s, ready_at - now)
                 continue
-            room = crew.size - self._in_hand[crew.name]
-            taken = crew.worker.claim(room) if room > 0 else ()
-            for work in taken:
-                self._hand_over(crew, work)
-            sleep_s = min(sleep_s, SHORTEST_SLEEP_S) if room > 0 else sleep_s
+            room = crew.size - len(self._in_hand[crew.name])
+            if room > 0:
+                self._claim_for(crew, room)
+                sleep_s = min(sleep_s, SHORTEST_SLEEP_S)
         return sleep_s
 
-    def _hand_over(self, crew: Crew, work: object) -> None:
-        with self._lock:
-            self._in_hand[crew.name] += 1
-        self._pools[crew.name].submit(self._carry_out, crew, work)
-
-    def _carry_out(self, crew: Crew, work: object) -> None:
+    def _claim_for(self, crew: Crew, room: int) -> None:
+        """Take work for one crew; a crew whose claim fails rests, and the others do not wait for it."""
         try:
-            crew.worker.carry_out(work)
-        except ShipmateError as problem:
-            log.warning("work not settled, taken up again when its lease ends", crew=crew.name, error=problem)
-        except Exception as problem:
-            log.exception("work failed", crew=crew.name, error=problem)
+            taken = crew.worker.claim(room)
+        except ShipmateError:
+            raise
+        except Exception as problem:  # the thread's edge: one crew's mistake must not stop the others
+            log.exception("claim failed", crew=crew.name, error=problem)
+            self._rests_until[crew.name] = self._now() + LONGEST_SLEEP_S
+            return
+        for work in taken:
+            self._hand_over(crew, work)
+
+    def _hand_over(self, crew: Crew, work: object) -> None:
+        ticket = next(self._tickets)
+        with self._lock:
+            self._in_hand[crew.name][ticket] = self._now()
+        self._pools[crew.name].submit(self._carry_out, crew, work, ticket)
+
+    def _carry_out(self, crew: Crew, work: object, ticket: int) -> None:
+        try:
+            carry_out(crew.worker, work)
         finally:
             with self._lock:
-                self._in_hand[crew.name] -= 1
+                del self._in_hand[crew.name][ticket]
             self._signal.ring()
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def carry_out(worker: Worker, work: object) -> None:
+    """Do one piece of work; whatever goes wrong is logged, and a mistake of ours is a try that counts."""
+    name = type(worker).__name__
+    try:
+        worker.carry_out(work)
+    except ShipmateError as problem:
+        log.warning("work not settled, taken up again when its lease ends", worker=name, error=problem)
+    except Exception as problem:  # the edge of the work: what nobody expected of one piece stops no other
+        log.exception("work failed", worker=name, error=problem)
+        _put_off(worker, work)
+
+
+def _put_off(worker: Worker, work: object) -> None:
+    try:
+        worker.put_off(work)
+    except ShipmateError as problem:
+        log.warning("work not put off, taken up again when its lease ends", worker=type(worker).__name__, error=problem)
 
 
 def _dues(tx: Transaction) -> dict[str, float | None]:

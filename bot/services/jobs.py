@@ -52,6 +52,14 @@ class JobWorker:
         else:
             self._again(job, _pace_s(self._now() - job.created_at), tries=0, outcome="polled")
 
+    def put_off(self, job: JobRecord) -> None:
+        """Count a try that ended in a mistake of ours; the last one ends the job."""
+        if job.tries + 1 >= MOST_TRIES:
+            log.error("job given up", job=job.key, reason="unexpected")
+            self._end(job, "failed:unexpected")
+        else:
+            self._again(job, pause_s(job.tries + 1), tries=job.tries + 1, outcome="retry:unexpected")
+
     def _after_failure(self, job: JobRecord, problem: IntegrationError) -> None:
         age = self._now() - job.created_at
         is_hopeless = not problem.recoverable or (job.kind == "enrich" and job.tries + 1 >= MOST_TRIES)

@@ -15,7 +15,9 @@ from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
 from bot.storage.dialects import greatest, insert_into
 from bot.storage.tables import commands, jobs
+from bot.telemetry import logger
 
+log = logger(__name__)
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
 
@@ -112,7 +114,17 @@ class SqlCommands:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        taken = [self._record(row, fence=row.fence + 1, tries=row.tries + 1) for row in self._connection.execute(due)]
+        taken = []
+        for row in self._connection.execute(due).all():
+            try:
+                taken.append(self._record(row, fence=row.fence + 1, tries=row.tries + 1))
+            except (TypeError, ValueError) as problem:  # written by another version: the others do not wait for it
+                log.error("command cannot be read, closed", id=row.id, error=problem)
+                self._connection.execute(
+                    update(commands)
+                    .where(commands.c.id == row.id)
+                    .values(is_open=False, state=CommandState.FAILED.value, reply_url=None)
+                )
         if taken:
             self._connection.execute(
                 update(commands)
@@ -151,8 +163,9 @@ class SqlCommands:
         is_open: bool,
         due_at: float = 0.0,
         frees_effect: bool = False,
+        tries: int | None = None,
     ) -> bool:
-        """Store how far the command has come; False when the lease was lost."""
+        """Store how far the command has come, with `tries` counted anew; False when the lease was lost."""
         changed: dict[str, Any] = {
             "state": state.value,
             "result": dict(result),
@@ -162,10 +175,18 @@ class SqlCommands:
         }
         if frees_effect:
             changed["effect_key"] = None
+        if tries is not None:
+            changed["tries"] = tries
         if not is_open:
             changed["reply_url"] = None
         held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
         return self._connection.execute(update(commands).where(held).values(changed)).rowcount == 1
+
+    def put_off(self, record: CommandRecord, due_at: float) -> bool:
+        """Take a command up again at `due_at`, as far as it had come; False when the lease was lost."""
+        held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
+        statement = update(commands).where(held).values(due_at=due_at, lease_until=0.0)
+        return self._connection.execute(statement).rowcount == 1
 
     def next_due_at(self) -> float | None:
         """When the next open command can be taken."""

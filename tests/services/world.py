@@ -17,6 +17,7 @@ from bot.ports import CardRecord, CommandRecord
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.delivery import Deliverer, Delivery, Resolution
+from bot.services.dispatcher import carry_out
 from bot.services.ingest import Ingest, Outcome
 from bot.services.people import People
 from bot.services.reading import Reading
@@ -112,7 +113,7 @@ class World:
             if due > now:
                 self.clock.advance(due - now + 1e-5)  # a clock counts whole microseconds
             for work in self.deliverer.claim(4):
-                self.deliverer.carry_out(work)
+                carry_out(self.deliverer, work)
         raise AssertionError("deliveries never come to rest")
 
     def claim(self) -> list[Delivery | Resolution]:
@@ -168,7 +169,7 @@ class World:
             if due > now:
                 self.clock.advance(due - now + 1e-5)  # a clock counts whole microseconds
             for record in self.take():
-                self.worker.carry_out(record)
+                carry_out(self.worker, record)
         raise AssertionError("commands never come to rest")
 
     def take(self) -> list[CommandRecord]:

@@ -9,7 +9,7 @@ from bot.domain.builds import Build
 from bot.domain.cards import Card, Code, Field, Lines, Notice, Paragraph, Person, Preformatted, Strong, Tone, text
 from bot.domain.commands import VERBS, Actor
 from bot.domain.identity import Role
-from bot.errors import CommandInvalid, IntegrationError
+from bot.errors import CommandInvalid, DestinationGone, IntegrationError
 from bot.i18n import translate
 from bot.services.presenters.build import build_line
 
@@ -28,6 +28,17 @@ REFUSALS = {
     "outsider": "I take commands from members of this workspace only.",
     "no_role": "You have no role here that allows this. Ask who runs Shipmate to add you to one.",
     "not_granted": "Your roles do not allow this here. Ask who runs Shipmate if they should.",
+}
+GONE = {
+    "builder_gone": "{system} has no builder for this project any more.",
+    "no_such_build": "{system} has no such build (any more).",
+    "unknown_project": "This project is not configured for {system} (any more).",
+    "force_scheduler_gone": "I cannot start this project in {system}: the force scheduler named for it is missing.",
+    "request_gone": "{system} does not know my request any more: somebody removed it before a build began.",
+    "request_cancelled": "The request was cancelled in {system} before a build began.",
+    "request_superseded": "{system} ended the request without a build: a newer one took its place.",
+    "channel_not_found": "{system} has no such channel, or has not let me in.",
+    "person_not_found": "{system} does not know this person (any more).",
 }
 SUMMARIES = {
     "help": "what I can do",
@@ -76,7 +87,19 @@ def trouble(problem: IntegrationError, locale: str) -> Notice:
         "DestinationGone": "{system} has no such thing (any more).",
         "Rejected": "{system} refuses: {reason}.",
     }.get(type(problem).__name__, "{system} cannot be reached at the moment. Please try again in a minute.")
+    if isinstance(problem, DestinationGone):
+        sentence = GONE.get(problem.reason, sentence)
     return remark(locale, "⚠️", sentence, system=problem.system, reason=problem.detail or problem.reason)
+
+
+def mistake(locale: str, *, is_in_doubt: bool) -> Notice:
+    """What is said when a command failed for a fault of ours."""
+    sentence = (
+        "Something went wrong in me and I do not know how far this came. Please look at the build before you ask again."
+        if is_in_doubt
+        else "Something went wrong in me and nothing was done. Whoever runs Shipmate finds the reason in my log."
+    )
+    return remark(locale, "💥", sentence)
 
 
 def doubt(problem: IntegrationError, locale: str) -> Notice:

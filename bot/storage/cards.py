@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, exists, func, select, text, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, case, delete, exists, func, select, text, update
 
 from bot.domain.places import CARD_SLOT
 from bot.ports import CardRecord, DestinationLease, Settlement, Slot
-from bot.storage.dialects import greatest, insert_into
+from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import attempts, budgets, cards, destinations
 
 _IS_DIRTY = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
@@ -39,6 +40,31 @@ _RECORD = tuple(
 )
 
 
+@cache
+def _open(dialect: str) -> Insert:
+    return insert_new(dialect, cards, "subject_key", "destination", "slot")
+
+
+def _want(**changed: Any) -> Update:  # noqa: ANN401 - expressions and values
+    card_rows = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
+    return update(cards).where(card_rows).values(wanted_revision=bindparam("wanted"), **changed)
+
+
+_WANT_PROGRESS = _want(
+    is_final=False,
+    final_since=0.0,
+    shown_final=False,  # a final state that was shown belonged to an earlier attempt
+)
+_IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
+_WANT_FINAL = _want(
+    is_final=True,
+    # it does not wait for the pace of progress, only for a failed attempt's pause
+    due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at),
+    final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
+)
+_OF_SUBJECT = select(*_RECORD).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
+
+
 class SqlCards:
     """The cards table, as ingest and commands see it."""
 
@@ -62,28 +88,18 @@ class SqlCards:
             }
             for slot in slots
         ]
-        statement = insert_into(self._connection, cards).on_conflict_do_nothing(
-            index_elements=["subject_key", "destination", "slot"]
-        )
-        self._connection.execute(statement, rows)
+        self._connection.execute(_open(self._connection.dialect.name), rows)
 
     def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> int:
         """Ask for the newest state at every open card of the subject; returns how many there are."""
-        wanted: dict[str, Any] = {"wanted_revision": revision, "is_final": is_final}
-        if is_final:  # a final state does not wait for the pace of progress, only for a failed attempt's pause
-            wanted["due_at"] = case((cards.c.tries == 0, 0.0), else_=cards.c.due_at)
-            is_waiting = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
-            wanted["final_since"] = case((is_waiting, cards.c.final_since), else_=at)
-        else:
-            wanted["final_since"] = 0.0
-            wanted["shown_final"] = False  # a final state that was shown belonged to an earlier attempt
-        card_rows = and_(cards.c.subject_key == subject, cards.c.slot == CARD_SLOT)
-        return self._connection.execute(update(cards).where(card_rows).values(wanted)).rowcount
+        wanted = {"subject": subject, "wanted": revision}
+        if is_final:
+            return self._connection.execute(_WANT_FINAL, {**wanted, "at": at}).rowcount
+        return self._connection.execute(_WANT_PROGRESS, wanted).rowcount
 
     def of_subject(self, subject: str) -> Sequence[CardRecord]:
         """All slots of a subject."""
-        rows = select(*_RECORD).where(cards.c.subject_key == subject).order_by(cards.c.id)
-        return [CardRecord(*row) for row in self._connection.execute(rows)]
+        return [CardRecord(*row) for row in self._connection.execute(_OF_SUBJECT, {"subject": subject})]
 
     def forget(self, subject: str) -> None:
         """Drop all slots of a subject: its number now names another run."""
@@ -105,6 +121,56 @@ class SqlCards:
         return [CardRecord(*row) for row in self._connection.execute(rows)]
 
 
+_HAS_WORK = exists(
+    select(cards.c.id).where(cards.c.destination == destinations.c.key, cards.c.due_at <= bindparam("now"), _IS_DIRTY)
+)
+_FREE = (
+    select(destinations.c.key, destinations.c.label, destinations.c.arrival, destinations.c.fence)
+    .where(destinations.c.free_at <= bindparam("now"), destinations.c.lease_until <= bindparam("now"), _HAS_WORK)
+    .order_by(destinations.c.free_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_LEASE = (
+    update(destinations)
+    .where(destinations.c.key.in_(bindparam("keys", expanding=True)))
+    .values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
+)
+_URGENCY = case(
+    (and_(cards.c.slot == CARD_SLOT, cards.c.message_ref.is_(None)), 0),
+    (and_(cards.c.slot == CARD_SLOT, cards.c.is_final.is_(True)), 1),
+    (cards.c.slot != CARD_SLOT, 2),
+    else_=3,
+)
+_DUE = (
+    select(*_RECORD)
+    .where(cards.c.destination == bindparam("destination"), cards.c.due_at <= bindparam("now"), _IS_DIRTY)
+    .order_by(_URGENCY, cards.c.due_at, cards.c.id)
+    .limit(bindparam("most"))
+)
+_IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
+_HELD = select(destinations.c.key).where(_IS_HELD).with_for_update()
+_BEGIN = attempts.insert()
+_CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
+_END_ATTEMPT = update(attempts).where(attempts.c.id == bindparam("attempt"))
+# The pace of progress: a final state that came meanwhile does not wait for it.
+_HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
+_CHANGE_PACED_CARD = _CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
+
+
+@cache
+def _next_ready_at(dialect: str) -> Select[float | None]:
+    earliest = (
+        select(func.min(cards.c.due_at))
+        .where(cards.c.destination == destinations.c.key, _IS_DIRTY)
+        .correlate(destinations)
+        .scalar_subquery()
+    )
+    wanted = select(destinations.c.free_at, destinations.c.lease_until, earliest.label("due")).subquery()
+    ready = greatest(dialect, wanted.c.free_at, wanted.c.lease_until, wanted.c.due)
+    return select(func.min(ready)).where(wanted.c.due.is_not(None))
+
+
 class SqlDeliveries:
     """The same table, as the worker sees it."""
 
@@ -113,56 +179,21 @@ class SqlDeliveries:
 
     def next_ready_at(self) -> float | None:
         """When the next destination with wanted work is free; None when nothing is wanted."""
-        earliest = (
-            select(func.min(cards.c.due_at))
-            .where(cards.c.destination == destinations.c.key, _IS_DIRTY)
-            .correlate(destinations)
-            .scalar_subquery()
-        )
-        wanted = select(destinations.c.free_at, destinations.c.lease_until, earliest.label("due")).subquery()
-        ready = greatest(self._connection, wanted.c.free_at, wanted.c.lease_until, wanted.c.due)
-        found: float | None = self._connection.scalar(select(func.min(ready)).where(wanted.c.due.is_not(None)))
+        found: float | None = self._connection.scalar(_next_ready_at(self._connection.dialect.name))
         return found
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[DestinationLease]:
         """Take destinations that are free and have due work, the longest waiting first."""
-        has_work = exists(
-            select(cards.c.id).where(cards.c.destination == destinations.c.key, cards.c.due_at <= now, _IS_DIRTY)
-        )
-        free = (
-            select(destinations.c.key, destinations.c.label, destinations.c.arrival, destinations.c.fence)
-            .where(destinations.c.free_at <= now, destinations.c.lease_until <= now, has_work)
-            .order_by(destinations.c.free_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        leases = [
-            DestinationLease(key, label, arrival, fence + 1)
-            for key, label, arrival, fence in self._connection.execute(free)
-        ]
+        free = self._connection.execute(_FREE, {"now": now, "most": limit})
+        leases = [DestinationLease(key, label, arrival, fence + 1) for key, label, arrival, fence in free]
         if leases:
-            self._connection.execute(
-                update(destinations)
-                .where(destinations.c.key.in_([lease.key for lease in leases]))
-                .values(lease_until=until, fence=destinations.c.fence + 1)
-            )
+            self._connection.execute(_LEASE, {"keys": [lease.key for lease in leases], "until": until})
         return leases
 
     def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
         """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
-        urgency = case(
-            (and_(cards.c.slot == CARD_SLOT, cards.c.message_ref.is_(None)), 0),
-            (and_(cards.c.slot == CARD_SLOT, cards.c.is_final.is_(True)), 1),
-            (cards.c.slot != CARD_SLOT, 2),
-            else_=3,
-        )
-        rows = (
-            select(*_RECORD)
-            .where(cards.c.destination == destination, cards.c.due_at <= now, _IS_DIRTY)
-            .order_by(urgency, cards.c.due_at, cards.c.id)
-            .limit(limit)
-        )
-        return [CardRecord(*row) for row in self._connection.execute(rows)]
+        rows = self._connection.execute(_DUE, {"destination": destination, "now": now, "most": limit})
+        return [CardRecord(*row) for row in rows]
 
     def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
         """Record that an attempt is about to be made; for a post it stays open on the card until settled."""
@@ -174,24 +205,20 @@ class SqlDeliveries:
             "started_at": now,
             "outcome": "started",
         }
-        self._connection.execute(attempts.insert(), attempt)
+        self._connection.execute(_BEGIN, attempt)
         if card.message_ref is None:
-            self._connection.execute(
-                update(cards)
-                .where(cards.c.id == card.id)
-                .values(attempt_id=attempt_id, attempt_started_at=now, attempt_revision=card.wanted_revision)
-            )
+            opened = {"attempt_id": attempt_id, "attempt_started_at": now, "attempt_revision": card.wanted_revision}
+            self._connection.execute(_CHANGE_CARD, {"card": card.id, **opened})
 
     def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
         """Record what came of an attempt; False (and no change) when the lease was lost."""
-        holds = select(destinations.c.key).where(destinations.c.key == lease.key, destinations.c.fence == lease.fence)
-        if self._connection.execute(holds.with_for_update()).first() is None:
+        if self._connection.execute(_HELD, {"held": lease.key, "held_fence": lease.fence}).first() is None:
             return False
         if attempt_id is not None:
-            self._connection.execute(
-                update(attempts).where(attempts.c.id == attempt_id).values(finished_at=now, outcome=settlement.reason)
-            )
+            ended = {"attempt": attempt_id, "finished_at": now, "outcome": settlement.reason}
+            self._connection.execute(_END_ATTEMPT, ended)
         changed: dict[str, Any] = {
+            "card": settlement.card_id,
             "reason": settlement.reason,
             "due_at": settlement.due_at,
             "tries": settlement.tries,
@@ -208,13 +235,27 @@ class SqlDeliveries:
         if not settlement.keep_attempt:
             changed["attempt_id"] = None
         if settlement.shown_revision is not None and settlement.due_at > now:
-            # the pace of progress: a final state that came meanwhile does not wait for it
-            changed["due_at"] = case(
-                (and_(cards.c.is_final, cards.c.wanted_revision > settlement.shown_revision), 0.0),
-                else_=settlement.due_at,
-            )
-        self._connection.execute(update(cards).where(cards.c.id == settlement.card_id).values(changed))
+            changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
+            self._connection.execute(_CHANGE_PACED_CARD, changed)
+        else:
+            self._connection.execute(_CHANGE_CARD, changed)
         return True
+
+
+_ARRIVAL = (
+    select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.scope == bindparam("name")).with_for_update()
+)
+_RELEASE = update(destinations).where(_IS_HELD).values(lease_until=0.0)
+
+
+@cache
+def _spend(dialect: str) -> Insert:
+    return upsert(dialect, budgets, ["scope"], ["arrival"])
+
+
+@cache
+def _pause(dialect: str) -> Insert:
+    return upsert(dialect, budgets, ["scope"], ["paused_until"])
 
 
 class SqlPacing:
@@ -225,35 +266,24 @@ class SqlPacing:
 
     def arrival(self, scope: str) -> tuple[float, float]:
         """An account scope's arrival time and the end of its pause; 0 when unused."""
-        row = self._connection.execute(
-            select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.scope == scope).with_for_update()
-        ).first()
+        row = self._connection.execute(_ARRIVAL, {"name": scope}).first()
         return (0.0, 0.0) if row is None else (row.arrival, row.paused_until)
 
     def spend(self, scope: str, arrival: float) -> None:
         """Store a scope's new arrival time."""
-        statement = insert_into(self._connection, budgets)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["scope"], set_={"arrival": statement.excluded.arrival}),
-            {"scope": scope, "arrival": arrival},
-        )
+        self._connection.execute(_spend(self._connection.dialect.name), {"scope": scope, "arrival": arrival})
 
     def pause(self, scope: str, until: float) -> None:
         """Let nothing go in this scope before `until`."""
-        statement = insert_into(self._connection, budgets)
-        self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["scope"], set_={"paused_until": statement.excluded.paused_until}
-            ),
-            {"scope": scope, "arrival": 0.0, "paused_until": until},
-        )
+        row = {"scope": scope, "arrival": 0.0, "paused_until": until}
+        self._connection.execute(_pause(self._connection.dialect.name), row)
 
     def release(self, lease: DestinationLease, *, arrival: float, free_at: float, reason: str) -> bool:
         """Give a destination back; it is free again at `free_at`. False when the lease was lost."""
-        held = and_(destinations.c.key == lease.key, destinations.c.fence == lease.fence)
-        changed = {"lease_until": 0.0, "arrival": arrival, "free_at": free_at, "pause_reason": reason}
-        return self._connection.execute(update(destinations).where(held).values(changed)).rowcount == 1
+        held = {"held": lease.key, "held_fence": lease.fence}
+        changed = {"arrival": arrival, "free_at": free_at, "pause_reason": reason}
+        return self._connection.execute(_RELEASE, {**held, **changed}).rowcount == 1
 
     def postpone(self, card_id: int, due_at: float, reason: str) -> None:
         """Look at a card again at `due_at`."""
-        self._connection.execute(update(cards).where(cards.c.id == card_id).values(due_at=due_at, reason=reason))
+        self._connection.execute(_CHANGE_CARD, {"card": card_id, "due_at": due_at, "reason": reason})

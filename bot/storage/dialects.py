@@ -1,18 +1,37 @@
-"""The few places where SQLite and PostgreSQL spell the same thing differently."""
+"""The few places where SQLite and PostgreSQL spell the same thing differently.
+
+Statements are built once and run many times: building one costs ten times what running it does. Those that depend on
+the dialect are made by functions of its name, whose answers are kept.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func
+from sqlalchemy import ColumnElement, Table, func
 from sqlalchemy.dialects import postgresql, sqlite
 
+Insert = sqlite.Insert | postgresql.Insert
 
-def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+
+def insert_into(dialect: str, table: Table) -> Insert:
     """An INSERT that knows ON CONFLICT."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-def greatest(connection: Connection, *values: ColumnElement[Any]) -> ColumnElement[Any]:
+def insert_new(dialect: str, table: Table, *unique: str) -> Insert:
+    """An INSERT that does nothing where a row with the same `unique` columns stands."""
+    return insert_into(dialect, table).on_conflict_do_nothing(index_elements=unique)
+
+
+def upsert(dialect: str, table: Table, unique: Sequence[str], changed: Sequence[str]) -> Insert:
+    """An INSERT that replaces the `changed` columns where a row with the same `unique` columns stands."""
+    statement = insert_into(dialect, table)
+    new_values = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=unique, set_=new_values)
+
+
+def greatest(dialect: str, *values: ColumnElement[Any]) -> ColumnElement[Any]:
     """The largest of several values in a row; SQLite calls that max()."""
-    return func.greatest(*values) if connection.dialect.name == "postgresql" else func.max(*values)
+    return func.greatest(*values) if dialect == "postgresql" else func.max(*values)

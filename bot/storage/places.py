@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 from sqlalchemy.sql.functions import max as highest
 
 from bot.domain.audit import AuditEntry, seal
 from bot.domain.places import Place
 from bot.ports import Subscription
-from bot.storage.dialects import insert_into
+from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.tables import audit, cards, destinations, places, subscriptions
+
+_KEY_OF = select(places.c.key).where(places.c.address == bindparam("given"))
+
+
+@cache
+def _ensure(dialect: str) -> Insert:
+    return insert_new(dialect, destinations, "key")
+
+
+@cache
+def _adopt(dialect: str) -> Insert:
+    return upsert(dialect, places, ["address"], ["key", "label"])
 
 
 class SqlPlaces:
@@ -22,25 +35,19 @@ class SqlPlaces:
 
     def key_of(self, address: str) -> str | None:
         """The resolved key, or None."""
-        found: str | None = self._connection.scalar(select(places.c.key).where(places.c.address == address))
+        found: str | None = self._connection.scalar(_KEY_OF, {"given": address})
         return found
 
     def ensure(self, known: Sequence[Place]) -> None:
         """Make the destinations' rows exist."""
         if known:
-            statement = insert_into(self._connection, destinations).on_conflict_do_nothing(index_elements=["key"])
-            self._connection.execute(statement, [{"key": place.key, "label": place.label} for place in known])
+            rows = [{"key": place.key, "label": place.label} for place in known]
+            self._connection.execute(_ensure(self._connection.dialect.name), rows)
 
     def adopt(self, address: str, place: Place) -> None:
         """Record that `address` is `place`, and move what was wanted at the address there."""
-        statement = insert_into(self._connection, places)
-        self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["address"],
-                set_={"key": statement.excluded.key, "label": statement.excluded.label},
-            ),
-            {"address": address, "key": place.key, "label": place.label},
-        )
+        row = {"address": address, "key": place.key, "label": place.label}
+        self._connection.execute(_adopt(self._connection.dialect.name), row)
         self.ensure([place])
         there = cards.alias()
         is_known = (
@@ -56,19 +63,34 @@ class SqlPlaces:
         self._connection.execute(update(cards).where(cards.c.destination == address).values(destination=place.key))
 
 
+_FOR_PROJECT = select(subscriptions).where(
+    or_(subscriptions.c.project == bindparam("name"), subscriptions.c.project == "*")
+)
+
+
+@cache
+def _subscribe(dialect: str) -> Insert:
+    changed = ["is_mute", "milestones", "locale", "created_by", "created_at"]
+    return upsert(dialect, subscriptions, ["destination", "project"], changed)
+
+
 class SqlSubscriptions:
-    """What channels asked for from chat."""
+    """What channels asked for from chat; what one transaction has read, it does not read again."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._read: dict[str, list[Subscription]] = {}
 
     def for_project(self, project: str) -> Sequence[Subscription]:
         """Subscriptions and mutes that concern a project."""
-        rows = select(subscriptions).where(or_(subscriptions.c.project == project, subscriptions.c.project == "*"))
-        return [
-            Subscription(row.destination, row.project, row.is_mute, tuple(row.milestones), row.locale, row.created_by)
-            for row in self._connection.execute(rows)
-        ]
+        if project not in self._read:
+            self._read[project] = [
+                Subscription(
+                    row.destination, row.project, row.is_mute, tuple(row.milestones), row.locale, row.created_by
+                )
+                for row in self._connection.execute(_FOR_PROJECT, {"name": project})
+            ]
+        return self._read[project]
 
     def put(self, subscription: Subscription, at: float) -> None:
         """Add or replace the channel's wish for the project."""
@@ -81,11 +103,8 @@ class SqlSubscriptions:
             "created_by": subscription.created_by,
             "created_at": at,
         }
-        statement = insert_into(self._connection, subscriptions)
-        changed = {name: statement.excluded[name] for name in row if name not in ("destination", "project")}
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["destination", "project"], set_=changed), row
-        )
+        self._connection.execute(_subscribe(self._connection.dialect.name), row)
+        self._read.clear()
 
 
 class SqlAuditTrail:

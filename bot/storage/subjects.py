@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, select
@@ -12,10 +13,29 @@ from bot.domain.events import Event
 from bot.domain.folding import Folded
 from bot.domain.subjects import SubjectKey
 from bot.ports import SubjectRecord
-from bot.storage.dialects import insert_into
+from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.tables import events, subjects
 
 MAX_LABEL = 250
+_CHANGING = [column.name for column in subjects.c if column.name not in ("key", "environment")]
+
+
+@cache
+def _add(dialect: str) -> Insert:
+    return insert_new(dialect, events, "source", "delivery_key")
+
+
+@cache
+def _put(dialect: str) -> Insert:
+    return upsert(dialect, subjects, ["key"], _CHANGING)
+
+
+_NEWEST_EVENTS = (
+    select(events.c.kind, events.c.occurred_at, events.c.received_at)
+    .where(events.c.subject_key == bindparam("key"))
+    .order_by(events.c.id.desc())
+    .limit(bindparam("most"))
+)
 
 
 class SqlEventLog:
@@ -26,9 +46,6 @@ class SqlEventLog:
 
     def add(self, event: Event, received_at: float) -> bool:
         """Store an event; False when its delivery is known already."""
-        statement = insert_into(self._connection, events).on_conflict_do_nothing(
-            index_elements=["source", "delivery_key"]
-        )
         row = {
             "source": event.source,
             "delivery_key": event.delivery_key,
@@ -43,17 +60,12 @@ class SqlEventLog:
                 "facts": event.facts.to_json(),
             },
         }
-        return self._connection.execute(statement, row).rowcount == 1
+        return self._connection.execute(_add(self._connection.dialect.name), row).rowcount == 1
 
     def of_subject(self, key: str, limit: int) -> Sequence[tuple[str, float, float]]:
         """The newest events of a subject, oldest first: kind, occurred_at, received_at."""
-        newest = (
-            select(events.c.kind, events.c.occurred_at, events.c.received_at)
-            .where(events.c.subject_key == key)
-            .order_by(events.c.id.desc())
-            .limit(limit)
-        )
-        return [(kind, occurred, received) for kind, occurred, received in self._connection.execute(newest)][::-1]
+        newest = self._connection.execute(_NEWEST_EVENTS, {"key": key, "most": limit})
+        return [(kind, occurred, received) for kind, occurred, received in newest][::-1]
 
 
 _COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
@@ -92,10 +104,7 @@ class SqlSubjects:
 
     def put(self, record: SubjectRecord, at: float) -> None:
         """Store a subject's new state."""
-        row = _row(record, at)
-        statement = insert_into(self._connection, subjects)
-        changed = {name: statement.excluded[name] for name in row if name != "key"}
-        self._connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=changed), row)
+        self._connection.execute(_put(self._connection.dialect.name), _row(record, at))
 
     def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
         """The nearest finished run of the same source, project and branch that started before (or after) this one."""

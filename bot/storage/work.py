@@ -4,21 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Connection, and_, func, select, text, update
+from sqlalchemy import Connection, Select, and_, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
 from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
-from bot.storage.dialects import greatest, insert_into
+from bot.storage.dialects import Insert, greatest, insert_new
 from bot.storage.tables import commands, jobs
 from bot.telemetry import logger
 
 log = logger(__name__)
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
+
+
+@cache
+def _add_job(dialect: str) -> Insert:
+    return insert_new(dialect, jobs, "key")
+
+
+@cache
+def _add_command(dialect: str) -> Insert:
+    return insert_new(dialect, commands, "dedup_key")
+
+
+@cache
+def _next_job_at(dialect: str) -> Select[float | None]:
+    return select(func.min(greatest(dialect, jobs.c.due_at, jobs.c.lease_until)))
+
+
+@cache
+def _next_command_at(dialect: str) -> Select[float | None]:
+    return select(func.min(greatest(dialect, commands.c.due_at, commands.c.lease_until))).where(_IS_OPEN)
 
 
 class SqlJobs:
@@ -37,9 +58,7 @@ class SqlJobs:
             "due_at": due_at,
             "created_at": at,
         }
-        self._connection.execute(
-            insert_into(self._connection, jobs).on_conflict_do_nothing(index_elements=["key"]), row
-        )
+        self._connection.execute(_add_job(self._connection.dialect.name), row)
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
         """Take due jobs."""
@@ -72,8 +91,7 @@ class SqlJobs:
 
     def next_due_at(self) -> float | None:
         """When the next job is due."""
-        ready = greatest(self._connection, jobs.c.due_at, jobs.c.lease_until)
-        found: float | None = self._connection.scalar(select(func.min(ready)))
+        found: float | None = self._connection.scalar(_next_job_at(self._connection.dialect.name))
         return found
 
 
@@ -102,8 +120,7 @@ class SqlCommands:
             "result": {},
             "accepted_at": command.accepted_at,
         }
-        statement = insert_into(self._connection, commands).on_conflict_do_nothing(index_elements=["dedup_key"])
-        return self._connection.execute(statement, row).rowcount == 1
+        return self._connection.execute(_add_command(self._connection.dialect.name), row).rowcount == 1
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
         """Take open commands, oldest first."""
@@ -190,8 +207,7 @@ class SqlCommands:
 
     def next_due_at(self) -> float | None:
         """When the next open command can be taken."""
-        ready = greatest(self._connection, commands.c.due_at, commands.c.lease_until)
-        found: float | None = self._connection.scalar(select(func.min(ready)).where(_IS_OPEN))
+        found: float | None = self._connection.scalar(_next_command_at(self._connection.dialect.name))
         return found
 
     def _record(self, row: Any, *, fence: int, tries: int) -> CommandRecord:  # noqa: ANN401 - a row of the table

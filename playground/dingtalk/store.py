@@ -150,16 +150,26 @@ class DingTalkStore:
         payload: Json = {"msgtype": post.msgtype, post.msgtype: post.body}
         if post.card:
             payload = {"msgtype": "card", **post.body, "cardParamMap": post.card.values, "components": components}
+        mentions = self._mentions(post)
+        for person, name in mentions.items():
+            text = text.replace(f"@{person}", f"@{name}")
         return {
             "id": post.id,
             "author": post.author,
             "author_id": post.author_id,
             "text": text,
+            "mentions": mentions,
             "payload": payload,
             "edits": post.card.edits if post.card else 0,
             "actions": actions,
             "thread": [],
         }
+
+    def _mentions(self, post: Post) -> dict[str, str]:
+        """Staff id to name of those whom a message calls: the client draws `@id` as their name."""
+        at = post.body.get("at")
+        called = at.get("atUserIds") if isinstance(at, dict) else None
+        return {one: self.people[one].name for one in called or [] if one in self.people}
 
 
 def _card_read(components: list[Json]) -> tuple[str, list[Json]]:

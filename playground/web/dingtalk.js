@@ -131,7 +131,7 @@ function content(shown, act) {
     case "card":
       return card(payload.components, act);
     case "markdown":
-      return el("div", { class: "bubble" }, ...markdown(payload.markdown.text, press));
+      return el("div", { class: "bubble" }, ...markdown(named(payload.markdown.text, shown.mentions), press));
     case "actionCard":
       return el(
         "div",
@@ -145,6 +145,11 @@ function content(shown, act) {
     default:
       return el("div", { class: "bubble" }, ...lines(shown.text));
   }
+}
+
+// A message calls people by id; the client shows their names.
+function named(text, mentions) {
+  return Object.entries(mentions ?? {}).reduce((all, [id, name]) => all.replaceAll(`@${id}`, `@${name}`), text);
 }
 
 function lines(text) {

@@ -162,7 +162,7 @@ def test_a_custom_robot_posts_signed_markdown(build: Build, playground: Playgrou
     assert "重试" not in card["text"]
     sent = playground.client.calls(method="robot/send")[1]["arguments"]
     assert sent["at"] == {"atUserIds": ["manager4220"], "isAtAll": False}
-    assert "@manager4220" in notice["text"]
+    assert "@张敏" in notice["text"]
 
 
 def test_a_throttled_robot_rests_for_ten_minutes(build: Build, playground: Playground) -> None:

@@ -53,7 +53,7 @@ def test_an_answer_goes_to_the_session_and_mentions_the_asker(
     build().responder.respond(reply_to, ANSWER, ACTOR)
     assert _methods(playground) == [SESSION]
     assert playground.client.calls(method=SESSION)[0]["arguments"]["at"]["atUserIds"] == ["manager4220"]
-    assert "@manager4220" in _last(playground)["text"]
+    assert "@张敏" in _last(playground)["text"]
     assert "没有正在运行的构建" in _last(playground)["text"]
 
 

@@ -10,6 +10,7 @@ from bot.errors import ConfigError
 from integrations.dingtalk.api import App
 from integrations.dingtalk.client import DingTalkDirectory, DingTalkMessenger, DingTalkResponder
 from integrations.dingtalk.config import SYSTEM, Config, Destination, Robot, address
+from integrations.dingtalk.preview import preview
 from integrations.spec import Platform, PlatformSpec
 
 
@@ -29,6 +30,7 @@ def build(config: Config, destinations: Mapping[str, Destination], session: requ
         directory=DingTalkDirectory(app) if app is not None else None,
         default_locale=config.locale,
         probe=lambda: _probe(app, len({robot.key for robot in robots.values()})),
+        cautions=_cautions(config),
     )
 
 
@@ -56,4 +58,11 @@ def _probe(app: App | None, robots: int) -> str:
     return "; ".join(said) or "nothing configured"
 
 
-SPEC = PlatformSpec(kind=SYSTEM, config=Config, destination=Destination, address=address, build=build)
+def _cautions(config: Config) -> tuple[tuple[str, str], ...]:
+    if config.stream and config.client_id and not config.corp_id:
+        words = "is not set: without your organisation's CorpId, people of other organisations count as your own"
+        return (("corp_id", words),)
+    return ()
+
+
+SPEC = PlatformSpec(kind=SYSTEM, config=Config, destination=Destination, address=address, build=build, preview=preview)

@@ -177,6 +177,13 @@ def test_line_breaks_survive() -> None:
     assert _robot_text(Card(Tone.NEUTRAL, "t", sections=(Preformatted("a\n\nb"),))).endswith("> a  \n>   \n> b")
 
 
+@pytest.mark.parametrize("rule", ["=" * 70, "-" * 8, "  " + "*" * 20])
+def test_the_rules_of_a_log_are_short_lines(rule: str) -> None:
+    """Seventy signs in a row would fill three lines of a telephone; text beside them is left alone."""
+    assert escape(f"FAIL\n{rule}\nok") == "FAIL  \n────────────  \nok"
+    assert "=" * 70 in escape("x " + "=" * 70)
+
+
 def test_inline_parts_keep_the_blanks_between_them() -> None:
     """Words do not run together where one part ends and the next begins."""
     body = text(

@@ -71,7 +71,7 @@ def closed(port: int, requests: Sequence[bytes], connections: int) -> Load:
     load = Load()
     open_ones = _connect(port, connections)
     poll = select.epoll()
-    for number, one in open_ones.items():
+    for number in open_ones:
         poll.register(number, select.EPOLLIN)
     queue = iter(requests)
     cpu, started = time.process_time(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""What all benchmarks share: a temporary folder, servers as processes of their own, and figures beside their targets."""
+"""What all benchmarks share: a temporary folder, servers as processes, and figures beside their targets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from playground.loopback import NotReachable, fetch, free_port
 ROOT = Path(__file__).parent.parent
 READY_S = 30.0
 STOP_S = 12.0
+_KEY = urlsafe_b64encode(b"a key for nothing but benchmarks").decode()
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class Ground:
         """Shipmate with these settings, its database new; the process and its port."""
         path, port = self.configure(settings)
         if role != "run":
-            run_once([*bot_command(path, "db"), "upgrade"])
+            run_once([*bot_command(path, "db upgrade")], **secrets())
         child = self.start("shipmate", bot_command(path, role), f"http://127.0.0.1:{port}/readyz", **secrets())
         return child, port
 
@@ -104,11 +106,7 @@ class Ground:
 
 def bot_command(path: Path, role: str = "run") -> list[str]:
     """Shipmate as everybody starts it."""
-    if role == "web":
-        return [sys.executable, "-c", f"from bot.cli import _serve; from pathlib import Path; _serve(Path({str(path)!r}), frozenset(['web']))"]
-    if role == "db":
-        return [sys.executable, "-m", "bot", "--version"]
-    return [sys.executable, "-m", "bot", role, "--config", str(path)]
+    return [sys.executable, "-m", "bot", *role.split(), "--config", str(path)]
 
 
 @contextmanager
@@ -158,6 +156,7 @@ def secrets() -> dict[str, str]:
         "SLACK_APP_TOKEN": world.SLACK_APP_TOKEN,
         "SLACK_SIGNING_SECRET": world.SLACK_SIGNING_SECRET,
         "WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "SHIPMATE_KEY": _KEY,
     }
 
 
@@ -185,10 +184,10 @@ def resident_mib(child: Child) -> float:
     return 0.0
 
 
-def run_once(command: Sequence[str]) -> float:
+def run_once(command: Sequence[str], **environment: str) -> float:
     """Seconds that a command takes."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, cwd=ROOT, env=_environment(), capture_output=True)
+    subprocess.run(command, check=True, cwd=ROOT, env={**_environment(), **environment}, capture_output=True)
     return time.perf_counter() - started
 
 

@@ -45,10 +45,10 @@ def status_word(status: BuildStatus, locale: str, *, is_fixed: bool = False) -> 
 
 
 def duration(seconds: float, locale: str) -> str:
-    """`0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    """`<1 s`, `0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`; zero comes of clocks that count whole seconds."""
     if seconds < 10:
         tenths = f"{seconds:.1f}".removesuffix(".0")
-        return translate(locale, "{seconds} s", seconds=tenths)
+        return translate(locale, "{seconds} s", seconds="<1" if tenths == "0" else tenths)
     whole = round(seconds)
     if whole < 60:
         return translate(locale, "{seconds} s", seconds=whole)

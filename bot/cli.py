@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bot.errors import ConfigError, IntegrationError
-from bot.settings import load
-from bot.telemetry import set_up_logging
+from bot.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
-_CONFIG = click.option(
+CONFIG = click.option(
     "--config",
     "path",
     default="shipmate.yaml",
@@ -32,48 +35,63 @@ def cli() -> None:
     """A ChatOps bot: one live card per build, in Slack and DingTalk."""
 
 
-def _serve(path: Path, roles: frozenset[str]) -> None:
-    from bot.bootstrap import build
+def _settings(path: Path) -> Settings:
+    from bot.settings import load
 
-    settings = load(path)
-    set_up_logging(level=settings.log.level, as_json=settings.log.as_json)
-    application = build(settings, roles)
+    return load(path)
+
+
+# --- processes
+
+
+def _serve(path: Path, roles: frozenset[str]) -> None:
+    """Run until SIGTERM or SIGINT, then drain; a second one ends the process at once."""
     is_over = threading.Event()
+
+    def end(number: int, _frame: object) -> None:
+        if is_over.is_set():
+            os._exit(128 + number)
+        is_over.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: is_over.set())
-    application.start()
+        signal.signal(number, end)
+    settings = _settings(path)
+    from bot.bootstrap import build
+    from bot.telemetry import logger, set_up_logging
+
+    set_up_logging(level=settings.log.level, as_json=settings.log.as_json)
+    log = logger(__name__)
+    application = build(settings, roles)
+    application.start(is_over)
+    if not is_over.is_set():
+        log.info("running", roles=sorted(roles))
     is_over.wait()
-    application.stop()
+    log.info("ending")
+    if not application.stop():
+        log.warning("not all work ended in time, its leases run out")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # what still hangs in a call has had its time: the interpreter would wait for its thread
 
 
 @cli.command()
-@_CONFIG
+@CONFIG
 def run(path: Path) -> None:
     """Everything in one process, on SQLite."""
     _serve(path, ALL_ROLES)
 
 
-@cli.command()
-@_CONFIG
-def check(path: Path) -> None:
-    """Validate the configuration and ask every system whether it accepts us."""
-    from bot.bootstrap import connect_outside
+def _add_process(role: str, words: str) -> None:
+    def process(path: Path) -> None:
+        _serve(path, frozenset({role}))
 
-    outside = connect_outside(load(path))
-    problems = 0
-    probes = {name: platform.probe for name, platform in outside.platforms.items()}
-    probes |= {name: source.probe for name, source in outside.sources.items()}
-    for name, probe in probes.items():
-        if probe is None:
-            click.echo(f"-- {name}: nothing to ask")
-            continue
-        try:
-            click.echo(f"ok {name}: {probe()}")
-        except IntegrationError as problem:
-            problems += 1
-            click.echo(f"!! {name}: {problem}")
-    if problems:
-        raise SystemExit(1)
+    cli.command(role, help=f"{words} Needs SHIPMATE_KEY, and `shipmate db upgrade` before.")(CONFIG(process))
+
+
+_add_process("web", "Only the web door: webhooks, Slack over HTTP, /readyz, /metrics.")
+_add_process("stream", "Only the connections that the bot opens: Slack's sockets, DingTalk's stream.")
+_add_process("worker", "Only the work: deliveries, commands, jobs. Any number may run.")
+_add_process("clock", "Only what is done by the clock.")
 
 
 @cli.group()
@@ -82,13 +100,71 @@ def db() -> None:
 
 
 @db.command("upgrade")
-@_CONFIG
+@CONFIG
 def db_upgrade(path: Path) -> None:
     """Bring the schema to this version."""
-    from bot.bootstrap import open_database
+    from bot.storage.opening import open_database
 
-    open_database(load(path)).dispose()
+    open_database(_settings(path), is_upgraded=True).dispose()
     click.echo("the schema is up to date")
+
+
+# --- looking
+
+
+@cli.command()
+@CONFIG
+def check(path: Path) -> None:
+    """Validate the configuration and ask every system whether it accepts us.
+
+    Each line begins with ok, ?? (worth a look), !! (does not work) or -- (cannot be asked). Ends with status 1 when
+    something does not work.
+    """
+    from bot.checking import check_all
+
+    is_well = True
+    for finding in check_all(_settings(path)):
+        is_well = is_well and finding.mark != "!!"
+        click.echo(str(finding))
+    if not is_well:
+        raise SystemExit(1)
+
+
+@cli.command()
+@CONFIG
+@click.option("--source", default="", help="The source it comes from; the first generic one unless given.")
+@click.option("--after-failure", is_flag=True, help="Judge it as if the run before it had failed.")
+@click.argument("event", type=click.File("rb"))
+def routes(path: Path, source: str, after_failure: bool, event: Any) -> None:  # noqa: ANN401 - a binary file
+    """Say which route sends what of an event where, and why not.
+
+    EVENT is a file (- for standard input) with a body as POST /webhooks/<generic source> takes it: see
+    docs/sources/generic.md. Nothing is sent, stored or asked; what channels subscribed to or muted is not known here.
+    """
+    from bot.rehearsal import explain
+
+    for line in explain(_settings(path), event.read(), source=source, is_fixed=after_failure):
+        click.echo(line)
+
+
+@cli.command()
+@click.option("--platform", default="", help="slack or dingtalk; all unless given.")
+@click.option("--locale", default="", help="en or zh-CN; both unless given.")
+@click.option("--case", "case", default="", help="running, failed, fixed, cancelled or retried; all unless given.")
+@click.option("--json", "as_json", is_flag=True, help="The exact payloads, one JSON document each.")
+def preview(platform: str, locale: str, case: str, as_json: bool) -> None:
+    """Show example cards as each platform is sent them. No configuration is needed and nothing is sent.
+
+    Slack's payload can be looked at in https://app.slack.com/block-kit-builder: with --json, paste its `blocks` and
+    `attachments` there.
+    """
+    from bot.rehearsal import preview_all
+
+    for title, shown in preview_all(platform, locale, case):
+        if as_json:
+            click.echo(json.dumps(shown.payload, indent=2, ensure_ascii=False))
+        else:
+            click.echo(f"== {title}\n\n{shown.text}\n")
 
 
 @cli.group()
@@ -109,8 +185,11 @@ def slack_manifest(command: str, public_url: str, name: str) -> None:
 
 
 def main() -> None:
-    """The entry point: a wrong configuration is said in a line, without a traceback."""
+    """The entry point: what is wrong with the configuration or the input is said in a line, without a traceback."""
     try:
         cli()
     except ConfigError as problem:
         raise SystemExit(f"shipmate: {problem}") from None
+    except InputError as problem:
+        click.echo(f"shipmate: {problem}", err=True)
+        raise SystemExit(2) from None

@@ -26,7 +26,8 @@ from pydantic import (
 
 from bot.configuration import join, read
 from bot.domain.builds import BuildStatus
-from bot.domain.routing import Milestone, Updates
+from bot.domain.identity import Role
+from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.domain.subjects import SubjectKind
 from bot.errors import ConfigError
 from bot.i18n import LOCALES
@@ -246,3 +247,33 @@ def _check_names(settings: Settings) -> None:
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
+
+
+def routes_of(settings: Settings) -> tuple[Route, ...]:
+    """The configured routes, named after their place in the file."""
+    return tuple(
+        Route(
+            name=f"routes[{index}]",
+            match=Match(**route.match.model_dump()),
+            to=route.to,
+            when=frozenset(route.when),
+            mention=route.mention,
+            thread_log=route.thread_log,
+            updates=route.updates,
+        )
+        for index, route in enumerate(settings.routes)
+    )
+
+
+def roles_of(settings: Settings) -> list[Role]:
+    """The configured roles; e-mail addresses in lower case."""
+    return [
+        Role(
+            name,
+            frozenset(member.lower() if "@" in member else member for member in role.members),
+            frozenset(role.can),
+            role.on.project,
+            role.on.environment,
+        )
+        for name, role in settings.roles.items()
+    ]

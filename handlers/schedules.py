@@ -28,9 +28,9 @@ class Schedules:
         self._scheduler = scheduler
 
     def stop(self) -> None:
-        """Call no more."""
+        """Call no more; what is being done is finished."""
         if self._scheduler is not None:
-            self._scheduler.shutdown(wait=False)  # type: ignore[attr-defined]  # APScheduler has no types
+            self._scheduler.shutdown(wait=True)  # type: ignore[attr-defined]  # APScheduler has no types
             self._scheduler = None
 
 

@@ -12,8 +12,15 @@ IDLE_S = 20
 MAX_BODY_BYTES = 1024 * 1024
 
 
-def create_app(doors: Sequence[Blueprint], readiness: Callable[[], str | None]) -> Flask:
-    """The application. `readiness` says why the process cannot serve, or None when it can."""
+def create_app(
+    doors: Sequence[Blueprint],
+    readiness: Callable[[], str | None],
+    remarks: Callable[[], Sequence[str]] = tuple,
+) -> Flask:
+    """The application. `readiness` says why the process cannot serve, or None when it can.
+
+    `remarks` are further lines of `/readyz` that turn no sender away, such as a chat platform that is not connected.
+    """
     app = Flask("shipmate", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     for door in doors:
@@ -26,7 +33,8 @@ def create_app(doors: Sequence[Blueprint], readiness: Callable[[], str | None]) 
     @app.get("/readyz")
     def readyz() -> Response:
         problem = readiness()
-        return Response(f"{problem or 'ready'}\n", status=503 if problem else 200, mimetype="text/plain")
+        lines = [problem or "ready", *remarks(), ""]
+        return Response("\n".join(lines), status=503 if problem else 200, mimetype="text/plain")
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -64,8 +72,9 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """The port that was bound."""
-        return int(self._server.effective_port)
+        """The port that was bound, the last one where a name stands for several addresses."""
+        several = getattr(self._server, "effective_listen", None)
+        return int(several[-1][1] if several else self._server.effective_port)
 
     def start(self) -> None:
         """Begin to answer."""

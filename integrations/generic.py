@@ -228,13 +228,7 @@ class GenericWebhook:
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Received:
         """The event that a body tells; see `WebhookSource`."""
         delivery_id, sent_at = self._verify(headers, body, now)
-        try:
-            build = BuildBody.model_validate_json(body)
-        except ValidationError as problem:
-            if _is_of_another_kind(body):
-                return Received((), "unknown:event")
-            raise PayloadInvalid(_explain(problem)) from None
-        return Received((_event(self._source, _delivery_key(delivery_id), build, sent_at),))
+        return parse(self._source, _delivery_key(delivery_id), body, sent_at)
 
     def _verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> tuple[str, int]:
         """The delivery's id and when it was sent, once the signature has proved both."""
@@ -257,6 +251,17 @@ class GenericWebhook:
         if not any(matches):
             raise SignatureInvalid("webhook-signature does not match the id, timestamp and body")
         return delivery_id, int(timestamp)
+
+
+def parse(source: str, delivery_key: str, body: bytes, sent_at: int) -> Received:
+    """The event that a body tells, sent at `sent_at` (seconds since 1970); PayloadInvalid names what is wrong."""
+    try:
+        build = BuildBody.model_validate_json(body)
+    except ValidationError as problem:
+        if _is_of_another_kind(body):
+            return Received((), "unknown:event")
+        raise PayloadInvalid(_explain(problem)) from None
+    return Received((_event(source, delivery_key, build, sent_at),))
 
 
 def _signature(key: bytes, delivery_id: bytes, timestamp: bytes, body: bytes) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 from pydantic import BaseModel
 
+from bot.domain.cards import Content
 from bot.ports import BuildControl, BuildReader, Directory, Messenger, Modals, Responder, WebhookSource
 
 
@@ -33,8 +34,21 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """Content as one shape of place is sent it, and as text that can be read in a terminal."""
+
+    shape: str
+    payload: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
-    """One configured chat platform. `default_locale` answers people in places the configuration does not name."""
+    """One configured chat platform. `default_locale` answers people in places the configuration does not name.
+
+    `probe` calls the platform and says in a line what it found; `cautions` are settings that work but deserve a look,
+    each as the setting's path and a sentence.
+    """
 
     messenger: Messenger
     responder: Responder
@@ -42,6 +56,7 @@ class Platform:
     modals: Modals | None = None
     default_locale: str = "en"
     probe: Callable[[], str] | None = None
+    cautions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class PlatformSpec:
 
     `destination` validates what stands under the platform's name in a destination (a text or a mapping);
     `address(name, destination)` gives the address (`slack:#ci`) that the messenger resolves;
-    `build(config, destinations by name, session)` makes the platform.
+    `build(config, destinations by name, session)` makes the platform; `preview(content)` renders without one.
     """
 
     kind: str
@@ -58,3 +73,4 @@ class PlatformSpec:
     destination: type[BaseModel]
     address: Callable[[str, Any], str]
     build: Callable[[Any, Mapping[str, Any], requests.Session], Platform]
+    preview: Callable[[Content], Sequence[Preview]]

@@ -11,6 +11,7 @@ from integrations.slack.client import SlackMessenger, Workspace
 from integrations.slack.config import SlackConfig, SlackDestination
 from integrations.slack.errors import SYSTEM
 from integrations.slack.people import SlackDirectory, SlackModals, SlackResponder
+from integrations.slack.preview import preview
 from integrations.slack.web import ask, web_client
 from integrations.spec import Platform, PlatformSpec
 
@@ -39,4 +40,6 @@ def _probe(web: WebClient) -> str:
     return f"workspace {answer.get('team')} ({answer.get('team_id')}), bot {answer.get('user')}: token accepted"
 
 
-SPEC = PlatformSpec(kind=SYSTEM, config=SlackConfig, destination=SlackDestination, address=address, build=build)
+SPEC = PlatformSpec(
+    kind=SYSTEM, config=SlackConfig, destination=SlackDestination, address=address, build=build, preview=preview
+)

@@ -1,0 +1,117 @@
+"""`shipmate check`: what a valid configuration still gets wrong, asked of the systems it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from bot.domain.commands import VERBS
+from bot.errors import AuthFailed, DestinationGone, IntegrationError, RateLimited, Unavailable
+from bot.settings import Settings
+from integrations.outside import Outside, connect_outside
+from integrations.registry import PLATFORMS
+
+OK, DOUBT, WRONG, UNASKED = "ok", "??", "!!", "--"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the answer: a mark, the setting it is about, what was found and what to do next."""
+
+    mark: str
+    setting: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.mark} {self.setting}: {self.words}"
+
+
+def check_all(settings: Settings) -> Iterator[Finding]:
+    """Findings in the order of the file; each asked for as it is wanted. ConfigError when the file itself is wrong."""
+    outside = connect_outside(settings)
+    yield from _probes(outside)
+    yield from _cautions(outside)
+    yield from _destinations(outside)
+    yield from _routes(settings)
+    yield from _roles(settings)
+
+
+def _probes(outside: Outside) -> Iterator[Finding]:
+    probes = {f"platforms.{name}": platform.probe for name, platform in outside.platforms.items()}
+    probes |= {f"sources.{name}": source.probe for name, source in outside.sources.items()}
+    for setting, probe in probes.items():
+        if probe is None:
+            yield Finding(UNASKED, setting, "nothing to ask")
+            continue
+        try:
+            yield Finding(OK, setting, probe())
+        except IntegrationError as problem:
+            yield Finding(WRONG, setting, f"{problem}: {_next_step(problem, setting)}")
+
+
+def _cautions(outside: Outside) -> Iterator[Finding]:
+    for kind, platform in outside.platforms.items():
+        for setting, words in platform.cautions:
+            yield Finding(DOUBT, f"platforms.{kind}.{setting}", words)
+
+
+def _destinations(outside: Outside) -> Iterator[Finding]:
+    """What each destination is; two names of one place are said, because they add up to one card."""
+    names: dict[str, str] = {}
+    for name, destination in outside.destinations.items():
+        setting = f"destinations.{name}"
+        try:
+            place = outside.platforms[destination.address.partition(":")[0]].messenger.resolve(destination.address)
+        except IntegrationError as problem:
+            yield Finding(WRONG, setting, f"{problem}: {_next_step(problem, setting)}")
+            continue
+        yield Finding(OK, setting, f"{place.label} ({place.key}), {destination.locale}, {destination.timezone}")
+        if names.setdefault(place.key, name) != name:
+            yield Finding(DOUBT, setting, f"is the same place as destinations.{names[place.key]}: it gets one card")
+
+
+def _routes(settings: Settings) -> Iterator[Finding]:
+    for index, route in enumerate(settings.routes):
+        match = [f"{name} {', '.join(globs)}" for name, globs in route.match.model_dump().items() if globs]
+        words = f"{'; '.join(match) or 'everything'} → {', '.join(route.to)} when {', '.join(route.when)}"
+        yield Finding(OK, f"routes[{index}]", words)
+    if not settings.routes:
+        yield Finding(DOUBT, "routes", "there are none: nothing is shown but what channels subscribe to")
+    used = {name for route in settings.routes for name in route.to}
+    for name in settings.destinations:
+        if settings.routes and name not in used:
+            yield Finding(DOUBT, f"destinations.{name}", "no route leads here")
+    if not settings.sources:
+        yield Finding(DOUBT, "sources", "there are none: no event can come in")
+
+
+def _roles(settings: Settings) -> Iterator[Finding]:
+    known = sorted({spec.permission for spec in VERBS if spec.permission})
+    for name, role in settings.roles.items():
+        for position, word in enumerate(role.can):
+            if word != "*" and word not in known:
+                near = get_close_matches(word, known, 1)
+                words = f"{word!r} grants nothing: " + (
+                    f"did you mean {near[0]}?" if near else f"of {', '.join(known)}"
+                )
+                yield Finding(DOUBT, f"roles.{name}.can[{position}]", words)
+        for position, member in enumerate(role.members):
+            platform = member.partition(":")[0]
+            if "@" not in member and platform not in settings.platforms:
+                known_platform = "is not configured" if platform in PLATFORMS else "is no platform"
+                yield Finding(DOUBT, f"roles.{name}.members[{position}]", f"{platform} {known_platform}")
+
+
+def _next_step(problem: IntegrationError, setting: str) -> str:
+    match problem:
+        case AuthFailed():
+            return f"put a valid credential into {setting}, or grant it what the set-up page asks for"
+        case DestinationGone():
+            return f"correct {setting}, and see that the bot was invited there"
+        case RateLimited():
+            return "try again a little later"
+        case Unavailable():
+            return "see whether its address is right and can be reached from this host"
+        case _:
+            return f"compare {setting} with the set-up page"

@@ -1,0 +1,69 @@
+"""Example builds for `shipmate preview`, one for each state that people meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
+from bot.domain.subjects import SubjectKey, SubjectKind
+
+_STARTED = datetime(2026, 11, 20, 9, 41, 7, tzinfo=UTC)
+_KEY = SubjectKey(SubjectKind.BUILD, "buildbot", "user-service", "123")
+_BEGUN = BuildFacts(
+    status=BuildStatus.RUNNING,
+    branch="main",
+    commit="9fceb02d0ae598e95dc970b74767f19372d61af8",
+    commit_title="Log in with a one-time code",
+    author="陈伟 Chen Wei",
+    started_at=_STARTED,
+    url="https://ci.example.com/#/builders/1/builds/123",
+    stages=(
+        Stage("checkout", StageStatus.SUCCESS, 2.0),
+        Stage("unit tests", StageStatus.RUNNING),
+        Stage("package", StageStatus.PENDING),
+    ),
+)
+_FAILED = replace(
+    _BEGUN,
+    status=BuildStatus.FAILED,
+    finished_at=_STARTED + timedelta(seconds=48),
+    summary="1 of 6 tests failed",
+    stages=(
+        Stage("checkout", StageStatus.SUCCESS, 2.0),
+        Stage("unit tests", StageStatus.FAILED, 46.0),
+        Stage("package", StageStatus.SKIPPED),
+    ),
+    failed_tests=(FailedTest("ProfileTest.test_known_person", "AssertionError: None != 'Ada Nowak'"),),
+    log_excerpt="FAIL: test_known_person (test_profiles.ProfileTest)\nAssertionError: None != 'Ada Nowak'\n"
+    "Ran 6 tests in 0.002s\nFAILED (failures=1)",
+)
+_GREEN = replace(
+    _BEGUN,
+    status=BuildStatus.SUCCESS,
+    finished_at=_STARTED + timedelta(seconds=61),
+    stages=(
+        Stage("checkout", StageStatus.SUCCESS, 2.0),
+        Stage("unit tests", StageStatus.SUCCESS, 44.0),
+        Stage("package", StageStatus.SUCCESS, 15.0),
+    ),
+)
+_STOPPED = replace(
+    _BEGUN,
+    status=BuildStatus.CANCELLED,
+    finished_at=_STARTED + timedelta(seconds=12),
+    stages=(
+        Stage("checkout", StageStatus.SUCCESS, 2.0),
+        Stage("unit tests", StageStatus.CANCELLED, 10.0),
+        Stage("package", StageStatus.SKIPPED),
+    ),
+)
+
+EXAMPLES: dict[str, Build] = {
+    "running": Build(_KEY, 1, Phase.RUNNING, _BEGUN),
+    "failed": Build(_KEY, 1, Phase.FINISHED, _FAILED),
+    "fixed": Build(_KEY, 1, Phase.FINISHED, _GREEN, is_fixed=True),
+    "cancelled": Build(_KEY, 1, Phase.FINISHED, _STOPPED),
+    "retried": Build(_KEY, 1, Phase.FINISHED, replace(_FAILED, retried_as="user-service#124", retried_by="张敏")),
+}
+EXAMPLE_ZONES = {"en": "Europe/Berlin", "zh-CN": "Asia/Shanghai"}

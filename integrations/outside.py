@@ -1,0 +1,77 @@
+"""From the configuration to the integrations it names, each validated by its own model; no network is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from pydantic import BaseModel, ValidationError
+
+from bot.domain.places import DestinationSettings
+from bot.errors import ConfigError
+from bot.settings import Settings, config_error
+from bot.telemetry import remember_secrets
+from integrations.registry import PLATFORMS, SOURCES
+from integrations.spec import Platform, Source
+
+CONNECTIONS = 32
+
+
+@dataclass
+class Outside:
+    """The configured integrations."""
+
+    configs: dict[str, Any] = field(default_factory=dict)
+    platforms: dict[str, Platform] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    destinations: dict[str, DestinationSettings] = field(default_factory=dict)
+    session: requests.Session = field(default_factory=requests.Session)
+
+
+def connect_outside(settings: Settings) -> Outside:
+    """Validate each section with its integration and build it; no network. ConfigError names the setting."""
+    outside = Outside()
+    remember_secrets(settings.secrets)
+    adapter = requests.adapters.HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS)
+    outside.session.mount("http://", adapter)
+    outside.session.mount("https://", adapter)
+    sections: dict[str, Mapping[str, Any]] = dict(settings.platforms)
+    for frame in settings.destinations.values():
+        sections.setdefault(frame.platform, {})
+    for kind, section in sections.items():
+        _connect_platform(outside, settings, kind, section)
+    for name, section in settings.sources.items():
+        kind = str(section.get("kind"))
+        if kind not in SOURCES:
+            raise ConfigError(f"sources.{name}.kind", f"must be one of {', '.join(SOURCES)}")
+        source_spec = SOURCES[kind]
+        config = _validated(source_spec.config, section, f"sources.{name}")
+        outside.sources[name] = source_spec.build(name, config, outside.session)
+    return outside
+
+
+def _connect_platform(outside: Outside, settings: Settings, kind: str, section: Mapping[str, Any]) -> None:
+    if kind not in PLATFORMS:
+        raise ConfigError(f"platforms.{kind}", f"is no known platform: {', '.join(PLATFORMS)}")
+    spec = PLATFORMS[kind]
+    config = _validated(spec.config, section, f"platforms.{kind}")
+    places = {
+        name: _validated(spec.destination, frame.section, f"destinations.{name}.{kind}")
+        for name, frame in settings.destinations.items()
+        if frame.platform == kind
+    }
+    platform = spec.build(config, places, outside.session)
+    outside.configs[kind], outside.platforms[kind] = config, platform
+    for name, place in places.items():
+        frame = settings.destinations[name]
+        locale = frame.locale or platform.default_locale
+        outside.destinations[name] = DestinationSettings(name, spec.address(name, place), locale, frame.timezone)
+
+
+def _validated(model: type[BaseModel], section: object, path: str) -> Any:  # noqa: ANN401 - each integration's own
+    try:
+        return model.model_validate(section)
+    except ValidationError as problem:
+        raise config_error(path, problem) from None

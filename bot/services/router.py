@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.builds import Build
-from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, DestinationSettings
+from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, DestinationSettings, attempts_slot
 from bot.domain.routing import Judgement, Match, Milestone, Route, Updates, judge, milestones_of, traits_of
 from bot.ports import Slot, Subscription, Transaction
 
@@ -86,7 +86,9 @@ def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
             opening.destination,
             {"locale": opening.locale, "timezone": opening.timezone, "mention": [], "updates": "", "log": False},
         )
-        wish["mention"] += [name for name in route.mention if name not in wish["mention"]]
+        platform = opening.destination.partition(":")[0]  # an account of another one is nobody there
+        called = [name for name in route.mention if name.partition(":")[0] == platform]
+        wish["mention"] += [name for name in called if name not in wish["mention"]]
         wish["log"] = wish["log"] or route.thread_log
         wish["updates"] = Updates.ALL.value if Updates.ALL.value in (wish["updates"], route.updates) else route.updates
     slots = []
@@ -105,9 +107,9 @@ def _thread_slots(build: Build, *, wants_log: bool) -> list[str]:
     reached = milestones_of(build)
     names = []
     if reached & {Milestone.FAILED, Milestone.FIXED}:
-        names.append(NOTICE_SLOT)
+        names.append(attempts_slot(NOTICE_SLOT, build.attempt))
     if wants_log and Milestone.FAILED in reached and build.facts.log_excerpt:
-        names.append(LOG_SLOT)
+        names.append(attempts_slot(LOG_SLOT, build.attempt))
     return names
 
 

@@ -15,6 +15,16 @@ LOG_SLOT = "thread:log"
 OVERDUE_SLOT = "thread:overdue"
 
 
+def attempts_slot(slot: str, attempt: int) -> str:
+    """A thread slot of one attempt of a subject: each attempt that fails notifies anew."""
+    return slot if attempt == 1 else f"{slot}@{attempt}"
+
+
+def kind_of_slot(slot: str) -> str:
+    """The slot without its attempt."""
+    return slot.partition("@")[0]
+
+
 class Operation(StrEnum):
     """What a call does at a place; platforms budget them apart."""
 

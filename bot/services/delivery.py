@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.builds import BuildStatus
-from bot.domain.places import CARD_SLOT, NOTICE_SLOT, Capabilities, Operation, Place
+from bot.domain.places import CARD_SLOT, NOTICE_SLOT, Capabilities, Operation, Place, kind_of_slot
 from bot.domain.retries import MOST_TRIES, pause_s
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey
@@ -368,7 +368,7 @@ def _operation(card: CardRecord, capabilities: Capabilities) -> Operation:
 
 def _skipped(card: CardRecord) -> str | None:
     """Why nothing is sent where nothing can be edited: there, opening and final state are posts of their own."""
-    if card.slot == NOTICE_SLOT:
+    if kind_of_slot(card.slot) == NOTICE_SLOT:
         return "filtered:card_notifies"
     if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
         return None

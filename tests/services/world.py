@@ -19,6 +19,7 @@ from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.delivery import Deliverer, Delivery, Resolution
 from bot.services.dispatcher import carry_out
 from bot.services.ingest import Ingest, Outcome
+from bot.services.jobs import JobWorker
 from bot.services.people import People
 from bot.services.reading import Reading
 from bot.services.router import Router
@@ -61,6 +62,7 @@ class World:
     deliverer: Deliverer = field(init=False)
     inbox: CommandInbox = field(init=False)
     worker: CommandWorker = field(init=False)
+    jobs: JobWorker = field(init=False)
     _presses: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class World:
                 "generic": SourceAccess(("billing",)),
             }
         )
+        self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
         people = People(ROLES, {"slack": self.directory})
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
         self.worker = CommandWorker(
@@ -138,6 +141,23 @@ class World:
         """What the attempts came to, in order."""
         with self.database.connect() as connection:
             return list(connection.scalars(select(attempts.c.outcome).order_by(attempts.c.id)))
+
+    # --- jobs
+
+    def enrich(self, seconds: float = 0.0) -> None:
+        """Carry out the jobs that are due, and those that become due within the next `seconds`."""
+        end = self.clock.now().timestamp() + seconds
+        for _ in range(3000):
+            due = self.store.read(lambda tx: tx.jobs.next_due_at())
+            now = self.clock.now().timestamp()
+            if due is None or due > end:
+                self.clock.advance(end - now)
+                return
+            if due > now:
+                self.clock.advance(due - now + 1e-5)  # a clock counts whole microseconds
+            for job in self.jobs.claim(4):
+                carry_out(self.jobs, job)
+        raise AssertionError("jobs never come to rest")
 
     # --- commands
 

@@ -28,7 +28,7 @@ from bot.domain.cards import (
 )
 from bot.domain.cards import Link as Hyperlink
 from bot.domain.logs import telling_lines
-from bot.domain.places import LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT
+from bot.domain.places import LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, STAGE_EMOJI, duration, status_word
 
@@ -43,11 +43,12 @@ COMMIT_LENGTH = 10
 def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
     """What stands in a slot of a build; `options` are those of the card's route and destination."""
     locale, timezone = options.get("locale", "en"), options.get("timezone", "UTC")
-    if slot == NOTICE_SLOT:
+    kind = kind_of_slot(slot)
+    if kind == NOTICE_SLOT:
         return build_notice(build, options.get("mention", ()), locale, timezone)
-    if slot == OVERDUE_SLOT:
+    if kind == OVERDUE_SLOT:
         return overdue_notice(build, locale, timezone)
-    if slot == LOG_SLOT:
+    if kind == LOG_SLOT:
         return log_notice(build, locale, timezone)
     mention = options.get("mention", ()) if options.get("mentions_in_card") else ()
     return build_card(build, locale, timezone, mention)

@@ -151,6 +151,8 @@ def _web(
     server = core.settings.server
     try:
         web = WebServer(app, server.listen, server.threads)
+    except ValueError:  # waitress's word for a name that nobody knows
+        raise ConfigError("server.listen", f"{server.listen.rpartition(':')[0]} is no address of this host") from None
     except OSError as problem:
         raise ConfigError("server.listen", _why_not(server.listen, problem)) from None
     log.info("listening", url=f"http://{server.listen.rpartition(':')[0]}:{web.port}")
@@ -160,6 +162,8 @@ def _web(
 def _why_not(listen: str, problem: OSError) -> str:
     if problem.errno == errno.EADDRINUSE:
         return f"{listen} is taken by another program (another Shipmate?): end it, or choose another port"
+    if problem.errno == errno.EADDRNOTAVAIL:
+        return f"{listen.rpartition(':')[0]} is no address of this host"
     if problem.errno == errno.EACCES:
         return f"{listen} may not be used without more rights: choose a port above 1023"
     return f"{listen} cannot be listened on: {problem.strerror}"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from bot.errors import ConfigError
+
 HEAD = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -20,7 +22,7 @@ def version_of(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine) -> bool:
-    """Bring the schema to `HEAD`, one process at a time; False when it was there already."""
+    """Bring the schema to `HEAD`, one process at a time; False when it was there already, ConfigError when beyond."""
     if version_of(engine) == HEAD:
         return False
     with engine.connect() as connection:
@@ -33,8 +35,12 @@ def upgrade(engine: Engine) -> bool:
 def _run(connection: Connection) -> None:
     from alembic import command  # 0.2 s to import, needed once in a schema's life
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError:  # a revision that no file here describes
+        raise ConfigError("database_url", "the database was written by a newer version: run that one") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from statistics import median
 
 from benchmarks.driver import Load, closed, percentile
@@ -52,12 +54,20 @@ def _rounds(port: int) -> Callable[[int], Load]:
 
 def _requests(port: int, number: int) -> list[bytes]:
     """Whole lives of builds, all of them new."""
-    lives = REQUESTS // len(BUILD_LIFE)
+    lives, now = REQUESTS // len(BUILD_LIFE), time.time()
     return [
-        webhook(port, f"{event}-{number}-{life}", build_event("user-service", number * lives + life, event, **more))
+        webhook(
+            port,
+            f"{event}-{number}-{life}",
+            build_event("user-service", number * lives + life, event, **_at(now + life + step), **more),
+        )
         for life in range(lives)
-        for event, more in BUILD_LIFE
+        for step, (event, more) in enumerate(BUILD_LIFE)
     ]
+
+
+def _at(seconds: float) -> dict[str, str]:
+    return {"occurred_at": datetime.fromtimestamp(seconds, UTC).isoformat()}
 
 
 def _ms(loads: list[Load], share: float) -> float:

@@ -81,7 +81,7 @@ class BuildFacts:
 
     def to_json(self) -> dict[str, Any]:
         """The facts that are said, as JSON values; times as seconds since 1970 (UTC)."""
-        return {field.name: _plain(value) for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return {name: _plain(value) for name in _NAMES if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -103,6 +103,8 @@ _NAMES = tuple(field.name for field in fields(BuildFacts))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - one of the field types above
+    if type(value) is str:  # most of them
+        return value
     match value:
         case StrEnum():
             return value.value

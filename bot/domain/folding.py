@@ -53,6 +53,17 @@ class Folded:
             {name: (rank[0], rank[1]) for name, rank in stored["ranks"].items()},
         )
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the source has said that the subject ended."""
+        return self.phase is Phase.FINISHED
+
+    @property
+    def status(self) -> str | None:
+        """The status as it was said, if it was."""
+        found: str | None = self.values.get("status")
+        return found
+
     def build(self, key: SubjectKey, *, is_fixed: bool = False) -> Build:
         """The state as a build."""
         return Build(key, self.attempt, self.phase, BuildFacts.from_json(self.values), is_fixed)

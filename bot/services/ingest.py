@@ -66,7 +66,7 @@ class Ingest:
 
     def _judge_follower(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
         """A run that ended late may have fixed, or broken, the one after it."""
-        if not record.build().is_finished:
+        if not record.folded.is_finished:
             return
         later = tx.subjects.neighbour(record, earlier=False)
         if later is not None and later.is_fixed != (is_fixed := _is_fixed(tx, later)):
@@ -90,11 +90,10 @@ class Ingest:
 
 
 def _is_fixed(tx: Transaction, record: SubjectRecord) -> bool:
-    build = record.build()
-    if not build.is_finished or build.status is not BuildStatus.SUCCESS:
+    if not record.folded.is_finished or record.folded.status != BuildStatus.SUCCESS:
         return False
     earlier = tx.subjects.neighbour(record, earlier=True)
-    return earlier is not None and earlier.build().status is BuildStatus.FAILED
+    return earlier is not None and earlier.folded.status == BuildStatus.FAILED
 
 
 def _plan_reading(tx: Transaction, record: SubjectRecord, build: Build, at: float) -> None:

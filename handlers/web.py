@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flask import Blueprint, Flask, Response
 
@@ -55,8 +56,10 @@ class WebServer:
     def __init__(self, app: Flask, listen: str, threads: int) -> None:
         from waitress.server import create_server
 
+        self._sockets: dict[int, Any] = {}
         self._server = create_server(
             app,
+            map=self._sockets,
             listen=listen,
             threads=threads,
             connection_limit=MAX_CONNECTIONS,
@@ -84,4 +87,6 @@ class WebServer:
         """Take no more connections; requests in hand are answered."""
         self._server.close()
         self._server.task_dispatcher.shutdown(timeout=5)
+        for one in list(self._sockets.values()):  # connections that clients keep open, and the loop with them
+            one.close_when_flushed = True
         self._thread.join(5)

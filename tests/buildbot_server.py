@@ -1,21 +1,20 @@
-"""A real Buildbot for tests, started once a session, and the relay that stands between it and a bot under test.
+"""A real Buildbot for tests, started once a test process, and the relay that stands between it and a bot under test.
 
-Tests that use the fixture carry the mark `buildbot`. Each makes builds of its own and leaves the others' alone.
+A plugin. Tests that use the fixture carry the mark `buildbot`, which looks whether Buildbot is installed. Each makes
+builds of its own and leaves the others' alone.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import requests
 
-from playground.buildbot import ADMIN, BuildbotError, BuildbotPaths, RunningBuildbot, create, environment_python
+from playground.buildbot import ADMIN, BuildbotPaths, RunningBuildbot, create, environment_python
 
 BOT_TOKEN = "the-bots-token"
 DEADLINE_S = 30.0
@@ -166,20 +165,10 @@ class BuildbotServer:
         return content
 
 
-def installed_python() -> Path:
-    """Return the Python of Buildbot's environment; where that is missing, skip, or fail when CI is set."""
-    try:
-        return environment_python()
-    except BuildbotError as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
 @pytest.fixture(scope="session")
 def buildbot_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildbotServer]:
     """One Buildbot for the whole session, quick by default: slow-service takes four seconds."""
-    python = installed_python()
+    python = environment_python()
     paths = BuildbotPaths(tmp_path_factory.mktemp("buildbot") / "root")
     relay = Relay()
     try:

@@ -1,3 +1,3 @@
 """Plugins of the whole test suite."""
 
-pytest_plugins = ["tests.golden", "tests.stores"]
+pytest_plugins = ["tests.needs", "tests.golden", "tests.stores", "tests.buildbot_server"]

@@ -17,11 +17,9 @@ from bot.domain.subjects import SubjectKey
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
 from bot.ports import BuildControl, BuildReader, Triggered
 from integrations.buildbot import SPEC
-from tests.buildbot_server import BuildbotServer, buildbot_server, wait_for
+from tests.buildbot_server import BuildbotServer, wait_for
 from tests.fakes import FakeBuildSystem
 from tests.network import LosingAdapter
-
-__all__ = ["buildbot_server"]
 
 PROJECT = "user-service"
 SLOW = "slow-service"

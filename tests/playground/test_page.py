@@ -1,6 +1,5 @@
 """The page in Chromium: it draws safely, keeps focus, and works by keyboard."""
 
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,16 +9,13 @@ from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 
 from playground.server import Playground
+from tests.needs import chromium
 from tests.playground.clients import DingTalkApi
 from tests.playground.samples import CARDS, SECTION, card, modal, plain
 
-CHROMIUM = shutil.which("chromium")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
@@ -28,7 +24,7 @@ def page(playground: Playground) -> Iterator[Page]:
     problems: list[str] = []
     with sync_playwright() as playwright:
         arguments = [*FLAGS, "--disable-component-update", "--disable-sync"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)

@@ -10,13 +10,13 @@ import pytest
 
 from playground.buildbot import BuildbotError, BuildbotPaths, RunningBuildbot, create, environment_python
 from playground.loopback import NotReachable, is_listening
-from tests.buildbot_server import installed_python, wait_for
+from tests.buildbot_server import wait_for
 
 
 @pytest.fixture
 def own_buildbot(tmp_path: Path) -> Iterator[RunningBuildbot]:
     """A made, not yet started Buildbot of this test's own, in a folder with a blank in its name."""
-    python = installed_python()
+    python = environment_python()
     paths = BuildbotPaths(tmp_path / "a folder")
     create(paths, python=python, install_seconds=1)
     buildbot = RunningBuildbot(paths, python=python)

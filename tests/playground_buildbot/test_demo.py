@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from playground.buildbot import ENVIRONMENT, PROJECT_ROOT
+from playground.buildbot import ENVIRONMENT, PROJECT_ROOT, environment_python
 from playground.demo import Demo, main
 from playground.demo_setup import DemoError, Ports, Program, only_demo_in, prepare
 from playground.loopback import free_port, is_listening
-from tests.buildbot_server import installed_python, wait_for
+from tests.buildbot_server import wait_for
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
@@ -37,7 +37,7 @@ def demo_in(folder: Path, *bot_options: str) -> tuple[Demo, list[str]]:
         ports,
         stand_in("playground", ports.playground, folder / "calls"),
         stand_in("shipmate", ports.bot, folder / "pushes", *bot_options),
-        installed_python(),
+        environment_python(),
         say=said.append,
         install_s=0,
     )
@@ -146,7 +146,6 @@ def test_a_child_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("when", ["while starting", "while running"])
 def test_a_signal_ends_everything(number: signal.Signals, when: str, tmp_path: Path) -> None:
     """Ctrl-C, `kill` and a closed terminal end all processes, with success, whenever they come."""
-    installed_python()
     (tmp_path / "buildbot-env").symlink_to(ENVIRONMENT)
     ports = [free_port() for _ in range(3)]
     command = [sys.executable, "-c", _driver(tmp_path)]

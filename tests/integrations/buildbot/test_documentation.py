@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from integrations.buildbot.config import Config
-from tests.buildbot_server import installed_python
+from playground.buildbot import environment_python
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "sources" / "buildbot.md").read_text(encoding="utf-8")
 BASE = """
@@ -39,7 +39,7 @@ def test_the_section_of_the_configuration_is_valid() -> None:
 @pytest.mark.buildbot
 def test_the_lines_for_master_cfg_are_valid(tmp_path: Path) -> None:
     """Buildbot's own check accepts them beside an ordinary configuration."""
-    python = installed_python()
+    python = environment_python()
     (tmp_path / "master.cfg").write_text(BASE + block("python"), encoding="utf-8")
     done = subprocess.run(
         [str(python.with_name("buildbot")), "checkconfig", "master.cfg"],

@@ -16,6 +16,7 @@ from bot.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url)")
+_SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY", re.IGNORECASE)
 _SECRET_PATHS = frozenset({"key"})
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -53,8 +54,8 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], tu
 
 def _parse(raw: bytes, path: Path) -> Any:  # noqa: ANN401 - YAML
     """What the file holds; a name that stands twice in one mapping is refused, YAML would keep the last."""
-    loader = _Loader(raw)
     try:
+        loader = _Loader(raw)
         node = loader.get_single_node()
         _refuse_twins(node, "", set())
         return loader.construct_document(node) if node is not None else None
@@ -64,8 +65,6 @@ def _parse(raw: bytes, path: Path) -> Any:  # noqa: ANN401 - YAML
         raise ConfigError("", f"{path} is not valid YAML{line}") from None
     except (ValueError, RecursionError):  # a date that does not exist, brackets without end
         raise ConfigError("", f"{path} is not valid YAML") from None
-    finally:
-        loader.dispose()
 
 
 def _refuse_twins(node: Any, path: str, seen: set[int]) -> None:  # noqa: ANN401 - PyYAML's nodes have no types
@@ -110,9 +109,10 @@ def _resolve(given: Any, path: str, folder: Path, environment: Mapping[str, str]
                 _resolve(value, f"{path}[{index}]", folder, environment, found) for index, value in enumerate(given)
             ]
         case str() if _REFERENCE.search(given):
+            names = _REFERENCE.findall(given)
+            found += [environment.get(name, "") for name in names if is_secret or _SECRET_VARIABLES.search(name)]
             value = _REFERENCE.sub(lambda name: _from_environment(name[1], path, environment), given)
-            if is_secret:
-                found.append(value)
+            found += [value] if is_secret else []
             return value
         case str() if is_secret and not path.startswith("roles."):
             raise ConfigError(path, "is a secret: write ${NAME} or {file: path} instead of the value")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -33,6 +33,12 @@ from bot.errors import ConfigError
 from bot.i18n import LOCALES
 
 _SQLITE = "sqlite:///"
+_WORDS = {
+    "extra_forbidden": "is no known setting",
+    "missing": "is missing",
+    "too_short": "must name at least one",
+    "bool_parsing": "must be true or false",
+}
 
 
 def _as_tuple(given: object) -> object:
@@ -67,10 +73,17 @@ def _is_account(name: str) -> str:
     return name
 
 
+def _is_member(name: str) -> str:
+    if "@" not in name.strip("@") and not all(name.partition(":")):
+        raise ValueError(f"{name!r} is neither platform:id nor an e-mail address")
+    return name
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Glob = Annotated[str, AfterValidator(_is_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
 Accounts = Annotated[tuple[Annotated[str, AfterValidator(_is_account)], ...], BeforeValidator(_as_tuple)]
+Members = Annotated[tuple[Annotated[str, AfterValidator(_is_member)], ...], BeforeValidator(_as_tuple)]
 Kinds = Annotated[tuple[Annotated[Glob, _one_of(SubjectKind)], ...], BeforeValidator(_as_tuple)]
 Statuses = Annotated[tuple[Annotated[Glob, _one_of(BuildStatus)], ...], BeforeValidator(_as_tuple)]
 
@@ -98,7 +111,7 @@ class Server(_Frozen):
 class Logging(_Frozen):
     """How much is logged, and whether as JSON lines."""
 
-    level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     as_json: bool = False
 
 
@@ -138,17 +151,9 @@ class RoleScope(_Frozen):
 class RoleSettings(_Frozen):
     """People (`slack:U…`, `dingtalk:<staffId>`, e-mail addresses), the verbs they may use, and on what."""
 
-    members: Names
+    members: Members
     can: Names = Field(min_length=1)
     on: RoleScope = RoleScope()
-
-    @field_validator("members")
-    @classmethod
-    def _are_accounts(cls, members: tuple[str, ...]) -> tuple[str, ...]:
-        for member in members:
-            if "@" not in member.strip("@") and not all(member.partition(":")):
-                raise ValueError(f"{member!r} is neither platform:id nor an e-mail address")
-        return members
 
 
 class DestinationFrame(_Frozen):
@@ -202,9 +207,9 @@ class Settings(_Frozen):
     log: Logging = Logging()
     database_url: str = ""
     progress_interval_s: float = Field(default=2.0, ge=0)
-    platforms: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
-    destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict)
-    sources: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    platforms: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
+    destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict, repr=False)
+    sources: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
     routes: tuple[RouteSettings, ...] = ()
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
     secrets: tuple[str, ...] = Field(default=(), repr=False)
@@ -233,10 +238,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
 def config_error(prefix: str, problem: ValidationError) -> ConfigError:
     """The first complaint of a validation as a ConfigError whose path starts with `prefix`."""
     first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
-    words = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        words = "is no known setting"
-    return ConfigError(join(prefix, first["loc"]), words)
+    words = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    return ConfigError(join(prefix, first["loc"]), _WORDS.get(first["type"], words))
 
 
 def _check_names(settings: Settings) -> None:

@@ -1,0 +1,131 @@
+"""shipmate.yaml: each good file is read, each bad file is refused with the sentence in its first line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from bot.domain.routing import Milestone, Updates
+from bot.errors import ConfigError
+from bot.settings import load, roles_of, routes_of
+from bot.telemetry import redact
+from integrations.outside import connect_outside
+
+HERE = Path(__file__).parent / "config"
+ENVIRONMENT = {
+    "SLACK_BOT_TOKEN": "xoxb-1-a-secret-bot-token",
+    "SLACK_APP_TOKEN": "xapp-1-a-secret-app-token",
+    "NIGHTLY_SECRET": "nightly-secret-of-32-characters",
+    "SHORT_SECRET": "short-one",
+    "DINGTALK_SECRET": "a-secret-of-dingtalk",
+    "DINGTALK_TOKEN": "a-token-of-dingtalk",
+    "SHIPMATE_KEY": Fernet.generate_key().decode(),
+}
+GOOD = sorted(path.name for path in HERE.glob("good.*.yml"))
+BAD = sorted(path.name for path in HERE.glob("bad.*.yml"))
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "shipmate.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_file_is_read(name: str) -> None:
+    """The whole file is accepted, by the frame and by every integration it names."""
+    settings = load(HERE / name, ENVIRONMENT)
+    outside = connect_outside(settings)
+    assert set(outside.destinations) == set(settings.destinations)
+    assert set(outside.sources) == set(settings.sources)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_by_naming_the_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence says which setting is wrong and why, and gives away no secret."""
+    monkeypatch.chdir(HERE)
+    first_line = Path(name).read_text(encoding="utf-8").partition("\n")[0]
+    with pytest.raises(ConfigError) as caught:
+        connect_outside(load(Path(name), ENVIRONMENT))
+    assert f"# {caught.value}" == first_line
+    for value in (*ENVIRONMENT.values(), "clear"):
+        assert value not in str(caught.value)
+
+
+def test_every_setting_reaches_its_place() -> None:
+    """What the fullest file says is what the routes, roles and places are."""
+    settings = load(HERE / "good.everything.yml", ENVIRONMENT)
+    first, second = routes_of(settings)
+    assert first.name == "routes[0]"
+    assert first.to == ("ci", "研发群")
+    assert first.when == {Milestone.FAILED, Milestone.FIXED}
+    assert first.match.project == ("user-*", "!user-legacy")
+    assert (first.thread_log, first.updates) == (True, Updates.ALL)
+    assert second.when == {Milestone.STARTED, Milestone.FINISHED}
+    (role,) = roles_of(settings)
+    assert role.members == {"slack:U024BE7LH", "dingtalk:manager4220", "ada@example.com"}
+    destinations = connect_outside(settings).destinations
+    assert destinations["研发群"].timezone == "Asia/Shanghai"
+    assert destinations["ops"].locale == "zh-CN"
+    assert destinations["by-id"].address == "slack:C0G9QF9GZ"
+
+
+def test_words_that_yaml_takes_for_booleans_stay_words() -> None:
+    """`on` is a setting's name, `no` may be a project."""
+    settings = load(HERE / "good.on-and-no-are-words.yml", ENVIRONMENT)
+    assert settings.routes[0].match.project == ("no",)
+    assert settings.routes[0].match.branch == ("on", "off", "yes")
+    assert settings.routes[0].thread_log is True
+    assert settings.roles["keeper"].on.project == ("no",)
+
+
+def test_relative_paths_start_where_the_file_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is the same one from whatever folder the command is started in."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    path = _write(folder, "database_url: sqlite:///state/here.db\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(path).database == f"sqlite:///{folder}/state/here.db"
+    assert load(_write(folder, "log: {level: INFO}\n")).database == f"sqlite:///{folder}/var/shipmate.db"
+
+
+def test_secrets_that_were_read_are_masked_from_then_on() -> None:
+    """A token, a secret from a file, and one that is part of an address are shown nowhere."""
+    connect_outside(load(HERE / "good.everything.yml", ENVIRONMENT))
+    said = f"{ENVIRONMENT['SLACK_BOT_TOKEN']} a-signing-secret-from-a-file {ENVIRONMENT['DINGTALK_TOKEN']}"
+    assert redact(said).replace("[redacted]", "").strip() == ""
+
+
+def test_settings_printed_show_no_secret() -> None:
+    """The representation of the settings, as a traceback would show it, names no key."""
+    shown = repr(load(HERE / "good.everything.yml", ENVIRONMENT))
+    assert ENVIRONMENT["SHIPMATE_KEY"] not in shown
+    assert ENVIRONMENT["SLACK_BOT_TOKEN"] not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "must hold a mapping"),
+        (b"\xff\xfe\xff", "is not valid YAML"),
+        (b"[" * 5000, "is not valid YAML"),
+        (b"a: !!python/object/apply:os.system [true]", "is not valid YAML"),
+        (b"# " + b"x" * 1024 * 1024, "is larger than 1 MiB"),
+    ],
+    ids=["empty", "not-text", "endless", "code", "huge"],
+)
+def test_a_file_that_is_no_configuration_is_refused_whole(tmp_path: Path, content: bytes, words: str) -> None:
+    """Whatever the file holds, the answer is one sentence with the file's name."""
+    path = tmp_path / "shipmate.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load(path, {})
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The path that was looked for is in the sentence."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml cannot be read: No such file"):
+        load(tmp_path / "nowhere.yaml", {})

@@ -39,7 +39,6 @@ class Router:
     def __init__(self, routes: Sequence[Route], destinations: Mapping[str, DestinationSettings]) -> None:
         self._routes = tuple(routes)
         self._destinations = dict(destinations)
-        self._keys: dict[str, str] = {}
 
     def openings(self, tx: Transaction, build: Build) -> list[Opening]:
         """Every place that some route or subscription speaks of, with the answer and its reason."""
@@ -50,7 +49,7 @@ class Router:
         for judgement in judge(self._routes, traits, reached):
             for name in judgement.route.to:
                 settings = self._destinations[name]
-                key = self._key_of(tx, settings.address)
+                key = _key_of(tx, settings.address)
                 found.append(Opening(key, judgement, settings.locale, settings.timezone, key in muted))
         for wish in subscriptions:
             if not wish.is_mute:
@@ -61,18 +60,9 @@ class Router:
     def settings_of(self, tx: Transaction, destination: str) -> DestinationSettings | None:
         """The configured settings of a destination key, if the configuration names the place."""
         for settings in self._destinations.values():
-            if self._key_of(tx, settings.address) == destination:
+            if _key_of(tx, settings.address) == destination:
                 return settings
         return None
-
-    def _key_of(self, tx: Transaction, address: str) -> str:
-        """The place's key; while it is not resolved, the address stands for it."""
-        if address not in self._keys:
-            key = tx.places.key_of(address)
-            if key is None:
-                return address
-            self._keys[address] = key
-        return self._keys[address]
 
 
 def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
@@ -111,6 +101,11 @@ def _thread_slots(build: Build, *, wants_log: bool) -> list[str]:
     if wants_log and Milestone.FAILED in reached and build.facts.log_excerpt:
         names.append(attempts_slot(LOG_SLOT, build.attempt))
     return names
+
+
+def _key_of(tx: Transaction, address: str) -> str:
+    """The place's key; while it is not resolved, the address stands for it."""
+    return tx.places.key_of(address) or address
 
 
 def _route_of(wish: Subscription) -> Route:

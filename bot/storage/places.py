@@ -14,7 +14,7 @@ from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.tables import audit, cards, destinations, places, subscriptions
 
-_KEY_OF = select(places.c.key).where(places.c.address == bindparam("given"))
+_ALL = select(places.c.address, places.c.key)
 
 
 @cache
@@ -32,11 +32,13 @@ class SqlPlaces:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._keys: dict[str, str] | None = None  # one table of few rows, read once a transaction
 
     def key_of(self, address: str) -> str | None:
         """The resolved key, or None."""
-        found: str | None = self._connection.scalar(_KEY_OF, {"given": address})
-        return found
+        if self._keys is None:
+            self._keys = {row.address: row.key for row in self._connection.execute(_ALL)}
+        return self._keys.get(address)
 
     def ensure(self, known: Sequence[Place]) -> None:
         """Make the destinations' rows exist."""
@@ -48,6 +50,7 @@ class SqlPlaces:
         """Record that `address` is `place`, and move what was wanted at the address there."""
         row = {"address": address, "key": place.key, "label": place.label}
         self._connection.execute(_adopt(self._connection.dialect.name), row)
+        self._keys = None
         self.ensure([place])
         there = cards.alias()
         is_known = (

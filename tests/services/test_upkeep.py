@@ -1,0 +1,86 @@
+"""What is done by the clock: the trail is sealed, and final states that cannot be shown in time are said."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.domain.audit import AuditEntry, seal
+from bot.domain.builds import BuildStatus
+from bot.domain.cards import Notice
+from bot.errors import Unavailable
+from bot.services.signal import Signal
+from bot.services.upkeep import Upkeep
+from bot.storage.tables import audit
+from tests.services.world import CI, World
+from tests.stores import NOW, event_of
+
+SUCCESS, FAILED = BuildStatus.SUCCESS, BuildStatus.FAILED
+
+
+@pytest.fixture
+def upkeep(world: World) -> Upkeep:
+    """The clock's work over a world."""
+    return Upkeep(world.store, world.clock, Signal())
+
+
+def _chain_is_whole(world: World) -> bool:
+    previous = ""
+    with world.database.connect() as connection:
+        for row in connection.execute(select(audit).order_by(audit.c.seq)):
+            entry = AuditEntry(row.at, row.actor, row.verb, row.target, row.outcome, row.detail, row.command_id)
+            if (row.previous_hash, row.hash) != (previous, seal(entry, row.seq, previous)):
+                return False
+            previous = row.hash
+    return True
+
+
+def test_the_trail_is_one_chain(world: World, upkeep: Upkeep) -> None:
+    """Entries sealed at different times form one chain; an entry changed later breaks it."""
+    for number in range(3):
+        entry = AuditEntry(NOW, "slack:U1", "retry", f"user-service#{number}", "started")
+        world.store.write(lambda tx, entry=entry: tx.audit.append(entry))
+        assert upkeep.seal_audit() == 1
+    assert upkeep.seal_audit() == 0
+    assert _chain_is_whole(world)
+    with world.database.begin() as connection:
+        connection.execute(update(audit).where(audit.c.seq == 2).values(actor="slack:U9"))
+    assert not _chain_is_whole(world)
+
+
+def test_a_final_state_that_cannot_be_shown_is_said_in_the_thread(world: World, upkeep: Upkeep) -> None:
+    """After thirty seconds of failed changes one remark below the card tells the end, and the card follows later."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 6)
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver(20)
+    assert upkeep.tell_overdue() == 0
+    world.deliver(15)
+    assert upkeep.tell_overdue() == 1
+    world.deliver(100)
+    remarks = [call for call in world.messenger.calls if isinstance(call.content, Notice)]
+    assert [call.parent for call in remarks] == [world.card().message_ref]
+    assert "succeeded" in remarks[0].title
+    assert world.messenger.standing(CI)[0] == "user-service #12 · succeeded"
+    assert upkeep.tell_overdue() == 0
+
+
+def test_an_overdue_state_is_said_once(world: World, upkeep: Upkeep) -> None:
+    """However long the card stays behind, there is one remark."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    for _ in range(4):
+        world.clock.advance(40)
+        upkeep.tell_overdue()
+    world.messenger.fail(CI, Unavailable("slack", "unreachable"))
+    world.deliver(60)
+    assert len([call for call in world.messenger.calls if isinstance(call.content, Notice)]) == 1
+
+
+def test_a_card_that_was_never_posted_has_no_thread(world: World, upkeep: Upkeep) -> None:
+    """Where no card stands there is nothing to remark upon; the card itself comes in time."""
+    world.accept(event_of(status=FAILED, at=5, started=0))
+    world.clock.advance(60)
+    assert upkeep.tell_overdue() == 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.builds import BuildStatus
-from bot.domain.places import CARD_SLOT, NOTICE_SLOT, Capabilities, Operation, Place, kind_of_slot
+from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, Capabilities, Operation, Place, kind_of_slot
 from bot.domain.retries import MOST_TRIES, pause_s
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey
@@ -184,7 +184,7 @@ class Deliverer:
         subject = tx.subjects.get(SubjectKey.parse(card.subject))
         if subject is None:
             return Settlement(card.id, "dead:subject_gone", is_dead=True)
-        if not capabilities.can_edit and (skipped := _skipped(card)):
+        if skipped := _skipped(card, capabilities):
             return Settlement(card.id, skipped, shown_revision=card.wanted_revision)
         parent = None if card.slot == CARD_SLOT else _parent_of(tx, card)
         if parent is not None and parent.is_dead and parent.message_ref is None:
@@ -366,9 +366,16 @@ def _operation(card: CardRecord, capabilities: Capabilities) -> Operation:
     return Operation.UPDATE if card.message_ref is not None and capabilities.can_edit else Operation.POST
 
 
-def _skipped(card: CardRecord) -> str | None:
-    """Why nothing is sent where nothing can be edited: there, opening and final state are posts of their own."""
-    if kind_of_slot(card.slot) == NOTICE_SLOT:
+def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
+    """Why nothing is sent: a place without threads has the log on its card alone, and where nothing can be edited,
+    opening and final state are posts of their own.
+    """
+    kind = kind_of_slot(card.slot)
+    if kind == LOG_SLOT and not capabilities.can_thread:
+        return "filtered:no_threads"
+    if capabilities.can_edit:
+        return None
+    if kind == NOTICE_SLOT:
         return "filtered:card_notifies"
     if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
         return None

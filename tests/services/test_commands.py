@@ -68,7 +68,7 @@ def test_two_people_press_and_one_run_starts(failed: Failed) -> None:
     world.ask("retry buildbot/user-service#1@1", "U2")
     world.work(5)
     assert len(world.builds.requests) == 1
-    assert world.said == ["Started build user-service#2", "Already done by U1 → user-service#2"]
+    assert world.said == ["Started build user-service#2", "U1 has done this already → user-service#2"]
     outcomes = [outcome for _, _, target, outcome in world.trail() if target == str(key)]
     assert outcomes[:2] == ["started", "done:build:buildbot/user-service#2"]
     assert outcomes[2].startswith("duplicate:")
@@ -88,7 +88,7 @@ def test_a_press_on_an_earlier_attempt_repeats_nothing(failed: Failed) -> None:
     world.ask("retry buildbot/user-service#1@1", "U2")
     world.work(5)
     assert len(world.builds.requests) == 1
-    assert world.said[-1].startswith("Already done by U1")
+    assert world.said[-1].startswith("U1 has done this already")
 
 
 def test_a_lost_answer_triggers_nothing_twice(failed: Failed) -> None:
@@ -259,7 +259,7 @@ def test_a_running_build_is_cancelled_once(world: World) -> None:
     world.ask("cancel user-service#1")
     world.ask("cancel user-service#1", "U2")
     world.work(5)
-    assert world.said == ["user-service#1 is being cancelled.", "Already done by U1"]
+    assert world.said == ["user-service#1 is being cancelled.", "U1 has done this already"]
     ended = world.builds.start()
     world.builds.finish(ended)
     world.ask("cancel user-service#2")

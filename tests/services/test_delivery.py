@@ -295,6 +295,16 @@ def test_a_failure_notifies_once_in_the_cards_thread(make_world: Callable[..., W
     assert "assert 500" in log.content.excerpt.body
 
 
+def test_a_place_without_threads_has_the_log_on_its_card_alone(make_world: Callable[..., World]) -> None:
+    """A second message with the same lines would only push the card out of sight."""
+    world = make_world(routes=[Route("routes[0]", Match(), ("ci",), thread_log=True)])
+    world.messenger.can_thread = False
+    world.accept(event_of(status=FAILED, at=5, started=0, log="E   assert 500 == 401"))
+    world.deliver(10)
+    assert not [call for call in world.messenger.calls if _is(call.content, "📄")]
+    assert [call for call in world.messenger.calls if _is(call.content, "❌")]
+
+
 def _is(content: Content, kind: str) -> bool:
     return isinstance(content, Card) if kind == "card" else isinstance(content, Notice) and content.emoji == kind
 

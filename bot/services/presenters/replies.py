@@ -186,7 +186,8 @@ def explain_card(build: Build, rows: Sequence[tuple[str, str, str]], events: Seq
 
 def already(locale: str, person: str, account: str, run: str | None) -> Notice:
     """Somebody was faster."""
-    parts: list[Any] = [translate(locale, "Already done by"), " ", Person(person, account)]
+    before, _, after = translate(locale, "{person} has done this already").partition("{person}")
+    parts: list[Any] = [before, Person(person, account), after]
     if run:
         parts += [" → ", Strong(run)]
     return Notice("👌", text(*parts), locale=locale)

@@ -291,7 +291,8 @@ class Acting:
         run = other.result.get("build")
         short = SubjectKey.parse(str(run)).short if run else None
         actor = other.command.actor
-        return Step(CommandState.DONE, result, reply=replies.already(locale, actor.name, actor.account, short))
+        name = str(other.result.get("by") or actor.name)
+        return Step(CommandState.DONE, result, reply=replies.already(locale, name, actor.account, short))
 
     # --- what a channel wants
 

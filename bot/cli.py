@@ -29,7 +29,32 @@ CONFIG = click.option(
 )
 
 
-@click.group()
+class _Refusal(click.ClickException):
+    """What is wrong with the input, in a line, without a traceback."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's signature
+        click.echo(f"shipmate: {self.message}", file=file, err=True)
+
+
+class _Misconfiguration(_Refusal):
+    """What is wrong with the configuration."""
+
+    exit_code = 1
+
+
+class _Shipmate(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except ConfigError as problem:
+            raise _Misconfiguration(str(problem)) from None
+        except InputError as problem:
+            raise _Refusal(str(problem)) from None
+
+
+@click.group(cls=_Shipmate)
 @click.version_option(package_name="shipmate")
 def cli() -> None:
     """A ChatOps bot: one live card per build, in Slack and DingTalk."""
@@ -185,11 +210,5 @@ def slack_manifest(command: str, public_url: str, name: str) -> None:
 
 
 def main() -> None:
-    """The entry point: what is wrong with the configuration or the input is said in a line, without a traceback."""
-    try:
-        cli()
-    except ConfigError as problem:
-        raise SystemExit(f"shipmate: {problem}") from None
-    except InputError as problem:
-        click.echo(f"shipmate: {problem}", err=True)
-        raise SystemExit(2) from None
+    """The entry point."""
+    cli()

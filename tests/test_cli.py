@@ -1,0 +1,266 @@
+"""The commands that look and say: routes, preview, check, db upgrade."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bot.cli import cli
+from bot.services.presenters.examples import EXAMPLES
+from playground import world
+from playground.options import Options
+from playground.server import Playground
+
+CONFIG = """
+platforms:
+  slack: {bot_token: "${SLACK_BOT_TOKEN}", app_token: "${SLACK_APP_TOKEN}", api_url: "http://127.0.0.1:9/"}
+destinations:
+  ci: {slack: "#ci"}
+  ci-again: {slack: "#ci", timezone: Europe/Berlin}
+  研发: {dingtalk: {robot: {webhook_url: "${ROBOT_URL}"}}, locale: zh-CN, timezone: Asia/Shanghai}
+sources:
+  nightly: {kind: generic, secrets: "${NIGHTLY_SECRET}"}
+routes:
+  - {match: {project: "user-*", branch: [main, "release/*"]}, to: [ci, 研发], thread_log: true, mention: ["slack:U1"]}
+  - {match: {branch: dev}, to: ci}
+  - {to: 研发, when: fixed, updates: all}
+"""
+ENVIRONMENT = {
+    "SLACK_BOT_TOKEN": "xoxb-not-a-real-token",
+    "SLACK_APP_TOKEN": "xapp-not-a-real-token",
+    "ROBOT_URL": "https://oapi.dingtalk.com/robot/send?access_token=not-real",
+    "NIGHTLY_SECRET": "nightly-secret-of-32-characters",
+}
+FAILED = {"event": "build.finished", "project": "user-service", "number": 42, "status": "failed", "branch": "main"}
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in a folder of its own that holds CONFIG, or another configuration."""
+    monkeypatch.chdir(tmp_path)
+    Path("shipmate.yaml").write_text(CONFIG, encoding="utf-8")
+
+    def run_one(*words: str, config: str = "", given: str | None = None, **environment: str) -> Result:
+        if config:
+            Path("shipmate.yaml").write_text(config, encoding="utf-8")
+        return CliRunner(env={**ENVIRONMENT, **environment}).invoke(cli, words, input=given)
+
+    return run_one
+
+
+def _judge(run: Run, *words: str, **build: Any) -> list[str]:
+    result = run("routes", *words, "-", given=json.dumps(FAILED | build))
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+def test_routes_says_for_each_route_what_it_does(run: Run) -> None:
+    """Match, reason, destinations with their ways, and one line of what is sent where."""
+    assert _judge(run, author="陈伟", log_excerpt="E   assert 500 == 401") == [
+        "build:nightly/user-service#42: kind build, project user-service, branch main, status failed, author 陈伟",
+        "reached: failed, finished, started",
+        "",
+        "routes[0]: matches, routed",
+        "  → ci (locale en, time zone UTC, mentions slack:U1, log in the thread)",
+        "  → 研发 (locale zh-CN, time zone Asia/Shanghai, mentions slack:U1, log in the thread)",
+        "routes[1]: does not match, filtered:branch",
+        "  branch would have to match dev",
+        "routes[2]: matches, waiting:fixed",
+        "  opens a card once it has fixed",
+        "  · 研发 (locale zh-CN, time zone Asia/Shanghai, every update)",
+        "",
+        "sent: ci/ci-again: card, notice, log; 研发: card, notice, log",
+    ]
+
+
+def test_routes_says_when_nothing_is_sent(run: Run) -> None:
+    """An event that no route wants ends in a line that says so."""
+    lines = _judge(run, project="payments", branch="trial")
+    assert "routes[0]: does not match, filtered:project" in lines
+    assert lines[-1] == "sent: nothing for payments#42"
+
+
+def test_routes_judges_a_success_as_a_repair_when_asked(run: Run) -> None:
+    """Without a database nothing is known of the run before; the option says how it ended."""
+    assert "routes[2]: matches, waiting:fixed" in _judge(run, status="success", branch="trial")
+    lines = _judge(run, "--after-failure", status="success", branch="trial")
+    assert "routes[2]: matches, routed" in lines
+    assert lines[-1] == "sent: 研发: card, notice"
+
+
+def test_routes_uses_no_network_and_no_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is connected to, and no file is made."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    _judge(run)
+    assert [path.name for path in Path().iterdir()] == ["shipmate.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "Input should be an object"),
+        (json.dumps(FAILED | {"status": "red"}), "status: Input should be 'running', 'success'"),
+        (json.dumps(FAILED | {"brunch": "main"}), "brunch: Extra inputs are not permitted"),
+        (json.dumps(FAILED | {"stages": [{"name": "a", "status": "no"}]}), "stages[0].status: Input should be"),
+        (json.dumps({"event": "build.exploded"}), "event: unknown:event, nothing would happen"),
+        ('{"event": "build.finished"}', "project: Field required; number: Field required"),
+    ],
+    ids=["no-json", "list", "status", "unknown-field", "nested", "unknown-event", "missing"],
+)
+def test_routes_names_the_field_that_is_wrong(run: Run, body: str, words: str) -> None:
+    """One line on standard error, exit status 2, no traceback."""
+    result = run("routes", "-", given=body)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("shipmate: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_routes_reads_a_file_and_needs_it(run: Run) -> None:
+    """A path works like standard input; one that leads nowhere is named."""
+    Path("事件.json").write_text(json.dumps(FAILED), encoding="utf-8")
+    assert "routed" in run("routes", "事件.json").output
+    missing = run("routes", "nowhere.json")
+    assert missing.exit_code == 2
+    assert "nowhere.json" in missing.stderr
+
+
+def test_a_wrong_configuration_ends_each_command_with_the_setting(run: Run) -> None:
+    """Exit status 1 and one line, whichever command reads the file."""
+    for words in (("check",), ("db", "upgrade"), ("routes", "-"), ("run",), ("worker",)):
+        result = run(*words, config="server: {listen: nowhere}\n", given="{}")
+        assert result.exit_code == 1
+        assert result.stderr == "shipmate: server.listen: must be host:port, such as 127.0.0.1:3000\n"
+
+
+def test_preview_draws_every_example_for_every_platform(run: Run) -> None:
+    """All cases in both languages, in each shape that a platform has."""
+    output = run("preview").output
+    for case in EXAMPLES:
+        for shape in ("slack message", "dingtalk card", "dingtalk markdown", "dingtalk robot"):
+            for locale in ("en", "zh-CN"):
+                assert f"== {shape} · {locale} · {case}\n" in output
+    assert "已由" in output
+    assert "ProfileTest" in output
+
+
+def test_preview_gives_exactly_what_the_platform_is_sent(run: Run) -> None:
+    """With --json: blocks and attachments for Slack, a body for a robot's webhook for DingTalk."""
+    slack = json.loads(run("preview", "--platform", "slack", "--locale", "en", "--case", "failed", "--json").output)
+    assert set(slack) == {"text", "blocks", "attachments"}
+    assert slack["attachments"][0]["color"] == "#E01E5A"
+    dingtalk = run("preview", "--platform", "dingtalk", "--locale", "zh-CN", "--case", "fixed", "--json").output
+    decoder, documents = json.JSONDecoder(), []
+    while dingtalk.strip():
+        document, end = decoder.raw_decode(dingtalk.strip())
+        documents.append(document)
+        dingtalk = dingtalk.strip()[end:]
+    assert [sorted(document) for document in documents] == [
+        ["cardData"],
+        ["msgKey", "msgParam"],
+        ["markdown", "msgtype"],
+    ]
+    assert "已修复" in documents[2]["markdown"]["title"]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--platform", "slack, dingtalk"), ("--locale", "en, zh-CN"), ("--case", "running, failed, fixed")],
+)
+def test_preview_says_what_there_is_to_choose_from(run: Run, option: str, words: str) -> None:
+    """A wrong choice is answered with the right ones."""
+    result = run("preview", option, "nothing")
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+@pytest.fixture(scope="module")
+def playground() -> Iterator[Playground]:
+    """Slack and DingTalk to ask."""
+    running = Playground(Options(port=0)).start()
+    yield running
+    running.stop()
+
+
+def _at(playground: Playground, destinations: str = '{ci: {slack: "#ci"}}', more: str = "") -> str:
+    return f"""
+platforms:
+  slack:
+    bot_token: ${{SLACK_BOT_TOKEN}}
+    app_token: ${{SLACK_APP_TOKEN}}
+    api_url: {playground.url}/slack/api/
+  dingtalk:
+    client_id: {world.DINGTALK_CLIENT_ID}
+    client_secret: ${{DINGTALK_SECRET}}
+    api_url: {playground.url}/dingtalk/api
+    oapi_url: {playground.url}/dingtalk/oapi
+destinations: {destinations}
+{more}"""
+
+
+TOKENS = {
+    "SLACK_BOT_TOKEN": world.SLACK_BOT_TOKEN,
+    "SLACK_APP_TOKEN": world.SLACK_APP_TOKEN,
+    "DINGTALK_SECRET": world.DINGTALK_CLIENT_SECRET,
+}
+
+
+def test_check_says_that_everything_answers_and_where_things_go(run: Run, playground: Playground) -> None:
+    """Accepted credentials, resolved destinations and routes; what is only doubtful fails nothing."""
+    more = 'routes: [{to: ci}]\nroles: {dev: {members: ["slack:U1", "irc:ada"], can: [retyr, cancel]}}\n'
+    result = run("check", config=_at(playground, more=more), **TOKENS)
+    lines = result.output.splitlines()
+    assert result.exit_code == 0, result.output
+    assert lines[0].startswith("ok platforms.slack: workspace ")
+    assert lines[1].startswith("ok platforms.dingtalk: ")
+    assert lines[2].startswith("?? platforms.dingtalk.corp_id: is not set")
+    assert lines[3].startswith("ok destinations.ci: #ci (slack:")
+    assert lines[4:] == [
+        "ok routes[0]: everything → ci when started, finished",
+        "?? sources: there are none: no event can come in",
+        "?? roles.dev.can[0]: 'retyr' grants nothing: did you mean retry?",
+        "?? roles.dev.members[1]: irc is no platform",
+    ]
+
+
+def test_check_says_what_to_do_about_what_does_not_work(run: Run, playground: Playground) -> None:
+    """A refused token, a channel that is none, and one place under two names."""
+    places = '{ci: {slack: "#ci"}, gone: {slack: "#no-such-channel"}, again: {slack: "#ci"}}'
+    result = run("check", config=_at(playground, places), **TOKENS)
+    assert result.exit_code == 1
+    assert "!! destinations.gone: slack: channel_not_found" in result.output
+    assert "correct destinations.gone, and see that the bot was invited there" in result.output
+    assert "?? destinations.again: is the same place as destinations.ci: it gets one card" in result.output
+    refused = run("check", config=_at(playground), **TOKENS | {"SLACK_BOT_TOKEN": "xoxb-revoked-token"})
+    assert refused.exit_code == 1
+    assert "!! platforms.slack: slack: " in refused.output
+    assert "put a valid credential into platforms.slack" in refused.output
+    assert "xoxb-revoked-token" not in refused.output
+
+
+def test_db_upgrade_makes_the_schema_and_may_be_repeated(run: Run) -> None:
+    """The file lies where the settings say, and nothing else is made: no key."""
+    for _ in range(2):
+        result = run("db", "upgrade", config="database_url: sqlite:///here/it.db\n")
+        assert result.output == "the schema is up to date\n"
+    assert sorted(path.name for path in Path().iterdir()) == ["here", "shipmate.yaml"]
+
+
+def test_help_lists_every_command(run: Run) -> None:
+    """Someone who types --help finds all there is."""
+    output = run("--help").output
+    for name in ("run", "web", "worker", "stream", "clock", "check", "routes", "preview", "db", "slack"):
+        assert f"\n  {name} " in output

@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import errno
+import os
 import signal
 import sys
 
@@ -15,13 +17,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return asyncio.run(_serve(options))
     except OSError as problem:
-        print(
-            f"playground: cannot listen on {options.host}:{options.port}: {problem.strerror or problem}",
-            file=sys.stderr,
-        )
+        print(f"playground: {_obstacle(problem, options)}", file=sys.stderr)
     except ValueError as problem:
         print(f"playground: {problem}", file=sys.stderr)
     return 1
+
+
+def _obstacle(problem: OSError, options: Options) -> str:
+    words = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
+    if problem.filename is not None:
+        return f"cannot read {problem.filename}: {words}"
+    hint = "; choose another one with --port" if problem.errno == errno.EADDRINUSE else ""
+    return f"cannot listen on {options.host}:{options.port}: {words}{hint}"
 
 
 async def _serve(options: Options) -> int:
@@ -39,26 +46,51 @@ async def _serve(options: Options) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m playground", description=__doc__)
-    defaults = Options()
-    parser.add_argument("--host", default=defaults.host)
-    parser.add_argument("--port", type=int, default=defaults.port, help="0 takes a free one")
-    parser.add_argument("--bot-url", default=defaults.bot_url, help="where HTTP deliveries go")
-    parser.add_argument("--bot-path", default=defaults.bot_path, help="the bot's path for all Slack deliveries")
-    parser.add_argument("--slack-mode", choices=("socket", "http"), default=defaults.slack_mode)
-    parser.add_argument("--slack-command", action="append", metavar="/NAME", help="a registered slash command")
-    parser.add_argument("--event-retries", metavar="S,S,…", help="seconds before each retry of an event")
-    parser.add_argument("--no-budgets", action="store_true", help="lift every rate limit")
-    parser.add_argument("--dingtalk-template", action="append", default=[], metavar="[ID=]FILE", help="a card template")
-    parser.add_argument("--dingtalk-throttle", type=float, default=defaults.dingtalk_throttle_s, metavar="S")
-    parser.add_argument("--channel", action="append", default=[], metavar="#NAME", help="one more Slack channel")
+    known = Options()
+    add = parser.add_argument
+    add("--host", default=known.host, help=f"the address to listen on ({known.host})")
+    add("--port", type=_port, default=known.port, help=f"the port ({known.port}); 0 takes a free one")
+    add("--bot-url", default=known.bot_url, help=f"where HTTP deliveries go ({known.bot_url})")
+    add("--bot-path", default=known.bot_path, help=f"the bot's path for all Slack deliveries ({known.bot_path})")
+    add("--slack-mode", choices=("socket", "http"), default=known.slack_mode, help="how Slack reaches the bot (socket)")
+    add("--slack-command", action="append", metavar="/NAME", help="a registered slash command; may be repeated")
+    add(
+        "--event-retries",
+        type=_seconds,
+        metavar="S,S,…",
+        default=known.slack_event_retries_s,
+        help="seconds before each retry of an event (0,60,300)",
+    )
+    add("--no-budgets", action="store_true", help="lift every rate limit")
+    add(
+        "--dingtalk-template", action="append", default=[], metavar="[ID=]FILE", help="a card template; may be repeated"
+    )
+    add(
+        "--dingtalk-throttle",
+        type=float,
+        default=known.dingtalk_throttle_s,
+        metavar="S",
+        help="seconds for which a webhook robot that was too fast is throttled (600)",
+    )
+    add("--channel", action="append", default=[], metavar="#NAME", help="one more Slack channel; may be repeated")
     return parser
+
+
+def _port(word: str) -> int:
+    if not (word.isdigit() and int(word) < 65536):
+        raise argparse.ArgumentTypeError(f"{word!r} is no port: 0 to 65535")
+    return int(word)
+
+
+def _seconds(words: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in words.split(",") if word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{words!r} are no seconds: 0,60,300") from None
 
 
 def _options(given: argparse.Namespace) -> Options:
     defaults = Options()
-    retries = defaults.slack_event_retries_s
-    if given.event_retries is not None:
-        retries = tuple(float(one) for one in given.event_retries.split(",") if one)
     return Options(
         host=given.host,
         port=given.port,
@@ -66,7 +98,7 @@ def _options(given: argparse.Namespace) -> Options:
         bot_path=given.bot_path,
         budgets=not given.no_budgets,
         slack_mode=given.slack_mode,
-        slack_event_retries_s=retries,
+        slack_event_retries_s=given.event_retries,
         slack_commands=tuple(given.slack_command) if given.slack_command else defaults.slack_commands,
         dingtalk_templates=tuple(given.dingtalk_template),
         dingtalk_throttle_s=given.dingtalk_throttle,

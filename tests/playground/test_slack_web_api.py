@@ -1,9 +1,7 @@
 """The Web API through slack_sdk: shapes, errors, tokens, rates."""
 
 import json
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,20 +214,3 @@ def test_takes_forms_as_well_as_json(playground: Playground) -> None:
 def test_unknown_methods_are_named(slack: WebClient) -> None:
     """A method that the playground does not have is refused by name."""
     assert refusal(slack.pins_list, channel=CI) == "unknown_method"
-
-
-def test_a_client_at_the_allowed_pace_is_never_refused(start: Callable[..., Playground]) -> None:
-    """One call a burst window keeps within the budget even a little early."""
-    slack = web_client(start(slack_burst=1))
-    for _ in range(2):
-        before = time.monotonic()
-        slack.chat_postMessage(channel=CI, text="x")
-        time.sleep(max(0.0, 0.98 - (time.monotonic() - before)))
-    assert slack.chat_postMessage(channel=CI, text="x")["ok"] is True
-
-
-def test_examples_of_the_readme_name_real_options() -> None:
-    """The README's table of flags lists what the command line takes."""
-    readme = (Path(__file__).parents[2] / "playground" / "README.md").read_text("utf-8")
-    for flag in ("--port", "--slack-mode", "--no-budgets", "--dingtalk-template", "--event-retries", "--channel"):
-        assert f"`{flag}" in readme

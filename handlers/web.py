@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from flask import Blueprint, Flask, Response
 MAX_CONNECTIONS = 1000
 IDLE_S = 20
 MAX_BODY_BYTES = 1024 * 1024
+FRAME_BYTES = 64 * 1024  # a chunked body comes with the lengths of its chunks; Flask holds the body itself to the limit
+RETRY_AFTER_S = 30
 
 
 def create_app(
@@ -43,6 +46,11 @@ def create_app(
 
         return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
+    @app.errorhandler(500)  # Flask has logged it; senders punish 500, and give up what they would send again after 503
+    def mistake(_problem: Exception) -> Response:
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return Response("something went wrong here, try again\n", status=503, headers=headers, mimetype="text/plain")
+
     @app.get("/")
     def index() -> Response:
         return Response("Shipmate is running. See /readyz and /metrics.\n", mimetype="text/plain")
@@ -56,6 +64,8 @@ class WebServer:
     def __init__(self, app: Flask, listen: str, threads: int) -> None:
         from waitress.server import create_server
 
+        # It warns at every request that waits for a thread, which made a busy minute twice as slow.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
         self._server = create_server(
             app,
@@ -65,7 +75,7 @@ class WebServer:
             connection_limit=MAX_CONNECTIONS,
             channel_timeout=IDLE_S,
             cleanup_interval=5,
-            max_request_body_size=MAX_BODY_BYTES + 1,
+            max_request_body_size=MAX_BODY_BYTES + FRAME_BYTES,
             inbuf_overflow=2 * MAX_BODY_BYTES,
             asyncore_use_poll=True,
             ident="shipmate",

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from bot.domain.commands import MAX_COMMAND_LENGTH, Actor, ReplyTo
 from bot.errors import PayloadInvalid, StorageUnavailable
 from bot.telemetry import logger
+from handlers.inbox import Heard, Inbox, accept
 
 TOPIC_ROBOT = "/v1.0/im/bot/messages/get"
 TOPIC_CARD = "/v1.0/card/instances/callback"
@@ -27,25 +27,6 @@ _BLANK = re.compile("[\\s\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff]+")
 _MENTION = re.compile(r"(?:^|(?<=\s))@\S+")
 
 log = logger(__name__)
-
-
-class Inbox(Protocol):
-    """Where commands are stored before they are acknowledged."""
-
-    def accept(self, *, typed: str, dedup_key: str, actor: Actor, reply_to: ReplyTo, via: str) -> bool:
-        """Store a command; False for one that was stored before. StorageUnavailable when it could not be."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A frame in our words: the arguments of `Inbox.accept`."""
-
-    typed: str
-    dedup_key: str
-    actor: Actor
-    reply_to: ReplyTo
-    via: str
 
 
 class Door:
@@ -62,13 +43,7 @@ class Door:
             heard = self.translate(topic, message_id, said)
             if heard is None:
                 return OK
-            is_new = self._inbox.accept(
-                typed=heard.typed,
-                dedup_key=heard.dedup_key,
-                actor=heard.actor,
-                reply_to=heard.reply_to,
-                via=heard.via,
-            )
+            is_new = accept(self._inbox, heard)
         except PayloadInvalid as problem:
             log.warning("dingtalk callback refused", topic=topic, error=problem)
             return BAD_REQUEST

@@ -20,8 +20,9 @@ from bot.errors import CommandInvalid, PayloadInvalid, StorageUnavailable
 from bot.i18n import translate
 from bot.ports import Clock
 from bot.telemetry import logger
-from handlers.slack_payloads import ACTION_PREFIX, Heard, Own, Translator
-from handlers.slack_windows import Inbox, Windows, accept
+from handlers.inbox import Heard, Inbox, accept
+from handlers.slack_payloads import ACTION_PREFIX, Own, Translator
+from handlers.slack_windows import Windows
 
 if TYPE_CHECKING:
     from slack_bolt import App

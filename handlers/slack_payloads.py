@@ -6,13 +6,13 @@ import hashlib
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.domain.commands import MAX_COMMAND_LENGTH, Actor, ReplyTo
 from bot.errors import PayloadInvalid
 from bot.ports import Clock
 from bot.telemetry import logger
+from handlers.inbox import Heard
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient
@@ -28,17 +28,6 @@ _WRAPPED = re.compile(r"<(?P<sigil>[@#!]?)(?P<target>[^<>|]*)(?:\|(?P<label>[^<>
 
 log = logger(__name__)
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A payload in our words: the arguments of the inbox."""
-
-    typed: str
-    dedup_key: str
-    actor: Actor
-    reply_to: ReplyTo
-    via: str
 
 
 class Own:

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from bot.domain.cards import Card
-from bot.domain.commands import Actor, ReplyTo
+from bot.domain.commands import Actor
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted, StorageUnavailable
 from bot.ports import Modals
 from bot.telemetry import logger
-from handlers.slack_payloads import Heard
+from handlers.inbox import Heard, Inbox, accept
 
 THREADS = 4
 MOST_WAITING = 32
@@ -22,14 +22,6 @@ ALREADY_OPENED = "exchanged_trigger"
 """Why a trigger opens no window when the same press was brought to another process too."""
 
 log = logger(__name__)
-
-
-class Inbox(Protocol):
-    """Where commands are stored before they are acknowledged."""
-
-    def accept(self, *, typed: str, dedup_key: str, actor: Actor, reply_to: ReplyTo, via: str) -> bool:
-        """Store a command; False for one that was stored before. StorageUnavailable when it could not be."""
-        ...
 
 
 class Views(Protocol):
@@ -42,13 +34,6 @@ class Views(Protocol):
     def details(self, typed: str, locale: str, timezone: str) -> Card:
         """What the source tells, or why it tells nothing."""
         ...
-
-
-def accept(inbox: Inbox, heard: Heard) -> bool:
-    """Store what was heard; False when it is known already, StorageUnavailable when it cannot be stored."""
-    return inbox.accept(
-        typed=heard.typed, dedup_key=heard.dedup_key, actor=heard.actor, reply_to=heard.reply_to, via=heard.via
-    )
 
 
 class Windows:

@@ -19,6 +19,7 @@ from handlers.dingtalk_stream import DingTalkStream
 from playground import world
 from playground.options import Json, Options
 from playground.server import Playground
+from tests.handlers.connections import Switch
 
 GROUP = world.DINGTALK_GROUPS[0].name
 GATEWAY = "POST /v1.0/gateway/connections/open"
@@ -49,25 +50,6 @@ class FakeInbox:
         """Whether so many commands were stored within ten seconds."""
         with self.changed:
             return self.changed.wait_for(lambda: len(self.typed) >= count, 10.0)
-
-
-class Switch:
-    """Waits for the connection to come or go."""
-
-    def __init__(self) -> None:
-        self.history: list[bool] = []
-        self._changed = threading.Condition()
-
-    def __call__(self, is_connected: bool) -> None:
-        """Take a change."""
-        with self._changed:
-            self.history.append(is_connected)
-            self._changed.notify_all()
-
-    def wait_for(self, *wanted: bool) -> bool:
-        """Whether the changes were these within ten seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: tuple(self.history) == wanted, 10.0)
 
 
 Start = Callable[..., tuple[DingTalkStream, Switch]]

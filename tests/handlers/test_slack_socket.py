@@ -16,6 +16,7 @@ from slack_sdk import WebClient
 from werkzeug.serving import make_server
 
 from bot.ports import Clock
+from bot.system import SystemClock
 from handlers.slack import build_app
 from handlers.slack_http import flask_blueprint
 from handlers.slack_payloads import Own
@@ -24,8 +25,8 @@ from handlers.slack_windows import Windows
 from playground import world
 from playground.options import Options
 from playground.server import Playground
+from tests.handlers.connections import Switch
 from tests.handlers.slack_fakes import FakeClock, FakeInbox, FakeModals, FakeViews
-from tests.handlers.slack_switch import Switch, SystemClock
 
 RETRY = {
     "type": "button",

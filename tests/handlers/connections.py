@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
-
-
-class SystemClock:
-    """The real time, by which the playground signs."""
-
-    def now(self) -> datetime:
-        """The present instant."""
-        return datetime.now(UTC)
 
 
 class Switch:

@@ -53,6 +53,7 @@ MAX_BRANCH = 250
 MAX_NAME = 200
 MAX_DETAIL = 300
 _PREFIX = "whsec_"
+_NUMBER = r"^[^\s\x00-\x1f#@]{1,60}$"
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 _RFC3339 = re.compile(
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
@@ -135,8 +136,8 @@ Instant = Annotated[
 Number = Annotated[
     str,
     BeforeValidator(_number_as_text),
-    Field(pattern=r"^[^\s#@]{1,60}$"),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[^\s#@]{1,60}$"}]}),
+    Field(pattern=_NUMBER),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _NUMBER}]}),
 ]
 
 
@@ -163,7 +164,7 @@ class BuildBody(_Body):
     """What happened to one build. Fields that are left out or null say nothing; what was said before stays."""
 
     event: EventName
-    project: str = Field(pattern=r"^[^\s#:@]{1,100}$", description="As people write it in `project#number`.")
+    project: str = Field(pattern=r"^[^\s\x00-\x1f#:@]{1,100}$", description="As people write it in `project#number`.")
     number: Number = Field(description="The build's number or id; never used twice within a project.")
     attempt: int = Field(default=1, ge=1, le=10_000, description="Counts the re-runs of one number, from 1.")
     occurred_at: Instant | None = Field(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 SYSTEM = "buildbot"
-PROJECT_NAME = re.compile(r"[^\s#/:@]{1,100}")
+PROJECT_NAME = re.compile(r"[^\s\x00-\x1f#/:@\ud800-\udfff]{1,100}")
 
 
 class Project(BaseModel):

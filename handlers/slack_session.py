@@ -8,6 +8,7 @@ for a read to time out.
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,10 @@ class Session:
             log.info("slack socket closed", detail=str(problem)[:200])
         return False
 
+    def keep_listening(self) -> None:
+        """Go on in a thread until the connection is closed: Slack uses it for some seconds after its announcement."""
+        threading.Thread(target=self._listen_on, name="slack-socket-old", daemon=True).start()
+
     def interrupt(self) -> None:
         """Close from another thread, so that `listen` returns; acknowledgements under way go out before."""
         wait(list(self._work), DRAIN_S)
@@ -77,6 +82,13 @@ class Session:
         self.interrupt()
         self._open.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _listen_on(self) -> None:
+        try:
+            while self.listen():
+                pass  # announced once more
+        except Exception as problem:  # noqa: BLE001 - the edge: the connection that replaces this one is on its way
+            log.warning("slack socket broken", error=type(problem).__name__)
 
     def _start(self, request: SocketModeRequest) -> None:
         future = self._pool.submit(self._answer, request)

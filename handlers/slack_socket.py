@@ -112,9 +112,11 @@ class SlackSocket:
         return session is not None
 
     def _open(self, old: Session | None) -> Session:
-        """Connect; only then is the connection closed that the new one replaces."""
+        """Connect; only then is the connection closed that the new one replaces, and until then it is heard."""
         from handlers.slack_session import Session
 
+        if old is not None:
+            old.keep_listening()
         new = Session(self._app, self._app_token, self._client, timeout_s=CALL_S)
         with self._lock:
             self._session = new

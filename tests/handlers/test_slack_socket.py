@@ -246,13 +246,25 @@ def test_a_connection_is_replaced_without_a_gap(
     connection, switch = listen(playground.url, first_pause_s=0.0)
     assert switch.wait_for(True)
     playground.act(platform="slack", disconnect=how)
-    playground.client.wait_for(lambda _: opened(playground) == 2)
-    # Its address is asked for before it stands: the playground gives the old one nothing more after the announcement.
     playground.client.wait_for(
-        lambda _: playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
+        lambda state: opened(playground) == 2 and state["platforms"]["slack"]["connections"] == 1
     )
+    assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
     assert (connection.is_connected, switch.history) == (True, [True])
     assert [one.typed for one in inbox.stored] == ["status"]
+
+
+def test_the_old_connection_is_heard_until_the_next_one_stands(
+    playground: Playground, inbox: FakeInbox, listen: Listen
+) -> None:
+    """Slack's warning comes seconds before the end: what it sends meanwhile is acknowledged at once."""
+    _, switch = listen(playground.url, first_pause_s=0.0)
+    assert switch.wait_for(True)
+    playground.client.faults({"kind": "slow", "method": "apps.connections.open", "delay_s": 1.0, "times": 1})
+    playground.act(platform="slack", disconnect="warning")
+    assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
+    assert (opened(playground), [one.typed for one in inbox.stored]) == (1, ["status"])
+    playground.client.wait_for(lambda _: opened(playground) == 2)
 
 
 def test_start_survives_a_slack_that_is_away(playground: Playground, inbox: FakeInbox, listen: Listen) -> None:

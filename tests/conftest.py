@@ -1,3 +1,9 @@
 """Plugins of the whole test suite."""
 
-pytest_plugins = ["tests.needs", "tests.golden", "tests.stores", "tests.buildbot_server"]
+pytest_plugins = [
+    "tests.needs",
+    "tests.golden",
+    "tests.stores",
+    "tests.buildbot_server",
+    "tests.scenarios.buildbot_scene",
+]

@@ -40,7 +40,7 @@ def test_success_after_failure_is_called_fixed(scene: Scene) -> None:
     for number, status in ((1, "failed"), (2, "success"), (3, "success")):
         times = {"started_at": ago(90 - 10 * number), "finished_at": ago(85 - 10 * number)}
         assert scene.tell(project, number, "finished", branch="main", status=status, **times).status_code == 202
-        scene.card(CI, f"{project} #{number}", "failed" if status == "failed" else "✅")
+        scene.card(CI, f"{project} #{number}", f"{'❌' if status == 'failed' else '✅'} {project}")
     scene.card(CI, f"{project} #2", "fixed")
     assert "@Alice" in scene.eventually(lambda: _thread(scene, f"{project} #2", 1), "a notice that it is fixed")
     plain = scene.card(CI, f"{project} #3", "succeeded")
@@ -72,7 +72,7 @@ def test_an_edited_card_is_one_message_with_a_call_for_each_edit(scene: Scene) -
         scene.tell(project, 1, "progressed", stages=[{"name": stage, "status": "running"}])
         scene.card(DEV_GROUP, f"{project} #1", stage)
     scene.tell(project, 1, "finished", status="success")
-    card = scene.card(DEV_GROUP, f"{project} #1", "✅")
+    card = scene.card(DEV_GROUP, f"{project} #1", f"✅ {project}")
     made = scene.calls("POST /v1.0/card/instances/createAndDeliver", project)
     changed = scene.calls("PUT /v1.0/card/instances", project)
     assert len(made) == 1

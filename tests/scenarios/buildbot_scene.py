@@ -1,0 +1,73 @@
+"""The demo's own configuration with a real Buildbot behind it: a plugin for the scenarios and the browser's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from playground.demo_setup import Ports
+from playground.repository import ALICE, SAMPLE, Author
+from tests.buildbot_server import BuildbotServer
+from tests.scenarios.running import CI, Scene, a_playground, scene_of
+
+SLOW_S = 30.0  # builds start, fail and end in a second or two; a loaded machine takes its time
+
+
+@dataclass
+class BuildbotScene:
+    """A scene whose builds are real ones."""
+
+    scene: Scene
+    buildbot: BuildbotServer
+
+    def push(self, subject: str = "Say hello", *, branch: str = "main", author: Author = ALICE) -> str:
+        """Push a commit that will fail once (on main), or always (elsewhere); the title of its card."""
+        self.buildbot.running.forget_cache()
+        known = self.builds("user-service")
+        self.buildbot.running.paths.repository.push(subject, author=author, branch=branch)
+        self.scene.eventually(lambda: self.builds("user-service") > known, "Buildbot to start a build", SLOW_S)
+        return f"user-service #{known + 1}"
+
+    def failed(self) -> tuple[str, dict[str, Any]]:
+        """A build that has just failed, on its card in #ci with everything that is asked for later: title and card."""
+        title = self.push()
+        return title, self.scene.card(CI, title, "failed", "test_known_person", "AssertionError", timeout_s=SLOW_S)
+
+    def builds(self, builder: str) -> int:
+        """How many builds of a builder Buildbot knows."""
+        newest = self.buildbot.read(f"builders/{builder}/builds?order=-number&limit=1")["builds"]
+        return int(newest[0]["number"]) if newest else 0
+
+    def requests(self) -> int:
+        """How many builds have ever been asked for, of all builders."""
+        return len(self.buildbot.read("buildrequests?limit=1000")["buildrequests"])
+
+
+@pytest.fixture(scope="session")
+def buildbot_scene(
+    buildbot_server: BuildbotServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuildbotScene]:
+    """The sample configuration as the demo uses it, on other ports and without budgets."""
+    folder = tmp_path_factory.mktemp("buildbot-scene")
+    with a_playground(budgets=False) as playground:
+        port = int(playground.url.rpartition(":")[2])
+        buildbot_port = int(buildbot_server.url.rpartition(":")[2])
+        written = Ports(port, 3000, buildbot_port).put_into((SAMPLE / "shipmate.yaml").read_text("utf-8"))
+        configuration = yaml.load(written, yaml.BaseLoader)  # `on` is a word there, as it is to the bot
+        del configuration["server"]
+        for platform in configuration["platforms"].values():
+            platform["budgets"] = {"lifted": True}
+        # Beyond the demo: somebody is called, and a project whose builder was taken away.
+        configuration["routes"][0]["mention"] = ["slack:U024ALICE01", "dingtalk:manager4220"]
+        configuration["sources"]["buildbot"]["projects"]["gone"] = {"builder": "gone-service"}
+        secrets = {"buildbot-password": buildbot_server.password, "buildbot-token": buildbot_server.bot_token}
+        with scene_of(folder, playground, configuration, secrets) as scene:
+            buildbot_server.relay.target = scene.bot.url
+            try:
+                yield BuildbotScene(scene, buildbot_server)
+            finally:
+                buildbot_server.relay.target = None

@@ -277,6 +277,14 @@ def test_a_taken_port_is_said_in_a_line(start: Start) -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_an_address_of_no_host_or_another_is_said_in_a_line(start: Start, host: str) -> None:
+    """A misspelt name, and an address that this host does not have."""
+    run = start("run", MINIMAL.replace("127.0.0.1:0", f"{host}:18080"))
+    assert run.child.process.wait(PATIENCE_S) == 1
+    assert run.child.log.read_text("utf-8") == f"shipmate: server.listen: {host} is no address of this host\n"
+
+
 @pytest.mark.parametrize("role", ["web", "worker", "stream", "clock"])
 def test_a_single_process_refuses_to_start_without_a_key(start: Start, tmp_path: Path, role: str) -> None:
     """Each would make a key of its own and could not read what the others wrote."""

@@ -237,7 +237,7 @@ class Scene:
 
     def counted(self) -> dict[str, int]:
         """How many rows each table holds that a webhook could write to."""
-        names = ("events", "subjects", "cards", "jobs", "commands")
+        names = ("events", "subjects", "cards", "commands")
         return {name: len(self._rows(select(tables.metadata.tables[name]))) for name in names}
 
     def audit(self, *words: str) -> list[Json]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,11 @@ ID_MAKERS = {("uuid", "uuid1"), ("uuid", "uuid4"), ("secrets", "token_hex"), ("s
 READS_THE_CLOCK = {"bot/system.py"}
 FOLDERS = ("bot/domain", "bot/services", "bot/ports", "bot/storage", "handlers")
 MAX_LINES = 400
+SHIPPED = ("bot", "handlers", "integrations", "playground")
+ELSEWHERE = "playground/sample/"  # runs in Buildbot's environment
+NOT_IMPORTED = {"tzdata"}  # the standard library reads its files
+TOOLS = {"gunicorn", "import-linter", "mypy", "pytest-xdist", "ruff"}  # run, not imported; and types-… for mypy
+LOCKS = ("requirements.lock", "requirements-dev.lock", "playground/buildbot.lock")
 
 
 def _modules(*folders: str) -> Iterator[tuple[str, str]]:
@@ -35,6 +43,57 @@ def _calls(source: str) -> Iterator[tuple[tuple[str, str], int]]:
             owner = node.func.value
             name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
             yield (name, node.func.attr), node.lineno
+
+
+def _imported(*folders: str) -> set[str]:
+    """The distributions that the modules of some folders import, by their normalised names."""
+    distributions = packages_distributions()
+    found = set()
+    for name, source in _modules(*folders):
+        for node in ast.walk(ast.parse(source) if not name.startswith(ELSEWHERE) else ast.Module([], [])):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            found |= {top for top in (full.partition(".")[0] for full in names) if top not in sys.stdlib_module_names}
+    ours = {*SHIPPED, "tests", "benchmarks"}
+    return {_normal(distributions.get(top, [top])[0]) for top in found - ours}
+
+
+def _normal(name: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", name)[0].replace("_", "-").lower()
+
+
+def _declared() -> tuple[set[str], set[str]]:
+    """What pyproject.toml names for running and for development."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed, development = project["project"]["dependencies"], project["dependency-groups"]["dev"]
+    return {_normal(name) for name in needed}, {_normal(name) for name in development}
+
+
+def test_every_dependency_is_declared_and_used() -> None:
+    """What is imported is named in pyproject.toml, and what is named there is imported."""
+    needed, development = _declared()
+    assert _imported(*SHIPPED) == needed - NOT_IMPORTED
+    stubs = {name for name in development if name.startswith("types-")}
+    assert _imported("tests", "benchmarks") - needed == development - TOOLS - stubs
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_files_hold_hashes_and_no_addresses(lock: str) -> None:
+    """Everything pinned is checked when it is installed, from whatever index the machine uses."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    pins = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith(("#", " "))]
+    assert pins
+    assert [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == []
+    assert re.findall(r"https?:|file:|--(?:extra-)?index-url|--find-links| @ ", text) == []
+
+
+def test_lock_files_follow_the_declared_dependencies() -> None:
+    """Each declared dependency is pinned in the file it is installed from."""
+    needed, development = _declared()
+    for lock, wanted in (("requirements.lock", needed), ("requirements-dev.lock", needed | development)):
+        pinned = {_normal(line) for line in (ROOT / lock).read_text(encoding="utf-8").splitlines() if "==" in line}
+        assert wanted - pinned == set(), lock
 
 
 def test_imports_go_in_one_direction() -> None:
@@ -79,6 +138,5 @@ def test_every_integration_is_registered(kind: str) -> None:
 
 def test_modules_stay_short_enough_to_be_read() -> None:
     """A module that outgrows 400 lines is two modules."""
-    folders = ("bot", "handlers", "integrations", "playground")
-    lengths = {name: source.count("\n") for name, source in _modules(*folders) if "/migrations/" not in name}
+    lengths = {name: source.count("\n") for name, source in _modules(*SHIPPED) if "/migrations/" not in name}
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from bot import telemetry
 from bot.cli import cli
@@ -142,8 +141,7 @@ def test_every_setting_is_documented(section: str) -> None:
         if name == "kind" and section.startswith("sources."):
             expected[name] = "required"  # it chooses the model
         elif model is not Settings or name not in INTERNAL:
-            is_required = field.default is PydanticUndefined and field.default_factory is None
-            expected[name] = "required" if is_required else shown_default(field.default)
+            expected[name] = "required" if field.is_required() else shown_default(field.default)
     if section == "destinations.<name>":
         expected |= dict.fromkeys(PLATFORMS, "")
     assert documented()[section] == expected

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from bot.domain.commands import VERBS
-from bot.errors import AuthFailed, DestinationGone, IntegrationError, RateLimited, Unavailable
+from bot.errors import (
+    AuthFailed,
+    ConfigError,
+    DestinationGone,
+    IntegrationError,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
 from bot.settings import Settings
+from bot.storage.opening import obstacle, open_database, open_key
 from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
 
@@ -35,6 +45,31 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _destinations(outside)
     yield from _routes(settings)
     yield from _roles(settings)
+    yield from _storage(settings)
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    """The key and the database, as far as they are there; neither is made."""
+    try:
+        open_key(settings, may_make=False)
+        yield Finding(OK, "key", "can be used")
+    except ConfigError as problem:
+        is_missing = problem.problem.startswith("is not set")
+        words = "there is none yet: `shipmate run` makes one, any other process needs SHIPMATE_KEY"
+        yield Finding(UNASKED, "key", words) if is_missing else Finding(WRONG, problem.path, problem.problem)
+    path = Path(settings.database.removeprefix("sqlite:///"))
+    if settings.database.startswith("sqlite:///") and not path.exists():
+        words = f"{path} is not there yet: `shipmate run` makes it, before any other process `shipmate db upgrade`"
+        yield Finding(UNASKED, "database_url", words)
+        return
+    try:
+        engine = open_database(settings, is_upgraded=False)
+    except ConfigError as problem:
+        yield Finding(WRONG, problem.path, problem.problem)
+        return
+    trouble = obstacle(engine)
+    engine.dispose()
+    yield Finding(DOUBT, "database_url", trouble) if trouble else Finding(OK, "database_url", f"{path} can be used")
 
 
 def _probes(outside: Outside) -> Iterator[Finding]:
@@ -111,7 +146,7 @@ def _next_step(problem: IntegrationError, setting: str) -> str:
             return f"correct {setting}, and see that the bot was invited there"
         case RateLimited():
             return "try again a little later"
-        case Unavailable():
+        case Unavailable() | OutcomeUnknown():
             return "see whether its address is right and can be reached from this host"
         case _:
             return f"compare {setting} with the set-up page"

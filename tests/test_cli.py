@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.fernet import Fernet
 
 from bot.cli import cli
 from bot.services.presenters.examples import EXAMPLES
@@ -228,12 +229,31 @@ def test_check_says_that_everything_answers_and_where_things_go(run: Run, playgr
     assert lines[1].startswith("ok platforms.dingtalk: ")
     assert lines[2].startswith("?? platforms.dingtalk.corp_id: is not set")
     assert lines[3].startswith("ok destinations.ci: #ci (slack:")
-    assert lines[4:] == [
+    assert lines[4:8] == [
         "ok routes[0]: everything → ci when started, finished",
         "?? sources: there are none: no event can come in",
         "?? roles.dev.can[0]: 'retyr' grants nothing: did you mean retry?",
         "?? roles.dev.members[1]: irc is no platform",
     ]
+    assert [line.partition(":")[0] for line in lines[8:]] == ["-- key", "-- database_url"]
+    assert [path.name for path in Path().iterdir()] == ["shipmate.yaml"]
+
+
+def test_check_looks_at_the_key_and_the_database(run: Run) -> None:
+    """Both can be used, or what is wrong with them is said."""
+    run("db", "upgrade")
+    result = run("check", config="sources: {nightly: {kind: generic, secrets: '${NIGHTLY_SECRET}'}}\n", SHIPMATE_KEY="")
+    assert "-- key: there is none yet" in result.output
+    assert "ok database_url: " in result.output
+    wrong = run("check", SHIPMATE_KEY="no-key-at-all")
+    assert "!! SHIPMATE_KEY: is no Fernet key" in wrong.output
+    assert wrong.exit_code == 1
+    good = run("check", SHIPMATE_KEY=Fernet.generate_key().decode())
+    assert "ok key: can be used" in good.output
+    Path("var/shipmate.db").write_text("this is no database, but it is long enough to be taken for one")
+    broken = run("check")
+    assert "!! database_url: " in broken.output
+    assert "file is not a database" in broken.output
 
 
 def test_check_says_what_to_do_about_what_does_not_work(run: Run, playground: Playground) -> None:

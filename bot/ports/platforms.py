@@ -51,7 +51,7 @@ class Responder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PersonFacts:
-    """What a platform says of an account."""
+    """What a platform says of an account; `name` is empty where it says none."""
 
     name: str
     email: str | None

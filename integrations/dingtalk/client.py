@@ -194,7 +194,7 @@ class DingTalkDirectory:
         self._app = app
 
     def look_up(self, account_id: str) -> PersonFacts:
-        """Name and the organisation's mail address; where the address book is closed, just the id.
+        """Name and the organisation's mail address; empty, for the name that came with the request, where it is closed.
 
         An own address (`email`) is not used: whoever may edit it could take another person's roles.
         Source: https://open.dingtalk.com/document/orgapp/query-user-details.
@@ -202,11 +202,11 @@ class DingTalkDirectory:
         try:
             answer = self._app.ask_old("/topapi/v2/user/get", {"userid": account_id})
         except (AuthFailed, DestinationGone, Rejected) as problem:
-            return PersonFacts(account_id, None, is_outsider=problem.reason == "person_not_found")
+            return PersonFacts("", None, is_outsider=problem.reason == "person_not_found")
         person = answer.get("result")
         if not isinstance(person, dict):
             raise Unavailable(SYSTEM, "unreadable_answer", "no person")
-        return PersonFacts(str(person.get("name") or account_id), person.get("org_email") or None, is_outsider=False)
+        return PersonFacts(str(person.get("name") or ""), person.get("org_email") or None, is_outsider=False)
 
 
 def _send_markdown(app: App, robot_code: str, place_id: str, payload: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ _SHORT_RULE = "─" * 12
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)")
 _BRACKETS = str.maketrans("[]", "［］")
 # A client may turn a bare address into a link; one that makes the reader send a message must not be.
-_CLIENT_SCHEME = re.compile(r"\b(dtmd|dingtalk):", re.IGNORECASE)
+# The word `dingtalk:` alone, as in an account or the configuration that `here` shows, is none and stays to be copied.
+_CLIENT_SCHEME = re.compile(r"\b(dtmd(?=:)|dingtalk(?=:/)):", re.IGNORECASE)
 
 
 def plain(words: str) -> str:

@@ -140,9 +140,9 @@ class FakeApp(App):
             PersonFacts("张敏", "zhang@example.com", is_outsider=False),
         ),
         ({"errcode": 0, "result": {"name": "张敏", "email": "x"}}, PersonFacts("张敏", None, is_outsider=False)),
-        (AuthFailed("dingtalk", "no_permission"), PersonFacts("manager4220", None, is_outsider=False)),
-        (Rejected("dingtalk", "refused"), PersonFacts("manager4220", None, is_outsider=False)),
-        (DestinationGone("dingtalk", "person_not_found"), PersonFacts("manager4220", None, is_outsider=True)),
+        (AuthFailed("dingtalk", "no_permission"), PersonFacts("", None, is_outsider=False)),
+        (Rejected("dingtalk", "refused"), PersonFacts("", None, is_outsider=False)),
+        (DestinationGone("dingtalk", "person_not_found"), PersonFacts("", None, is_outsider=True)),
     ],
 )
 def test_people_are_known_as_far_as_the_address_book_is_open(

@@ -299,7 +299,7 @@ class Acting:
     def _subscribe(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         project, *words = line.arguments
         place = record.command.reply_to.place
-        self._permit(record, line, project, place)
+        self._permit(record, line, project, f"{place} {project}")
         try:
             milestones = tuple(Milestone(word.lower()).value for word in words) or ("started", "finished")
         except ValueError:

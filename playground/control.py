@@ -14,10 +14,12 @@ from playground.acts import ActError
 from playground.core import Core
 from playground.dingtalk.acting import DingTalkActing
 from playground.dingtalk.platform import DingTalkPlatform
+from playground.dingtalk.store import Place as Group
 from playground.faults import parse_fault
 from playground.options import Json
 from playground.slack.acting import SlackActing, view_shown
 from playground.slack.platform import SlackPlatform
+from playground.slack.store import Place as Channel
 
 Post = TypeVar("Post")
 
@@ -73,16 +75,15 @@ class Control:
 
     def _slack_state(self, channel: str | None, recent: int) -> Json:
         store = self._slack.store
-        channels: Json = {}
-        for place in store.places.values():
-            if channel is None or channel in {place.name, place.id}:
-                channels[place.name] = {
-                    "id": place.id,
-                    "has_bot": place.has_bot,
-                    "is_archived": place.is_archived,
-                    "person": place.person,
-                    "messages": [store.shown(one) for one in _last(place.posts, recent)],
-                }
+        channels = {
+            place.name: {
+                **_described(place),
+                "is_archived": place.is_archived,
+                "messages": [store.shown(one) for one in _last(place.posts, recent)],
+            }
+            for place in store.places.values()
+            if channel in {None, place.name, place.id}
+        }
         return {
             "connections": self._slack.sockets.count,
             "mode": self._core.options.slack_mode,
@@ -97,15 +98,14 @@ class Control:
     def _dingtalk_state(self, channel: str | None, recent: int, viewer: str | None) -> Json:
         store = self._dingtalk.store
         person = store.person_named(viewer) if viewer else None
-        channels: Json = {}
-        for place in store.places.values():
-            if channel is None or channel in {place.name, place.id}:
-                channels[place.name] = {
-                    "id": place.id,
-                    "has_bot": place.has_bot,
-                    "person": place.person,
-                    "messages": [store.shown(one, person.id if person else None) for one in _last(place.posts, recent)],
-                }
+        channels = {
+            place.name: {
+                **_described(place),
+                "messages": [store.shown(one, person.id if person else None) for one in _last(place.posts, recent)],
+            }
+            for place in store.places.values()
+            if channel in {None, place.name, place.id}
+        }
         connections = self._dingtalk.stream.count
         return {"connections": connections, "channels": channels, "modals": {}, "homes": {}, "ephemeral": []}
 
@@ -186,6 +186,10 @@ class Control:
                 await asyncio.sleep(_STREAM_PAUSE_S)
         except ConnectionError:
             return response
+
+
+def _described(place: Channel | Group) -> Json:
+    return {"id": place.id, "has_bot": place.has_bot, "person": place.person}
 
 
 def _last(posts: OrderedDict[str, Post], number: int) -> list[Post]:

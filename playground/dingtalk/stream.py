@@ -16,6 +16,7 @@ from aiohttp import WSMsgType, web
 from playground import world
 from playground.core import Core
 from playground.options import Json
+from playground.tasks import Tasks
 
 TOPIC_BOT: Final = "/v1.0/im/bot/messages/get"
 TOPIC_CARD: Final = "/v1.0/card/instances/callback"
@@ -57,7 +58,7 @@ class Stream:
         self._tickets: OrderedDict[str, tuple[float, frozenset[str]]] = OrderedDict()
         self._open: dict[str, _Connection] = {}
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._turn = 0
         self.last: Json | None = None
 
@@ -129,9 +130,7 @@ class Stream:
         self._pending.pop(frame["headers"]["messageId"], None)
         outcome = await self._attempt(frame, 0)
         if outcome.error:
-            task = asyncio.create_task(self._retry(frame))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._retry(frame))
         return outcome
 
     async def _retry(self, frame: Json) -> None:
@@ -198,20 +197,16 @@ class Stream:
                 continue
             data = json.dumps({"reason": reason})
             await one.socket.send_json(_frame("SYSTEM", "disconnect", secrets.token_hex(12), data))
-            task = asyncio.create_task(_close_later(one.socket))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(_close_later(one.socket))
         return len(connections)
 
     def cancel(self) -> None:
         """Give up the redeliveries that are under way."""
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     async def close(self) -> None:
         """End everything, at the end."""
-        self.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         for one in list(self._open.values()):
             await one.socket.close()
 

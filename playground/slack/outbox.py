@@ -19,6 +19,7 @@ from playground import world
 from playground.core import Core
 from playground.options import Json
 from playground.slack.socket import Sockets
+from playground.tasks import Tasks
 
 EVENTS: Final = "events_api"
 INTERACTIVE: Final = "interactive"
@@ -45,7 +46,7 @@ class Outbox:
     def __init__(self, core: Core, sockets: Sockets) -> None:
         self._core = core
         self._sockets = sockets
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._session: aiohttp.ClientSession | None = None
         self.last: Json | None = None
 
@@ -65,9 +66,7 @@ class Outbox:
         self._sockets.forget(str(envelope["envelope_id"]))
         outcome = await self._attempt(envelope, 0, None)
         if not outcome.is_acked:
-            task = asyncio.create_task(self._retry(envelope, outcome))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._retry(envelope, outcome))
         return outcome
 
     async def _retry(self, envelope: Json, outcome: Outcome) -> None:
@@ -152,13 +151,11 @@ class Outbox:
 
     def cancel(self) -> None:
         """Give up the retries that are under way."""
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     async def close(self) -> None:
         """End everything, at the end."""
-        self.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         if self._session is not None:
             await self._session.close()
 

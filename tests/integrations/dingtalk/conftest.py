@@ -35,13 +35,6 @@ def playground(running: Playground) -> Playground:
 
 
 @pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """A session whose connections are closed afterwards."""
-    with requests.Session() as opened:
-        yield opened
-
-
-@pytest.fixture
 def config(playground: Playground) -> Config:
     """An app robot with the shipped card template."""
     return Config.model_validate(

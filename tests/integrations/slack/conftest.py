@@ -35,13 +35,6 @@ def playground(running: Playground) -> Playground:
 
 
 @pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """A session whose connections are closed afterwards."""
-    with requests.Session() as opened:
-        yield opened
-
-
-@pytest.fixture
 def build(playground: Playground, session: requests.Session) -> Build:
     """Builds the platform, with changes to its configuration."""
 

@@ -23,7 +23,10 @@ import requests
 from cryptography.fernet import Fernet
 
 from integrations.generic import sign
+from playground import world
 from playground.children import Child, start_child
+from playground.options import Options
+from playground.server import Playground
 
 SECRET = "nightly-secret-of-32-characters"
 PATIENCE_S = 20.0
@@ -336,7 +339,59 @@ def test_a_web_and_a_worker_process_show_a_card_without_waiting_for_the_poll(
     assert [web.end(), worker.end()] == [0, 0]
 
 
-def _upgrade(process: Shipmate) -> None:
+@pytest.fixture
+def playground() -> Iterator[Playground]:
+    """Slack and DingTalk to connect to."""
+    running = Playground(Options(port=0)).start()
+    yield running
+    running.stop()
+
+
+def _connected(playground: Playground) -> tuple[str, dict[str, str]]:
+    """A configuration that connects to the playground, and its secrets."""
+    platforms = f"""
+platforms:
+  slack: {{bot_token: "${{B}}", app_token: "${{A}}", api_url: "{playground.url}/slack/api/"}}
+  dingtalk:
+    client_id: {world.DINGTALK_CLIENT_ID}
+    client_secret: ${{C}}
+    api_url: {playground.url}/dingtalk/api
+    oapi_url: {playground.url}/dingtalk/oapi
+"""
+    tokens = {"B": world.SLACK_BOT_TOKEN, "A": world.SLACK_APP_TOKEN, "C": world.DINGTALK_CLIENT_SECRET}
+    return MINIMAL + platforms, tokens
+
+
+def test_a_command_heard_by_one_process_is_answered_by_another(start: Start, playground: Playground, key: str) -> None:
+    """`stream` hears a slash command and a mention, `worker` answers both."""
+    config, tokens = _connected(playground)
+    stream, worker = (start(role, config, SHIPMATE_KEY=key, **tokens) for role in ("stream", "worker"))
+    _upgrade(worker, **tokens)
+    worker.wait_for("running")
+    stream.wait_for("slack socket connected")
+    stream.wait_for("dingtalk stream connected")
+    assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship help")["ok"]
+    assert playground.act(platform="dingtalk", channel="研发群", say="@Shipmate 帮助")["ok"]
+
+    def answers() -> bool:
+        platforms = playground.state()["platforms"]
+        whispers = [one["text"] for one in platforms["slack"]["ephemeral"]]
+        said = [one["text"] for one in platforms["dingtalk"]["channels"]["研发群"]["messages"]]
+        return any("/ship retry" in text for text in whispers) and any("@Shipmate 重试" in text for text in said)
+
+    wait_until(answers, stream, worker)
+    assert [stream.end(), worker.end()] == [0, 0]
+
+
+def test_readiness_says_whether_the_platforms_are_connected(start: Start, playground: Playground) -> None:
+    """A line for each, after the one that decides."""
+    config, tokens = _connected(playground)
+    run = start("run", config, **tokens)
+    wait_until(lambda: run.readiness() == (200, "ready\nslack: connected\ndingtalk: connected\n"), run)
+    assert run.end() == 0
+
+
+def _upgrade(process: Shipmate, **secrets: str) -> None:
     """Run `shipmate db upgrade` over the folder of a process."""
     arguments = process.child.process.args
     assert isinstance(arguments, list)
@@ -346,7 +401,7 @@ def _upgrade(process: Shipmate) -> None:
         check=True,
         capture_output=True,
         timeout=PATIENCE_S,
-        env={**os.environ, "NIGHTLY_SECRET": SECRET, "ROBOT_URL": "http://127.0.0.1:9/?access_token=x"},
+        env={**os.environ, "NIGHTLY_SECRET": SECRET, "ROBOT_URL": "http://127.0.0.1:9/?access_token=x", **secrets},
     )
 
 

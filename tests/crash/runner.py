@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-LEASE_S = 3.0
+LEASE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _deadly(function: Callable[..., Any], point: Point) -> Callable[..., Any]:
 
 
 def shorten_leases() -> None:
-    """Let a lease end after three seconds instead of half a minute."""
+    """Let a lease end after two seconds instead of half a minute."""
     from bot.services import acting, commands, delivery, jobs
 
     for module in (commands, delivery, jobs):

@@ -170,8 +170,8 @@ class Cards(Protocol):
         """Open slots that are not open yet."""
         ...
 
-    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> int:
-        """Ask for the newest state at every open card of the subject; returns how many there are."""
+    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> Sequence[Slot]:
+        """Ask for the newest state at every open card of the subject; returns them."""
         ...
 
     def of_subject(self, subject: str) -> Sequence[CardRecord]:

@@ -10,7 +10,7 @@ from bot.domain.builds import Build, BuildStatus
 from bot.domain.events import Event
 from bot.domain.folding import fold
 from bot.domain.places import CARD_SLOT
-from bot.ports import Clock, Store, SubjectRecord, Transaction
+from bot.ports import Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.router import Router, slots_of, thread_slots
 from bot.services.signal import Signal
 from bot.telemetry import EVENTS
@@ -77,13 +77,14 @@ class Ingest:
         build = record.build()
         subject = str(record.key)
         slots = slots_of(self._router.openings(tx, build), build)
-        standing = 0
+        standing: Sequence[Slot] = ()
         if record.revision > 1:
             standing = tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at)
-        if standing and build.is_finished:
-            for card in tx.cards.of_subject(subject):
-                if card.slot == CARD_SLOT:
-                    slots += thread_slots(card.destination, card.options, build)
+            places = {card.destination for card in standing}
+            slots = [slot for slot in slots if slot.slot != CARD_SLOT or slot.destination not in places]
+        if build.is_finished:
+            for card in standing:
+                slots += thread_slots(card.destination, card.options, build)
         tx.cards.open(subject, record.revision, slots, is_final=build.is_finished, at=at)
         if (standing or slots) and record.key.source in self._readable:
             _plan_reading(tx, record, build, at)

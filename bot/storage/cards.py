@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, Update, and_, bindparam, case, delete, exists, func, select, text, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, delete, exists, func, select, text, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot.domain.places import CARD_SLOT
 from bot.ports import CardRecord, DestinationLease, Settlement, Slot
@@ -45,9 +46,10 @@ def _open(dialect: str) -> Insert:
     return insert_new(dialect, cards, "subject_key", "destination", "slot")
 
 
-def _want(**changed: Any) -> Update:  # noqa: ANN401 - expressions and values
+def _want(**changed: Any) -> ReturningUpdate[tuple[str, Any]]:  # noqa: ANN401 - expressions and values
     card_rows = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
-    return update(cards).where(card_rows).values(wanted_revision=bindparam("wanted"), **changed)
+    statement = update(cards).where(card_rows).values(wanted_revision=bindparam("wanted"), **changed)
+    return statement.returning(cards.c.destination, cards.c.options)
 
 
 _WANT_PROGRESS = _want(
@@ -90,12 +92,14 @@ class SqlCards:
         ]
         self._connection.execute(_open(self._connection.dialect.name), rows)
 
-    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> int:
-        """Ask for the newest state at every open card of the subject; returns how many there are."""
+    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> Sequence[Slot]:
+        """Ask for the newest state at every open card of the subject; returns them."""
         wanted = {"subject": subject, "wanted": revision}
         if is_final:
-            return self._connection.execute(_WANT_FINAL, {**wanted, "at": at}).rowcount
-        return self._connection.execute(_WANT_PROGRESS, wanted).rowcount
+            rows = self._connection.execute(_WANT_FINAL, {**wanted, "at": at})
+        else:
+            rows = self._connection.execute(_WANT_PROGRESS, wanted)
+        return [Slot(destination, CARD_SLOT, options) for destination, options in rows]
 
     def of_subject(self, subject: str) -> Sequence[CardRecord]:
         """All slots of a subject."""

@@ -277,6 +277,15 @@ def test_every_link_leads_somewhere() -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md", "docs/operations.md", "README.md"])
+def test_every_file_that_is_named_exists(page: str) -> None:
+    """Whoever follows a path finds something there; paths may begin at the top or in the application's folder."""
+    named = set(re.findall(r"(?<![\w/.<-])((?:[\w.*-]+/)*[\w*-]+\.(?:py|po|yaml|json|lock))(?![\w/])", read(page)))
+    made = {"shipmate.yaml", "EVENT.json"}  # by whoever runs it
+    folders = [ROOT, ROOT / "bot", ROOT / "bot/services", ROOT / "tests", ROOT / "integrations/slack"]
+    assert [name for name in named - made if not any(next(folder.glob(name), None) for folder in folders)] == []
+
+
 def test_every_decision_is_in_the_index() -> None:
     """The list of decisions names each record by its title."""
     index = read("docs/adr/README.md")

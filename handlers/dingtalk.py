@@ -50,7 +50,7 @@ class Door:
         except StorageUnavailable:
             log.warning("dingtalk callback not stored, to be sent again", topic=topic)
             return FAILED
-        except Exception as problem:
+        except Exception as problem:  # the handler's edge: answered FAILED, so that it is sent again
             log.exception("dingtalk callback failed", topic=topic, error=problem)
             return FAILED
         log.info("dingtalk command accepted" if is_new else "dingtalk command repeated", via=heard.via)

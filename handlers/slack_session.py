@@ -105,7 +105,7 @@ class Session:
                 work()
         except ConnectionClosed:
             log.info("slack acknowledgement lost", kind=request.type)  # the frame comes again and is known then
-        except Exception as problem:
+        except Exception as problem:  # the handler's edge: left unacknowledged, so that it comes again
             log.exception("slack frame failed", kind=request.type, error=problem)
 
 

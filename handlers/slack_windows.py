@@ -81,7 +81,7 @@ class Windows:
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as problem:
+        except Exception as problem:  # the edge of a pool's thread: nobody reads its future
             log.exception("slack window failed", error=problem)
         finally:
             self._room.release()

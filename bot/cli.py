@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -88,6 +89,8 @@ def _serve(path: Path, roles: frozenset[str]) -> None:
     log = logger(__name__)
     application = build(settings, roles)
     application.start(is_over)
+    gc.collect()
+    gc.freeze()  # what stands now stays: every later collection would look through it in vain
     if not is_over.is_set():
         log.info("running", roles=sorted(roles))
     is_over.wait()

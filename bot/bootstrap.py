@@ -70,7 +70,7 @@ def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str
     and waits for the schema. ConfigError where it cannot start.
     """
     is_whole = roles == ALL_ROLES
-    outside = connect_outside(settings)
+    outside = connect_outside(settings, SystemClock())
     cipher = open_key(settings, environment, may_make=is_whole)
     core = Core(settings, outside, open_database(settings, is_upgraded=is_whole), cipher)
     try:

@@ -19,6 +19,7 @@ from bot.errors import (
 )
 from bot.settings import Settings
 from bot.storage.opening import obstacle, open_database, open_key
+from bot.system import SystemClock
 from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
 
@@ -39,7 +40,7 @@ class Finding:
 
 def check_all(settings: Settings) -> Iterator[Finding]:
     """Findings in the order of the file; each asked for as it is wanted. ConfigError when the file itself is wrong."""
-    outside = connect_outside(settings)
+    outside = connect_outside(settings, SystemClock())
     yield from _probes(outside)
     yield from _cautions(outside)
     yield from _destinations(outside)

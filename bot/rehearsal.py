@@ -31,7 +31,7 @@ def explain(settings: Settings, body: bytes, *, source: str = "", is_fixed: bool
 
     `is_fixed` judges a success as the first after a failure.
     """
-    outside = connect_outside(settings)
+    outside = connect_outside(settings, SystemClock())
     name = source or _first_generic(settings)
     build = _build_of(name, body, is_fixed=is_fixed)
     openings = Router(routes_of(settings), outside.destinations).openings(_empty_database(), build)

@@ -39,7 +39,7 @@ from bot.domain.builds import BuildFacts, BuildStatus, FailedTest, Phase, Stage,
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import PayloadInvalid, SignatureInvalid
-from bot.ports import Received
+from bot.ports import Clock, Received
 from integrations.logs import EXCERPT_LINES, MAX_EXCERPT, mask_secrets, plain_lines, tail
 from integrations.spec import Source, SourceSpec
 from integrations.texts import MAX_URL, clean_line, clean_url
@@ -377,7 +377,7 @@ def _failed_tests(tests: Sequence[FailedTestBody] | None) -> tuple[FailedTest, .
     )
 
 
-def build_source(name: str, config: Config, _session: requests.Session) -> Source:
+def build_source(name: str, config: Config, _session: requests.Session, _clock: Clock) -> Source:
     """The source `name`; it can only be listened to."""
     return Source(webhook=GenericWebhook(name, config))
 

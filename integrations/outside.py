@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bot.domain.places import DestinationSettings
 from bot.errors import ConfigError
+from bot.ports import Clock
 from bot.settings import Settings, config_error
 from bot.telemetry import remember_secrets
 from integrations.registry import PLATFORMS, SOURCES
@@ -30,7 +31,7 @@ class Outside:
     session: requests.Session = field(default_factory=requests.Session)
 
 
-def connect_outside(settings: Settings) -> Outside:
+def connect_outside(settings: Settings, clock: Clock) -> Outside:
     """Validate each section with its integration and build it; no network. ConfigError names the setting."""
     outside = Outside()
     remember_secrets(settings.secrets)
@@ -41,18 +42,20 @@ def connect_outside(settings: Settings) -> Outside:
     for frame in settings.destinations.values():
         sections.setdefault(frame.platform, {})
     for kind, section in sections.items():
-        _connect_platform(outside, settings, kind, section)
+        _connect_platform(outside, settings, kind, section, clock)
     for name, section in settings.sources.items():
         kind = str(section.get("kind"))
         if kind not in SOURCES:
             raise ConfigError(f"sources.{name}.kind", f"must be one of {', '.join(SOURCES)}")
         source_spec = SOURCES[kind]
         config = _validated(source_spec.config, section, f"sources.{name}")
-        outside.sources[name] = source_spec.build(name, config, outside.session)
+        outside.sources[name] = source_spec.build(name, config, outside.session, clock)
     return outside
 
 
-def _connect_platform(outside: Outside, settings: Settings, kind: str, section: Mapping[str, Any]) -> None:
+def _connect_platform(
+    outside: Outside, settings: Settings, kind: str, section: Mapping[str, Any], clock: Clock
+) -> None:
     if kind not in PLATFORMS:
         raise ConfigError(f"platforms.{kind}", f"is no known platform: {', '.join(PLATFORMS)}")
     spec = PLATFORMS[kind]
@@ -62,7 +65,7 @@ def _connect_platform(outside: Outside, settings: Settings, kind: str, section: 
         for name, frame in settings.destinations.items()
         if frame.platform == kind
     }
-    platform = spec.build(config, places, outside.session)
+    platform = spec.build(config, places, outside.session, clock)
     outside.configs[kind], outside.platforms[kind] = config, platform
     for name, place in places.items():
         frame = settings.destinations[name]

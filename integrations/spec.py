@@ -10,7 +10,7 @@ import requests
 from pydantic import BaseModel
 
 from bot.domain.cards import Content
-from bot.ports import BuildControl, BuildReader, Directory, Messenger, Modals, Responder, WebhookSource
+from bot.ports import BuildControl, BuildReader, Clock, Directory, Messenger, Modals, Responder, WebhookSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """How a kind of source is configured and built: `build(name, config, session)`."""
+    """How a kind of source is configured and built: `build(name, config, session, clock)`."""
 
     kind: str
     config: type[BaseModel]
-    build: Callable[[str, Any, requests.Session], Source]
+    build: Callable[[str, Any, requests.Session, Clock], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class PlatformSpec:
 
     `destination` validates what stands under the platform's name in a destination (a text or a mapping);
     `address(name, destination)` gives the address (`slack:#ci`) that the messenger resolves;
-    `build(config, destinations by name, session)` makes the platform; `preview(content)` renders without one.
+    `build(config, destinations by name, session, clock)` makes the platform; `preview(content)` renders without one.
     """
 
     kind: str
     config: type[BaseModel]
     destination: type[BaseModel]
     address: Callable[[str, Any], str]
-    build: Callable[[Any, Mapping[str, Any], requests.Session], Platform]
+    build: Callable[[Any, Mapping[str, Any], requests.Session, Clock], Platform]
     preview: Callable[[Content], Sequence[Preview]]

@@ -22,6 +22,7 @@ from bot.domain.commands import VERBS
 from bot.settings import DestinationFrame, RoleSettings, RouteSettings, Settings, load
 from integrations.outside import connect_outside
 from integrations.registry import PLATFORMS, SOURCES
+from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("playground/*.md")])
@@ -164,7 +165,7 @@ def accept(example: str, folder: Path) -> None:
     path = folder / "shipmate.yaml"
     path.write_text(completed(example), encoding="utf-8")
     names = re.findall(r"\$\{(\w+)\}", completed(example))
-    outside = connect_outside(load(path, {name: ENVIRONMENT[name] for name in names}))
+    outside = connect_outside(load(path, {name: ENVIRONMENT[name] for name in names}), FakeClock())
     assert outside.platforms
 
 

@@ -12,6 +12,7 @@ from bot.errors import ConfigError
 from bot.settings import load, roles_of, routes_of
 from bot.telemetry import redact
 from integrations.outside import connect_outside
+from tests.fakes import FakeClock
 
 HERE = Path(__file__).parent / "config"
 ENVIRONMENT = {
@@ -37,7 +38,7 @@ def _write(folder: Path, text: str) -> Path:
 def test_a_good_file_is_read(name: str) -> None:
     """The whole file is accepted, by the frame and by every integration it names."""
     settings = load(HERE / name, ENVIRONMENT)
-    outside = connect_outside(settings)
+    outside = connect_outside(settings, FakeClock())
     assert set(outside.destinations) == set(settings.destinations)
     assert set(outside.sources) == set(settings.sources)
 
@@ -48,7 +49,7 @@ def test_a_bad_file_is_refused_by_naming_the_setting(name: str, monkeypatch: pyt
     monkeypatch.chdir(HERE)
     first_line = Path(name).read_text(encoding="utf-8").partition("\n")[0]
     with pytest.raises(ConfigError) as caught:
-        connect_outside(load(Path(name), ENVIRONMENT))
+        connect_outside(load(Path(name), ENVIRONMENT), FakeClock())
     assert f"# {caught.value}" == first_line
     for value in (*ENVIRONMENT.values(), "clear"):
         assert value not in str(caught.value)
@@ -66,7 +67,7 @@ def test_every_setting_reaches_its_place() -> None:
     assert second.when == {Milestone.STARTED, Milestone.FINISHED}
     (role,) = roles_of(settings)
     assert role.members == {"slack:U024BE7LH", "dingtalk:manager4220", "ada@example.com"}
-    destinations = connect_outside(settings).destinations
+    destinations = connect_outside(settings, FakeClock()).destinations
     assert destinations["研发群"].timezone == "Asia/Shanghai"
     assert destinations["ops"].locale == "zh-CN"
     assert destinations["by-id"].address == "slack:C0G9QF9GZ"
@@ -93,7 +94,7 @@ def test_relative_paths_start_where_the_file_lies(tmp_path: Path, monkeypatch: p
 
 def test_secrets_that_were_read_are_masked_from_then_on() -> None:
     """A token, a secret from a file, and one that is part of an address are shown nowhere."""
-    connect_outside(load(HERE / "good.everything.yml", ENVIRONMENT))
+    connect_outside(load(HERE / "good.everything.yml", ENVIRONMENT), FakeClock())
     said = f"{ENVIRONMENT['SLACK_BOT_TOKEN']} a-signing-secret-from-a-file {ENVIRONMENT['DINGTALK_TOKEN']}"
     assert redact(said).replace("[redacted]", "").strip() == ""
 

@@ -13,14 +13,14 @@ What is certain when an answer was lost, and what is not:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
-from bot.ports import Triggered
+from bot.ports import Clock, Triggered
 from integrations.buildbot.api import BuildbotApi, Deadline, Json, number_in
 from integrations.buildbot.config import SYSTEM, Project
 from integrations.buildbot.parse import reason_for
@@ -40,13 +40,11 @@ _RESERVED = frozenset({"builderid", "builderNames", "owner", "username", "reason
 class BuildbotControl:
     """Implements `BuildControl` for the projects of one Buildbot."""
 
-    def __init__(
-        self, source: str, api: BuildbotApi, reader: BuildbotReader, now: Callable[[], datetime] | None = None
-    ) -> None:
+    def __init__(self, source: str, api: BuildbotApi, reader: BuildbotReader, clock: Clock) -> None:
         self._source = source
         self._api = api
         self._reader = reader
-        self._now = now or _system_now
+        self._clock = clock
 
     def retry(self, key: SubjectKey, *, correlation: str, asked_by: str) -> Triggered:
         """See `BuildControl.retry`: Buildbot's `rebuild`, which runs the same revision with the same properties."""
@@ -181,7 +179,7 @@ class BuildbotControl:
         _, theirs = self._api.read("/config", deadline)
         if theirs is None:
             return -UNKNOWN_CLOCK_SLACK_S
-        return (theirs - self._now()).total_seconds() - CLOCK_SLACK_S
+        return (theirs - self._clock.now()).total_seconds() - CLOCK_SLACK_S
 
     def _build_of(self, project: str, request: Json, deadline: Deadline) -> SubjectKey | None:
         """The build of a request; the newest one where a lost worker made Buildbot build it again."""
@@ -219,8 +217,3 @@ def _leaves(fields: object) -> dict[str, str]:
 def _was_stopped_for(reason: str, build: Json) -> bool:
     """Whether a build that has ended was stopped by an earlier try of the same request."""
     return build.get("results") == CANCELLED and reason in str(build.get("state_string"))
-
-
-def _system_now() -> datetime:
-    """Our clock, read only to measure how far Buildbot's is from it."""
-    return datetime.now(UTC)

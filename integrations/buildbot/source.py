@@ -7,6 +7,7 @@ from typing import Any
 import requests
 
 from bot.errors import DestinationGone, Rejected
+from bot.ports import Clock
 from integrations.buildbot.api import BuildbotApi, Deadline
 from integrations.buildbot.config import SYSTEM, Config
 from integrations.buildbot.control import BuildbotControl
@@ -15,12 +16,12 @@ from integrations.buildbot.webhook import BuildbotWebhook
 from integrations.spec import Source, SourceSpec
 
 
-def build_source(name: str, config: Config, session: requests.Session) -> Source:
+def build_source(name: str, config: Config, session: requests.Session, clock: Clock) -> Source:
     """The source `name`; no call is made before it is used."""
     password = config.password.get_secret_value() if config.password is not None else None
     api = BuildbotApi(session, config.url, config.user, password)
     reader = BuildbotReader(name, config, api)
-    control = BuildbotControl(name, api, reader)
+    control = BuildbotControl(name, api, reader, clock)
     return Source(
         webhook=BuildbotWebhook(name, config),
         reader=reader,

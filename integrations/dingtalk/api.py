@@ -12,6 +12,7 @@ import hmac
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -32,13 +33,11 @@ def sign(secret: str, timestamp_ms: int) -> str:
     return base64.b64encode(digest).decode()
 
 
-def send_to_robot(
-    session: requests.Session, robot: Robot, payload: Mapping[str, Any], *, now_s: Callable[[], float] = time.time
-) -> None:
+def send_to_robot(session: requests.Session, robot: Robot, payload: Mapping[str, Any], now: datetime) -> None:
     """Post to a custom robot's webhook; raises IntegrationError by errcode."""
     params: dict[str, Any] = {}
     if robot.secret is not None:
-        timestamp = int(now_s() * 1000)
+        timestamp = int(now.timestamp() * 1000)
         params = {"timestamp": timestamp, "sign": sign(robot.secret.get_secret_value(), timestamp)}
     _post(session, robot.webhook_url.get_secret_value(), payload, params)
 

@@ -7,8 +7,7 @@ There is no call that reads a card, so one in doubt is asked for by an update th
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +18,7 @@ from bot.domain.cards import Content, Person
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, Rejected, Unavailable
-from bot.ports import PersonFacts
+from bot.ports import Clock, PersonFacts
 from integrations.dingtalk.api import App, post_markdown, send_to_robot
 from integrations.dingtalk.config import ROBOT_ACCOUNT, SYSTEM, USER_PREFIX, Budgets, Config, Robot
 from integrations.dingtalk.failures import is_missing
@@ -36,12 +35,15 @@ _NOTHING_SHOWN = {"asked": "1"}
 class DingTalkMessenger:
     """Shows content through custom robots (by name) and, in groups, through the app robot."""
 
-    def __init__(self, config: Config, robots: Mapping[str, Robot], session: requests.Session, app: App | None) -> None:
+    def __init__(
+        self, config: Config, robots: Mapping[str, Robot], session: requests.Session, app: App | None, clock: Clock
+    ) -> None:
         self._config = config
         self._robots = dict(robots)
         self._by_key = {robot.key: robot for robot in robots.values()}
         self._session = session
         self._app = app
+        self._clock = clock
 
     def resolve(self, address: str) -> Place:
         """No network: the keys are made of what the configuration says."""
@@ -76,7 +78,7 @@ class DingTalkMessenger:
     ) -> str:
         """Cards are known by an outTrackId made of the attempt, so that a repeated attempt makes no second card."""
         if _is_robot(place):
-            send_to_robot(self._session, self._robot(place), rendered.payload)
+            send_to_robot(self._session, self._robot(place), rendered.payload, self._clock.now())
             return f"robot-{attempt_id}"
         app = self._need_app()
         if "cardData" not in rendered.payload:
@@ -161,20 +163,20 @@ class DingTalkResponder:
     DingTalk has no message that one person of a group sees: a private answer mentions the asker.
     """
 
-    def __init__(
-        self, config: Config, session: requests.Session, app: App | None, now_s: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, config: Config, session: requests.Session, app: App | None, clock: Clock) -> None:
         self._config = config
         self._session = session
         self._app = app
-        self._now_s = now_s
+        self._clock = clock
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """Show the answer where it was asked for; a session webhook that is refused is replaced by the API."""
         manners = Manners(Shape.ROBOT, self._config.bot_name)
         place = Place(reply_to.place, "").id
         asker = None if place.startswith(USER_PREFIX) or actor.is_outsider else _mention_of(actor)
-        if reply_to.url and (reply_to.url_expires_at is None or self._now_s() + URL_MARGIN_S < reply_to.url_expires_at):
+        if reply_to.url and (
+            reply_to.url_expires_at is None or self._clock.now().timestamp() + URL_MARGIN_S < reply_to.url_expires_at
+        ):
             try:
                 post_markdown(self._session, reply_to.url, robot_markdown(content, manners, also_mention=asker))
             except (AuthFailed, DestinationGone, Rejected, Unavailable):

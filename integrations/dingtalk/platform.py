@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import requests
 
 from bot.errors import ConfigError
+from bot.ports import Clock
 from integrations.dingtalk.api import App
 from integrations.dingtalk.client import DingTalkDirectory, DingTalkMessenger, DingTalkResponder
 from integrations.dingtalk.config import SYSTEM, Config, Destination, Robot, address
@@ -14,7 +15,7 @@ from integrations.dingtalk.preview import preview
 from integrations.spec import Platform, PlatformSpec
 
 
-def build(config: Config, destinations: Mapping[str, Destination], session: requests.Session) -> Platform:
+def build(config: Config, destinations: Mapping[str, Destination], session: requests.Session, clock: Clock) -> Platform:
     """The platform; ConfigError where a destination needs what the platform's section does not have."""
     app = None
     if config.client_id is not None and config.client_secret is not None:
@@ -25,8 +26,8 @@ def build(config: Config, destinations: Mapping[str, Destination], session: requ
         if destination.group is not None and app is None:
             raise ConfigError(f"destinations.{name}.dingtalk.group", "needs platforms.dingtalk.client_id")
     return Platform(
-        messenger=DingTalkMessenger(config, robots, session, app),
-        responder=DingTalkResponder(config, session, app),
+        messenger=DingTalkMessenger(config, robots, session, app, clock),
+        responder=DingTalkResponder(config, session, app, clock),
         directory=DingTalkDirectory(app) if app is not None else None,
         default_locale=config.locale,
         probe=lambda: _probe(app, len({robot.key for robot in robots.values()})),

@@ -15,7 +15,7 @@ from bot.domain.cards import Card, Content
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Place
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
-from bot.ports import PersonFacts
+from bot.ports import Clock, PersonFacts
 from integrations.http import call, raise_for_status
 from integrations.slack.client import Workspace, open_direct
 from integrations.slack.errors import SYSTEM, classify_word
@@ -35,15 +35,17 @@ class SlackResponder:
     https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
     """
 
-    def __init__(self, web: WebClient, session: requests.Session, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, web: WebClient, session: requests.Session, clock: Clock) -> None:
         self._web = web
         self._session = session
-        self._now_s = now_s
+        self._clock = clock
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """Show the answer; a response_url that is refused is replaced by the API, one in doubt is not."""
         payload = dict(render(content).payload)
-        if reply_to.url and (reply_to.url_expires_at is None or self._now_s() + URL_MARGIN_S < reply_to.url_expires_at):
+        if reply_to.url and (
+            reply_to.url_expires_at is None or self._clock.now().timestamp() + URL_MARGIN_S < reply_to.url_expires_at
+        ):
             try:
                 self._post_to_url(reply_to.url, reply_to, payload)
             except (AuthFailed, DestinationGone, Rejected, Unavailable, RateLimited):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import requests
 from slack_sdk.web import WebClient
 
+from bot.ports import Clock
 from integrations.slack.client import SlackMessenger, Workspace
 from integrations.slack.config import SlackConfig, SlackDestination
 from integrations.slack.errors import SYSTEM
@@ -16,13 +17,15 @@ from integrations.slack.web import ask, web_client
 from integrations.spec import Platform, PlatformSpec
 
 
-def build(config: SlackConfig, destinations: Mapping[str, SlackDestination], session: requests.Session) -> Platform:
+def build(
+    config: SlackConfig, destinations: Mapping[str, SlackDestination], session: requests.Session, clock: Clock
+) -> Platform:
     """The platform; destinations are resolved later, by the messenger."""
     web = web_client(config, session)
     workspace = Workspace(web)
     return Platform(
         messenger=SlackMessenger(config, web, workspace),
-        responder=SlackResponder(web, session),
+        responder=SlackResponder(web, session, clock),
         directory=SlackDirectory(web, workspace),
         modals=SlackModals(web),
         default_locale=config.locale,

@@ -16,6 +16,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
 from bot.ports import BuildControl, BuildReader, Triggered
+from bot.system import SystemClock
 from integrations.buildbot import SPEC
 from tests.buildbot_server import BuildbotServer, wait_for
 from tests.fakes import FakeBuildSystem
@@ -84,7 +85,7 @@ class BuildbotBench:
                 "projects": {PROJECT: {"builder": PROJECT}, SLOW: {"builder": SLOW}},
             }
         )
-        source = SPEC.build("buildbot", config, session)
+        source = SPEC.build("buildbot", config, session, SystemClock())
         assert source.reader is not None
         assert source.control is not None
         self.reader, self.control = source.reader, source.control

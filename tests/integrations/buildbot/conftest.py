@@ -11,6 +11,7 @@ from integrations.buildbot.api import BuildbotApi
 from integrations.buildbot.config import Config
 from integrations.buildbot.control import BuildbotControl
 from integrations.buildbot.reader import BuildbotReader
+from tests.fakes import FakeClock
 from tests.integrations.buildbot.stand_in import NOW, URL, StandIn, usual_answers
 
 
@@ -57,4 +58,4 @@ def reader(config: Config, api: BuildbotApi) -> BuildbotReader:
 @pytest.fixture
 def control(api: BuildbotApi, reader: BuildbotReader) -> BuildbotControl:
     """The acting side, with a clock that shows the stand-in's time."""
-    return BuildbotControl("buildbot", api, reader, now=lambda: NOW)
+    return BuildbotControl("buildbot", api, reader, FakeClock(NOW))

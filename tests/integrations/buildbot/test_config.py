@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bot.errors import AuthFailed, Rejected, Unavailable
 from integrations.buildbot import SPEC
 from integrations.buildbot.config import Config
+from tests.fakes import FakeClock
 from tests.integrations.buildbot.stand_in import StandIn, living_builder
 
 GOOD: dict[str, Any] = {"url": "http://127.0.0.1:8010/", "webhook_token": "a-long-token"}
@@ -63,7 +64,7 @@ def test_with_projects_other_builders_are_nobodys() -> None:
 
 def test_check_says_what_it_found(config: Config, session: requests.Session) -> None:
     """A working set-up is one line: version, user, projects."""
-    probe = SPEC.build("buildbot", config, session).probe
+    probe = SPEC.build("buildbot", config, session, FakeClock()).probe
     assert probe is not None
     assert probe() == "Buildbot 4.3.0, logged in as bot, 1 project"
 
@@ -73,7 +74,7 @@ def test_check_names_everything_that_is_missing(config: Config, session: request
     projects = {**config.projects, "other": config.projects["user-service"].model_copy(update={"builder": "gone"})}
     stand_in.answers["GET builders/gone"] = living_builder(masterids=[])
     del stand_in.answers["GET forceschedulers/force"]
-    probe = SPEC.build("buildbot", config.model_copy(update={"projects": projects}), session).probe
+    probe = SPEC.build("buildbot", config.model_copy(update={"projects": projects}), session, FakeClock()).probe
     assert probe is not None
     with pytest.raises(Rejected) as caught:
         probe()
@@ -85,7 +86,7 @@ def test_check_names_everything_that_is_missing(config: Config, session: request
 def test_check_tries_the_credentials(config: Config, session: requests.Session, stand_in: StandIn) -> None:
     """A wrong password is found before the first retry of a build is."""
     stand_in.password = "another"
-    probe = SPEC.build("buildbot", config, session).probe
+    probe = SPEC.build("buildbot", config, session, FakeClock()).probe
     assert probe is not None
     with pytest.raises(AuthFailed):
         probe()
@@ -94,7 +95,7 @@ def test_check_tries_the_credentials(config: Config, session: requests.Session, 
 def test_check_of_an_address_that_is_no_buildbot(config: Config, session: requests.Session, stand_in: StandIn) -> None:
     """Something else listening there is said to be something else."""
     stand_in.answers["GET /config"] = (200, b"<html>Welcome to nginx!</html>")
-    probe = SPEC.build("buildbot", config, session).probe
+    probe = SPEC.build("buildbot", config, session, FakeClock()).probe
     assert probe is not None
     with pytest.raises(Unavailable, match="address of a Buildbot"):
         probe()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from bot.system import SystemClock
 from integrations.dingtalk import SPEC
 from integrations.dingtalk.config import Config, Destination
 from integrations.spec import Platform
@@ -67,6 +68,6 @@ def build(config: Config, destinations: dict[str, Destination], session: request
 
     def build_with(**changes: object) -> Platform:
         changed = Config.model_validate({**config.model_dump(), **changes})
-        return SPEC.build(changed, destinations, session)
+        return SPEC.build(changed, destinations, session, SystemClock())
 
     return build_with

@@ -12,13 +12,14 @@ from bot.errors import ConfigError, DestinationGone
 from integrations.dingtalk import SPEC
 from integrations.dingtalk.config import Config, Destination, address
 from integrations.spec import Platform
+from tests.fakes import FakeClock
 
 WEBHOOK = "https://oapi.dingtalk.com/robot/send?access_token=0123456789abcdef"
 
 
 def _build(config: dict[str, object], **destinations: object) -> Platform:
     made = {name: Destination.model_validate(one) for name, one in destinations.items()}
-    return SPEC.build(Config.model_validate(config), made, requests.Session())
+    return SPEC.build(Config.model_validate(config), made, requests.Session(), FakeClock())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
+from bot.system import SystemClock
 from integrations.slack import SPEC
 from integrations.slack.config import SlackConfig
 from integrations.slack.manifest import SCOPES
@@ -44,6 +45,6 @@ def build(playground: Playground, session: requests.Session) -> Build:
             "app_token": world.SLACK_APP_TOKEN,
             "api_url": f"{playground.url}/slack/api",
         }
-        return SPEC.build(SlackConfig.model_validate(settings | changes), {}, session)
+        return SPEC.build(SlackConfig.model_validate(settings | changes), {}, session, SystemClock())
 
     return build_with

@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from slack_bolt import App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 
 from playground.server import Playground
-from tests.needs import chromium
+from tests.pages import opened
 from tests.playground.clients import DingTalkApi
 from tests.playground.samples import CARDS, SECTION, card, modal, plain
-
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 
 pytestmark = pytest.mark.browser
 
@@ -21,18 +19,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def page(playground: Playground) -> Iterator[Page]:
     """The playground's page; any error on its console fails the test."""
-    problems: list[str] = []
-    with sync_playwright() as playwright:
-        arguments = [*FLAGS, "--disable-component-update", "--disable-sync"]
-        browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        page.goto(playground.url)
+    with opened(playground.url) as page:
         page.wait_for_selector(".empty")
         yield page
-        browser.close()
-    assert problems == []
 
 
 def test_a_command_and_another_person(

@@ -117,6 +117,23 @@ def test_only_the_ports_tell_time_and_make_ids() -> None:
         for call, line in _calls(source)
         if call in CLOCKS | ID_MAKERS and name not in READS_THE_CLOCK
     ]
+    found += [
+        f"{name}:{line} {'.'.join(call)}"
+        for name, source in _modules("integrations")
+        for call, line in _calls(source)
+        if call in (CLOCKS | ID_MAKERS) - {("time", "sleep")}  # a moment before an outside system is asked again
+    ]
+    assert found == []
+
+
+def test_every_broad_except_says_why() -> None:
+    """Whatever catches everything stands at an edge, and says on its line which one."""
+    found = [
+        f"{name}:{number}"
+        for name, source in _modules("bot", "handlers", "integrations")
+        for number, line in enumerate(source.splitlines(), 1)
+        if re.match(r"\s*except(:| \(?(Base)?Exception\b)", line) and not re.search(r"#.* \w+ \w+ \w+", line)
+    ]
     assert found == []
 
 

@@ -1,6 +1,7 @@
 """The playground's server: one aiohttp application on one port, in the foreground or in a thread of its own."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -20,6 +21,7 @@ from playground.slack.replying import response_url
 
 _WEB = Path(__file__).parent / "web"
 _SHUTDOWN_S = 0.5
+_SETTLE_S = 0.01
 _LARGEST_BODY = 2 * 1024 * 1024
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -36,6 +38,7 @@ class Server:
         self._slack = SlackPlatform(self._core)
         self._dingtalk = DingTalkPlatform(self._core)
         self._runner: web.AppRunner | None = None
+        self._door: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -44,26 +47,28 @@ class Server:
 
     async def start(self) -> None:
         """Bind the port and begin to answer; OSError where the port is taken."""
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
-        await runner.setup()
-        site = web.TCPSite(runner, self._options.host, self._options.port)
-        try:
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        port = runner.addresses[0][1]
-        host = "127.0.0.1" if self._options.host in {"0.0.0.0", ""} else self._options.host  # noqa: S104 - compared only
-        self._core.public_url = f"http://{host}:{port}"
-        self._runner = runner
+        host = self._options.host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._door = socket.create_server((host, self._options.port), family=family)
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._door).start()
+        shown = "127.0.0.1" if host in {"0.0.0.0", ""} else f"[{host}]" if family is socket.AF_INET6 else host  # noqa: S104 - compared only
+        self._core.public_url = f"http://{shown}:{self._door.getsockname()[1]}"
 
     async def stop(self) -> None:
-        """Close every connection and the port."""
+        """Close the port, so that nothing comes in any more, then every connection."""
+        if self._door is None or self._runner is None:
+            return
+        # A server that is closed while it sets up a connection loses that connection's socket:
+        # https://github.com/python/cpython/issues/109564
+        asyncio.get_running_loop().remove_reader(self._door)
+        await asyncio.sleep(_SETTLE_S)
         await self._slack.sockets.close()
         await self._slack.outbox.close()
         await self._dingtalk.stream.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._runner.cleanup()
+        await asyncio.sleep(0)  # what was closed is let go
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=_LARGEST_BODY)

@@ -179,7 +179,7 @@ def test_the_page_needs_nothing_from_elsewhere(playground: Playground) -> None:
 def test_a_taken_port_is_said_plainly(playground: Playground) -> None:
     """A second playground on the same port fails at once, in a thread and on the command line."""
     port = int(playground.url.rpartition(":")[2])
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match="in use"):
         Playground(Options(port=port)).start()
     command = [sys.executable, "-m", "playground", "--port", str(port)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

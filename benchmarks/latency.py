@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.driver import paced, percentile
 from benchmarks.harness import Ground, Report, calls, slack_settings, wait_until
@@ -21,6 +22,7 @@ WARM_UP = 50
 PLACE_INTERVAL_S = 1.0
 FINALS_WITHIN_BURST = 20  # of the 25 updates that the workspace's budget lets go at once
 SETTLED_S = 60.0
+_SUBJECT = re.compile(r"(project-\d+) ?#(\d+)")
 _METHODS = {"build.started": "chat.postMessage", "build.finished": "chat.update"}
 
 
@@ -87,17 +89,13 @@ def _earliest(said: Sequence[Said]) -> dict[Said, float]:
 
 def _drive(port: int, playground: int, wanted: Sequence[Said]) -> list[Said]:
     """Send the events; returns them with their times once all are shown."""
-    known = len(calls(playground))
+    known = _count(playground)
     requests = [_request(port, one) for one in wanted]
     load = paced(port, requests, CONNECTIONS, RATE)
     if set(load.statuses) != {202}:
         raise RuntimeError(f"not all were accepted: {dict(load.statuses)}")
 
-    def are_shown() -> bool:
-        return len([call for call in calls(playground) if _is_shown(call)]) >= known + len(wanted)
-
-    known = len([call for call in calls(playground)[:known] if _is_shown(call)])
-    wait_until(are_shown, SETTLED_S, "all cards are shown", pause_s=0.5)
+    wait_until(lambda: _count(playground) >= known + len(wanted), SETTLED_S, "all cards are shown", pause_s=0.5)
     return [Said(one.channel, one.number, one.event, load.sent_at[place]) for place, one in enumerate(wanted)]
 
 
@@ -106,20 +104,20 @@ def _shown(playground: int, said: Iterable[Said]) -> Iterator[tuple[Said, float]
     first: dict[tuple[str, str], float] = {}
     for call in calls(playground):
         if _is_shown(call):
-            words = json.dumps(call["arguments"])
-            subject = words[words.index("project-") :].split("#")[0] + "#" + _digits(words.partition("#")[2])
+            named = _SUBJECT.search(call["arguments"]["text"])
+            subject = f"{named[1]}#{named[2]}" if named else ""
             first.setdefault((subject, call["method"]), call["time"])
     for one in said:
         if (key := (one.subject, _METHODS[one.event])) in first:
             yield one, first[key]
 
 
-def _is_shown(call: dict[str, object]) -> bool:
-    return call["method"] in _METHODS.values() and call["status"] == 200 and bool(dict(call["answer"]).get("ok"))  # type: ignore[call-overload]  # JSON
+def _count(playground: int) -> int:
+    return sum(1 for call in calls(playground) if _is_shown(call))
 
 
-def _digits(words: str) -> str:
-    return words[: next((place for place, one in enumerate(words) if not one.isdigit()), len(words))]
+def _is_shown(call: dict[str, Any]) -> bool:
+    return call["method"] in _METHODS.values() and call["status"] == 200 and bool(call["answer"].get("ok"))
 
 
 def _request(port: int, one: Said) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 import requests
 import yaml
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, update
 
 from bot.domain.audit import AuditEntry, seal
 from bot.storage import tables
@@ -262,6 +262,15 @@ class Scene:
         cards = tables.cards
         rows = self._rows(select(cards).where(cards.c.subject_key.contains(f"/{project}#")))
         return {(row.destination, row.slot): row.reason for row in rows}
+
+    def let_pass(self, seconds: float) -> None:
+        """Turn what a stopped bot waits for back by so much: for it, that time has passed."""
+        engine = create_engine(f"sqlite:///{self.bot.folder / 'var' / 'shipmate.db'}")
+        columns = (tables.destinations.c.free_at, tables.cards.c.due_at, tables.budgets.c.paused_until)
+        with engine.begin() as connection:
+            for column in columns:
+                connection.execute(update(column.table).values({column: column - seconds}))
+        engine.dispose()
 
     def _rows(self, query: Any) -> Sequence[Any]:
         engine = create_engine(f"sqlite:///file:{self.bot.folder / 'var' / 'shipmate.db'}?mode=ro&uri=true")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from bot.domain.commands import Actor
+from bot.domain.routing import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Role:
     """People who may use some verbs on some things.
 
     `members` are accounts (`slack:U…`, `dingtalk:<staffId>`) or e-mail addresses; `can` holds verbs or `*`;
-    `projects` and `environments` are globs.
+    `projects` and `environments` are globs, read as a route's: `!glob` excludes.
     """
 
     name: str
@@ -41,6 +41,6 @@ def decide(actor: Actor, roles: Iterable[Role], permission: str, project: str = 
     names = {actor.account} | ({actor.email.lower()} if actor.email else set())
     held = [role for role in roles if names & role.members]
     for role in held:
-        if (permission in role.can or "*" in role.can) and any(fnmatchcase(project, glob) for glob in role.projects):
+        if (permission in role.can or "*" in role.can) and matches(role.projects, project):
             return Decision(True, f"role:{role.name}")
     return Decision(False, "not_granted" if held else "no_role")

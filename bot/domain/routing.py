@@ -58,7 +58,7 @@ class Match:
         """The first dimension that does not match, or None when all do."""
         for name in DIMENSIONS:
             globs: tuple[str, ...] = getattr(self, name)
-            if globs and not _matches(globs, getattr(traits, name)):
+            if globs and not matches(globs, getattr(traits, name)):
                 return name
         return None
 
@@ -123,7 +123,8 @@ def judge(routes: Iterable[Route], traits: Traits, reached: frozenset[Milestone]
     return judgements
 
 
-def _matches(globs: tuple[str, ...], value: str) -> bool:
+def matches(globs: tuple[str, ...], value: str) -> bool:
+    """Whether any glob fits `value` and no `!glob` does; where all exclude, they exclude from everything."""
     wanted = [glob for glob in globs if not glob.startswith("!")]
     refused = [glob[1:] for glob in globs if glob.startswith("!")]
     if any(fnmatchcase(value, glob) for glob in refused):

@@ -83,6 +83,17 @@ def test_who_may_do_what(actor: Actor, permission: str, project: str, reason: st
     assert decision.is_allowed == reason.startswith(("role:", "open"))
 
 
+@pytest.mark.parametrize(
+    ("projects", "granted"),
+    [(("*", "!payments"), False), (("!payments",), False), (("pay*", "!pay-*"), True), (("payments",), True)],
+)
+def test_a_role_keeps_out_what_it_excludes(projects: tuple[str, ...], granted: bool) -> None:
+    """`!glob` in a role takes away, as it does in a route, and grants nothing of its own."""
+    role = Role("devs", frozenset({"slack:U1"}), frozenset({"retry"}), projects)
+    assert decide(Actor("slack:U1", "a"), [role], "retry", "payments").is_allowed == granted
+    assert not decide(Actor("slack:U1", "a"), [replace(role, projects=("!payments", "x"))], "retry", "y").is_allowed
+
+
 @given(st.sampled_from(("actor", "verb", "target", "outcome", "detail", "command_id")), st.text(min_size=1))
 def test_a_changed_entry_has_another_seal(name: str, other: str) -> None:
     """Every field, the number and the hash before it are bound by the seal."""

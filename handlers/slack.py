@@ -41,7 +41,7 @@ _QUIET = logging.Logger("slack_bolt.quiet", level=logging.CRITICAL)
 _QUIET.addHandler(logging.NullHandler())
 
 _AFTER = "shipmate_after"
-_WRONG_SHAPES = (AttributeError, KeyError, TypeError, ValueError)  # what reading a payload of another shape raises
+_WRONG_SHAPES = (AttributeError, LookupError, TypeError, ValueError)  # what reading a payload of another shape raises
 
 Ack = Callable[..., "BoltResponse"]
 Json = Mapping[str, Any]

@@ -308,6 +308,12 @@ def test_a_payload_that_makes_no_sense_is_refused(client: FlaskClient, inbox: Fa
     assert inbox.offered == 0
 
 
+def test_a_press_of_nothing_is_refused(client: FlaskClient, inbox: FakeInbox) -> None:
+    """A signed press without a control is malformed: sent again it would be no better."""
+    response = post(client, press() | {"actions": []})
+    assert (response.status_code, inbox.offered) == (400, 0)
+
+
 def test_a_mistake_of_ours_is_no_acknowledgement(
     client: FlaskClient, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bot.domain.commands import MAX_COMMAND_LENGTH, Actor, ReplyTo
-from bot.errors import PayloadInvalid
+from bot.errors import IntegrationError, PayloadInvalid
 from bot.ports import Clock
 from bot.telemetry import logger
 from handlers.inbox import Heard
@@ -57,7 +57,7 @@ class Own:
         try:
             answer = client.auth_test()
             self.learn(str(answer.get("team_id") or ""), str(answer.get("user_id") or ""))
-        except (SlackClientError, OSError) as problem:
+        except (IntegrationError, SlackClientError, OSError) as problem:
             log.warning("slack did not say who we are", error=type(problem).__name__)
         finally:
             self._asking.release()
@@ -108,10 +108,10 @@ class Translator:
         )
 
     def of_mention(self, body: Json) -> Heard | None:
-        """Our name in a channel, answered to the asker alone where that is possible; None for our own words."""
+        """Our name in a channel, answered to the asker alone where that is possible; None for bots, us among them."""
         said = self._learn(body)
         author = _text(said, "user")
-        if not author or author == self._own_user(body) or said.get("subtype"):
+        if not author or author == self._own_user(body) or said.get("subtype") or _is_by_bot(said):
             return None
         return self._of_event(body, said, clean(_text(said, "text"), self._own_user(body)), is_private=True)
 
@@ -119,7 +119,7 @@ class Translator:
         """A line in a direct conversation; None for changes, files, bots and other kinds of conversation."""
         said = self._learn(body)
         author = _text(said, "user")
-        if said.get("channel_type") != "im" or said.get("subtype") or said.get("bot_id"):
+        if said.get("channel_type") != "im" or said.get("subtype") or _is_by_bot(said):
             return None
         typed = clean(_text(said, "text"), self._own_user(body))
         if not author or author == self._own_user(body) or not _text(said, "text").strip():
@@ -140,15 +140,15 @@ class Translator:
         user = _needed(said, "user")
         team = _text(said, "user_team") or _text(said, "source_team") or _text(said, "team") or home
         thread = _text(said, "thread_ts")
-        actor = self._actor(user, user, team, home=home, is_bot=bool(said.get("bot_id")))
+        actor = self._actor(user, user, team, home=home)
         reply_to = self._reply_to(home, _needed(said, "channel"), thread=thread, is_private=is_private)
         return Heard(typed, f"{PLATFORM}:event:{_needed(body, 'event_id')}", actor, reply_to, "typed")
 
-    def _actor(self, user: str, name: str, team: str, *, home: str = "", is_bot: bool = False) -> Actor:
+    def _actor(self, user: str, name: str, team: str, *, home: str = "") -> Actor:
         """Somebody; whether of this workspace is judged as far as known (the directory knows more later)."""
         own = self.own.team or home
         is_stranger = bool(own and team and team != own)
-        return Actor(f"{PLATFORM}:{user}", name or user, team=team, is_outsider=is_bot or is_stranger)
+        return Actor(f"{PLATFORM}:{user}", name or user, team=team, is_outsider=is_stranger)
 
     def _reply_to(
         self, team: str, channel: str, *, url: str = "", thread: str = "", is_private: bool = True
@@ -202,6 +202,11 @@ def _unwrapped(found: re.Match[str]) -> str:
             return label or f"@{target}"
         case _:
             return label or target
+
+
+def _is_by_bot(said: Json) -> bool:
+    """Whether an app wrote it: two bots that answer each other would never end."""
+    return bool(said.get("bot_id") or said.get("bot_profile"))
 
 
 def _value(action: Json) -> str:

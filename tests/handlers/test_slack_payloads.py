@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from bot.errors import PayloadInvalid
+from bot.errors import OutcomeUnknown, PayloadInvalid, Unavailable
 from handlers.slack_payloads import Own, Translator, clean
 from tests.handlers.slack_fakes import FakeClock, command, event, press
 
@@ -71,12 +72,13 @@ def test_a_direct_message_is_answered_plainly(translator: Translator) -> None:
         {"subtype": "bot_message"},
         {"subtype": "file_share"},
         {"bot_id": "B1"},
+        {"bot_profile": {"id": "B1"}},
         {"user": "UBOT"},
         {"user": ""},
         {"text": " "},
     ],
 )
-def test_other_messages_are_not_for_us(translator: Translator, fields: dict[str, str]) -> None:
+def test_other_messages_are_not_for_us(translator: Translator, fields: dict[str, Any]) -> None:
     """Edits, files, bots, channels and our own words are no commands."""
     said = {"channel": "D1", "channel_type": "im", "text": "status"} | fields
     assert translator.of_message(event("message", **said)) is None
@@ -85,6 +87,12 @@ def test_other_messages_are_not_for_us(translator: Translator, fields: dict[str,
 def test_our_own_mention_of_ourselves_is_no_command(translator: Translator) -> None:
     """We do not talk to ourselves."""
     assert translator.of_mention(event("app_mention", user="UBOT", text="<@UBOT> status")) is None
+
+
+@pytest.mark.parametrize("fields", [{"bot_id": "B1"}, {"bot_profile": {"id": "B1"}}, {"subtype": "bot_message"}])
+def test_a_bots_mention_is_no_command(translator: Translator, fields: dict[str, Any]) -> None:
+    """Two bots that answer each other would never end."""
+    assert translator.of_mention(event("app_mention", text="<@UBOT> status", **fields)) is None
 
 
 def test_our_arrival_greets_in_the_name_of_who_invited_us(translator: Translator) -> None:
@@ -102,9 +110,9 @@ def test_other_arrivals_greet_nobody(translator: Translator, fields: dict[str, s
 
 @pytest.mark.parametrize(
     ("fields", "is_outsider"),
-    [({}, False), ({"user_team": "T2"}, True), ({"team": "T2"}, True), ({"bot_id": "B1"}, True)],
+    [({}, False), ({"user_team": "T2"}, True), ({"team": "T2"}, True)],
 )
-def test_strangers_and_bots_are_outsiders(translator: Translator, fields: dict[str, str], is_outsider: bool) -> None:
+def test_strangers_are_outsiders(translator: Translator, fields: dict[str, str], is_outsider: bool) -> None:
     """Whoever is not of this workspace is marked as such where they speak."""
     heard = translator.of_mention(event("app_mention", text="<@UBOT> status", **fields))
     assert heard is not None
@@ -144,6 +152,17 @@ def test_a_press_in_a_window_is_answered_directly(translator: Translator) -> Non
     assert heard is not None
     assert (heard.reply_to.place, heard.reply_to.is_private) == ("slack:T1/U1", False)
     assert heard.dedup_key == "slack:press:T1::V7:ship:retry:200.2:U1"
+
+
+@pytest.mark.parametrize("trouble", [Unavailable("slack", "unreachable"), OutcomeUnknown("slack", "not_json")])
+def test_a_slack_that_is_away_is_asked_again_later(trouble: Exception) -> None:
+    """That Slack does not say who we are is no failure of the command, and the next one asks again."""
+    own, web = Own(), Mock()
+    web.auth_test.side_effect = [trouble, {"team_id": "T1", "user_id": "UBOT"}]
+    own.ask(web)
+    assert not own.is_known
+    own.ask(web)
+    assert (own.team, own.user) == ("T1", "UBOT")
 
 
 @pytest.mark.parametrize("missing", ["user_id", "channel_id", "trigger_id"])

@@ -87,12 +87,12 @@ def _deadly(function: Callable[..., Any], point: Point) -> Callable[..., Any]:
 
 def shorten_leases() -> None:
     """Let a lease end after two seconds instead of half a minute."""
-    from bot.services import acting, commands, delivery, jobs
+    from bot.services import acting, commands, jobs, planning
 
-    for module in (commands, delivery, jobs):
+    for module in (commands, jobs, planning):
         module.LEASE_S = LEASE_S
     acting.STEP_S = LEASE_S
-    delivery.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
+    planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
 
 
 def main() -> None:

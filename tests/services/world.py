@@ -16,11 +16,12 @@ from bot.domain.routing import Match, Route
 from bot.ports import CardRecord, CommandRecord
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
-from bot.services.delivery import Deliverer, Delivery, Resolution
+from bot.services.delivery import Deliverer
 from bot.services.dispatcher import carry_out
 from bot.services.ingest import Ingest, Outcome
 from bot.services.jobs import JobWorker
 from bot.services.people import People
+from bot.services.planning import Delivery, Resolution
 from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal

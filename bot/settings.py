@@ -7,6 +7,7 @@ composition root.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,6 +34,7 @@ from bot.errors import ConfigError
 from bot.i18n import LOCALES
 
 _SQLITE = "sqlite:///"
+_SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _WORDS = {
     "extra_forbidden": "is no known setting",
     "missing": "is missing",
@@ -96,7 +98,6 @@ class Server(_Frozen):
     """Where the web door listens, and under which address the outside reaches it."""
 
     listen: str = "127.0.0.1:3000"
-    public_url: str = ""
     threads: int = Field(default=12, ge=1, le=64)
 
     @field_validator("listen")
@@ -227,8 +228,12 @@ class Settings(_Frozen):
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in a file; ConfigError names the place of what is wrong, never a value."""
     values, secrets = read(path, environment)
+    ours = {"folder": path.resolve().parent, "secrets": secrets}
+    for name in ours:
+        if name in values:
+            raise ConfigError(name, _WORDS["extra_forbidden"])
     try:
-        settings = Settings(**{**values, "folder": path.resolve().parent, "secrets": secrets})
+        settings = Settings(**values, **ours)
     except ValidationError as problem:
         raise config_error("", problem) from None
     _check_names(settings)
@@ -250,6 +255,11 @@ def _check_names(settings: Settings) -> None:
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
+    for name in settings.sources:
+        if not _SOURCE.fullmatch(name):  # it becomes a part of addresses and of every subject's key
+            raise ConfigError(
+                f"sources.{name}", "is no name for a source: 1 to 40 of the letters a to z and A to Z, digits, _ . -"
+            )
 
 
 def routes_of(settings: Settings) -> tuple[Route, ...]:

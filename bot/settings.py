@@ -228,7 +228,7 @@ class Settings(_Frozen):
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in a file; ConfigError names the place of what is wrong, never a value."""
     values, secrets = read(path, environment)
-    ours = {"folder": path.resolve().parent, "secrets": secrets}
+    ours: dict[str, Any] = {"folder": path.resolve().parent, "secrets": secrets}
     for name in ours:
         if name in values:
             raise ConfigError(name, _WORDS["extra_forbidden"])

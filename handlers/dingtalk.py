@@ -15,7 +15,7 @@ from typing import Any
 from bot.domain.commands import MAX_COMMAND_LENGTH, Actor, ReplyTo
 from bot.errors import PayloadInvalid, StorageUnavailable
 from bot.telemetry import logger
-from handlers.inbox import Heard, Inbox, accept
+from handlers.inbox import Heard, Inbox, accept, storable
 
 TOPIC_ROBOT = "/v1.0/im/bot/messages/get"
 TOPIC_CARD = "/v1.0/card/instances/callback"
@@ -76,7 +76,7 @@ class Door:
         corp, staff_id = _text(said, "senderCorpId"), _text(said, "senderStaffId")
         actor = Actor(
             account=f"{PLATFORM}:{staff_id or _needed(said, 'senderId')}",
-            name=_text(said, "senderNick") or "?",
+            name=storable(_text(said, "senderNick")) or "?",
             team=corp,
             is_outsider=not staff_id or not _is_same(corp, self._corp_id),
         )
@@ -102,7 +102,7 @@ class Door:
         is_group = _text(said, "spaceType").upper() == "IM_GROUP" or space.startswith("cid")
         place = space if is_group and space else f"user:{user}"
         return Heard(
-            typed=command[: MAX_COMMAND_LENGTH + 1],
+            typed=storable(command[: MAX_COMMAND_LENGTH + 1]),
             dedup_key=f"{PLATFORM}:{message_id}:{track_id}:{user}:{action}"[:200],
             actor=Actor(f"{PLATFORM}:{user}", user, team=corp, is_outsider=not _is_same(corp, self._corp_id)),
             reply_to=ReplyTo(PLATFORM, f"{PLATFORM}:{self._client_id}/{place}"),
@@ -113,7 +113,7 @@ class Door:
 def clean(words: str) -> str:
     """What was typed, without the mentions around it; full-width letters and blanks become plain ones."""
     spaced = _BLANK.sub(" ", words.translate(_FULL_WIDTH))
-    return " ".join(_MENTION.sub(" ", spaced).split())[: MAX_COMMAND_LENGTH + 1]
+    return storable(" ".join(_MENTION.sub(" ", spaced).split())[: MAX_COMMAND_LENGTH + 1])
 
 
 def _typed(said: Mapping[str, Any]) -> str | None:

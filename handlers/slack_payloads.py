@@ -12,7 +12,7 @@ from bot.domain.commands import MAX_COMMAND_LENGTH, Actor, ReplyTo
 from bot.errors import IntegrationError, PayloadInvalid
 from bot.ports import Clock
 from bot.telemetry import logger
-from handlers.inbox import Heard
+from handlers.inbox import Heard, storable
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient
@@ -74,7 +74,7 @@ class Translator:
         """A slash command, with its text as typed."""
         team, channel = _text(body, "team_id"), _needed(body, "channel_id")
         return Heard(
-            typed=_text(body, "text").strip()[: MAX_COMMAND_LENGTH + 1],
+            typed=storable(_text(body, "text").strip()[: MAX_COMMAND_LENGTH + 1]),
             dedup_key=f"{PLATFORM}:command:{_needed(body, 'trigger_id')}",
             actor=self._actor(_needed(body, "user_id"), _text(body, "user_name"), team),
             reply_to=self._reply_to(team, channel, url=_text(body, "response_url")),
@@ -95,7 +95,7 @@ class Translator:
         thread = _text(container, "thread_ts") or _text(_object(body, "message"), "thread_ts")
         action_id = _short(_text(action, "action_id"))
         return Heard(
-            typed=typed[: MAX_COMMAND_LENGTH + 1],
+            typed=storable(typed[: MAX_COMMAND_LENGTH + 1]),
             dedup_key=f"{PLATFORM}:press:{team}:{channel}:{origin}:{action_id}:{_text(action, 'action_ts')}:{account}",
             actor=self._actor(
                 account, _text(user, "name") or _text(user, "username"), _text(user, "team_id") or team, home=team
@@ -148,7 +148,7 @@ class Translator:
         """Somebody; whether of this workspace is judged as far as known (the directory knows more later)."""
         own = self.own.team or home
         is_stranger = bool(own and team and team != own)
-        return Actor(f"{PLATFORM}:{user}", name or user, team=team, is_outsider=is_stranger)
+        return Actor(f"{PLATFORM}:{user}", storable(name or user), team=team, is_outsider=is_stranger)
 
     def _reply_to(
         self, team: str, channel: str, *, url: str = "", thread: str = "", is_private: bool = True
@@ -188,7 +188,7 @@ def clean(words: str, own_user: str) -> str:
         words = _LEADING_MENTIONS.sub("", words)
     words = _WRAPPED.sub(_unwrapped, words)
     words = words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return " ".join(words.replace("\u00a0", " ").split())[: MAX_COMMAND_LENGTH + 1]
+    return storable(" ".join(words.replace("\u00a0", " ").split())[: MAX_COMMAND_LENGTH + 1])
 
 
 def _unwrapped(found: re.Match[str]) -> str:

@@ -231,3 +231,13 @@ def test_a_strange_expiry_is_no_reason_to_drop_a_command(door: Door, inbox: Fake
     """The command counts; its session is then used only as long as DingTalk takes it."""
     assert door.take(TOPIC_ROBOT, "frame1", MESSAGE | {"sessionWebhookExpiredTime": expires}) == OK
     assert inbox.only["typed"] == "重试 user-service#1"
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "\x00"])
+def test_half_a_sign_is_replaced_in_words_and_refused_in_ids(inbox: FakeInbox, door: Door, half: str) -> None:
+    """A name that was cut in the middle of an emoji loses nobody their command; an id that is not one is refused."""
+    assert door.take(TOPIC_ROBOT, "f1", MESSAGE | {"senderNick": half, "text": {"content": f"状态 {half}x"}}) == OK
+    assert (inbox.only["typed"], inbox.only["actor"].name) == ("状态 \ufffdx", "\ufffd")
+    assert door.take(TOPIC_ROBOT, "f2", MESSAGE | {"conversationId": half, "msgId": "m2"}) == BAD_REQUEST
+    params = {"cardPrivateData": {"actionIds": [half], "params": {"command": "status"}}}
+    assert door.take(TOPIC_CARD, "f3", PRESS | {"content": json.dumps(params)}) == BAD_REQUEST

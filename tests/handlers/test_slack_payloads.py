@@ -170,3 +170,18 @@ def test_a_command_without_its_ids_makes_no_sense(translator: Translator, missin
     """What cannot be answered or told apart is refused."""
     with pytest.raises(PayloadInvalid, match=missing):
         translator.of_command(command(**{missing: ""}))
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "\x00"])
+def test_half_a_sign_is_replaced_in_words_and_refused_in_ids(translator: Translator, half: str) -> None:
+    """JSON can hold what no database stores: words stay readable, an id that is not one is refused."""
+    heard = translator.of_mention(event("app_mention", text=f"<@UBOT> status {half}x"))
+    assert heard is not None
+    assert heard.typed == "status \ufffdx"
+    assert translator.of_command(command(text=f"status {half}x", user_name=half)).typed == "status \ufffdx"
+    pressed = translator.of_press(press(f"retry {half}#1"))
+    assert pressed is not None
+    assert pressed.typed == "retry \ufffd#1"
+    for body in (command(user_id=f"U{half}"), command(trigger_id=half), command(response_url=half)):
+        with pytest.raises(PayloadInvalid, match="Unicode"):
+            translator.of_command(body)

@@ -119,7 +119,12 @@ class SqliteStore:
 
 def open_sqlite(url: str) -> Engine:
     """An engine for a SQLite file, durable at every commit; a reader never waits for the writer."""
-    engine = create_engine(url, connect_args={"timeout": 5.0, "check_same_thread": False}, pool_size=20)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 5.0, "check_same_thread": False},
+        pool_size=20,
+        hide_parameters=True,  # what people typed and what logs said would stand in tracebacks
+    )
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection

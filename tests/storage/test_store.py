@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.functions import count
 
 from bot.domain.audit import AuditEntry
@@ -51,6 +52,16 @@ def test_pieces_that_gather_commit_together(store: SqliteStore, database: Engine
         thread.join(10)
     assert answers == dict.fromkeys(range(20), True)
     assert len(commits) == 2
+
+
+def test_a_refused_statement_does_not_tell_its_values(database: Engine) -> None:
+    """What people typed and what logs said stand in no traceback of the database's."""
+    typed = "in confidence"
+    with database.connect() as connection, pytest.raises(IntegrityError) as caught:
+        connection.execute(events.insert(), {"id": 1, "source": typed})
+    said = str(caught.value)
+    assert "INSERT INTO events" in said
+    assert typed not in said
 
 
 def test_one_bad_piece_does_not_spoil_the_others(store: SqliteStore, database: Engine) -> None:

@@ -265,6 +265,7 @@ class FakeMessenger:
     can_edit: bool = True
     can_thread: bool = True
     can_find: bool = True
+    refuses_edits: bool = False
     place_interval_s: float = 1.0
     account: Mapping[Operation, Budget] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
@@ -320,6 +321,8 @@ class FakeMessenger:
             raise error
         if ref is not None and (place.key, ref) not in self.posts:
             raise DestinationGone(self.platform, "message_not_found")
+        if ref is not None and self.refuses_edits:
+            raise DestinationGone(self.platform, "cannot_edit")
         operation = Operation.UPDATE if ref is not None else Operation.POST
         ref = ref or f"m{len(self.calls) + 1}"
         call = Call(self.clock.at, operation, place.key, ref, rendered.payload["content"], parent)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from bot.domain.places import Operation
 from bot.domain.retries import MOST_TRIES, pause_s
+from bot.domain.routing import Updates
 from bot.errors import (
     AuthFailed,
     DestinationGone,
@@ -158,6 +159,8 @@ class Deliverer:
                 ), rest
             case DestinationGone() if problem.reason == "message_not_found" and not is_post:
                 return Settlement(card.id, "deleted", forget_ref=True), 0.0
+            case DestinationGone() if problem.reason == "cannot_edit" and not is_post:
+                return _where_edits_are_off(delivery), 0.0
             case DestinationGone() | Rejected():
                 return Settlement(card.id, f"dead:{problem.reason}", is_dead=True), 0.0
             case AuthFailed():
@@ -217,3 +220,12 @@ class Deliverer:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _where_edits_are_off(delivery: Delivery) -> Settlement:
+    """As at places that never edit: the final state is a post of its own, and so is all else where the route asks."""
+    card = delivery.card
+    asks_for_all = card.options.get("updates") == Updates.ALL.value
+    if asks_for_all or (card.is_final and not card.shown_final):
+        return Settlement(card.id, "cannot_edit", forget_ref=True)
+    return Settlement(card.id, "filtered:cannot_edit", shown_revision=delivery.subject.revision)

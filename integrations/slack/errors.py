@@ -30,7 +30,7 @@ REPEATABLE = READS | {"chat.update", "conversations.open", "views.update"}
 
 _LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"})
 _UNSURE = frozenset({"internal_error", "fatal_error"})
-_MESSAGE_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "block_mismatch"})
+_MESSAGE_GONE = frozenset({"message_not_found", "cant_update_message", "block_mismatch"})
 _TRIGGER_EXPIRED = frozenset({"expired_trigger_id", "invalid_trigger_id"})
 
 _CLASSES: dict[type[IntegrationError], frozenset[str]] = {
@@ -76,6 +76,8 @@ def classify_word(method: str, word: str, status: int = 200) -> IntegrationError
         return Unavailable(SYSTEM, reason) if method in REPEATABLE else OutcomeUnknown(SYSTEM, reason)
     if word in _MESSAGE_GONE:
         return DestinationGone(SYSTEM, "message_not_found", "" if word == "message_not_found" else word)
+    if word == "edit_window_closed":  # the workspace's setting for how long messages may be edited; it may be "never"
+        return DestinationGone(SYSTEM, "cannot_edit", word)
     if word in _TRIGGER_EXPIRED:
         return DestinationGone(SYSTEM, "expired_trigger")
     if word == "exchanged_trigger_id":

@@ -195,6 +195,23 @@ def test_a_post_that_somebody_deleted_is_posted_anew(world: World) -> None:
     assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
 
 
+def test_where_edits_are_switched_off_the_end_alone_is_posted(world: World) -> None:
+    """A workspace that forbids edits gets the opening and the end, not a post for each revision."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.refuses_edits = True
+    for second in (5, 10):
+        world.accept(event_of(at=second, started=0, commit_title=f"step {second}"))
+        world.deliver(5)
+    assert (world.operations(), world.card().reason) == (["post"], "filtered:cannot_edit")
+    world.accept(event_of(status=FAILED, at=20, started=0))
+    world.deliver(30)
+    world.accept(event_of(status=FAILED, at=20, started=0, log="AssertionError"))
+    world.deliver(30)
+    cards = [call.title for call in world.messenger.calls if call.parent is None]
+    assert cards == ["user-service #12 · running", "user-service #12 · failed"]
+
+
 @pytest.mark.parametrize("is_done", [True, False], ids=["arrived", "lost"])
 def test_a_post_without_an_answer_is_looked_for(is_done: bool, world: World) -> None:
     """A post whose answer was lost is found and not doubled; one that never arrived is sent again."""

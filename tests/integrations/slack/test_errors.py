@@ -41,7 +41,7 @@ def _problem(word: str, status: int = 200, headers: dict[str, str] | None = None
         ("chat.postMessage", "is_archived", DestinationGone, "is_archived"),
         ("chat.update", "message_not_found", DestinationGone, "message_not_found"),
         ("chat.update", "cant_update_message", DestinationGone, "message_not_found"),
-        ("chat.update", "edit_window_closed", DestinationGone, "message_not_found"),
+        ("chat.update", "edit_window_closed", DestinationGone, "cannot_edit"),
         ("chat.postMessage", "invalid_blocks", Rejected, "invalid_blocks"),
         ("chat.postMessage", "msg_blocks_too_long", Rejected, "msg_blocks_too_long"),
         ("chat.postMessage", "restricted_action_read_only_channel", Rejected, "restricted_action"),

@@ -69,7 +69,7 @@ class Ingest:
         if not record.folded.is_finished:
             return
         later = tx.subjects.neighbour(record, earlier=False)
-        if later is not None and later.is_fixed != (is_fixed := _is_fixed(tx, later)):
+        if later is not None and later.is_fixed != (is_fixed := _has_fixed(later, record)):
             self._store_state(tx, replace(later, is_fixed=is_fixed, revision=later.revision + 1), at)
 
     def _store_state(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
@@ -93,8 +93,13 @@ class Ingest:
 def _is_fixed(tx: Transaction, record: SubjectRecord) -> bool:
     if not record.folded.is_finished or record.folded.status != BuildStatus.SUCCESS:
         return False
-    earlier = tx.subjects.neighbour(record, earlier=True)
-    return earlier is not None and earlier.folded.status == BuildStatus.FAILED
+    return _has_fixed(record, tx.subjects.neighbour(record, earlier=True))
+
+
+def _has_fixed(record: SubjectRecord, earlier: SubjectRecord | None) -> bool:
+    """Whether a finished run is the good one after a bad one, its nearest `earlier` one."""
+    is_bad = earlier is not None and earlier.folded.status == BuildStatus.FAILED
+    return is_bad and record.folded.status == BuildStatus.SUCCESS
 
 
 def _plan_reading(tx: Transaction, record: SubjectRecord, build: Build, at: float) -> None:

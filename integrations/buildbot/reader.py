@@ -136,7 +136,9 @@ class BuildbotReader:
         changes = self._api.rows(f"builds/{build['buildid']}/changes", "changes", deadline)
         if not changes:  # nobody's: a person asked for it
             return facts
-        author, comments = changes[-1].get("author"), changes[-1].get("comments")
+        # All since the last build that passed, not only the one that is built.
+        built = next((one for one in changes if one.get("revision") == facts.commit), changes[0])
+        author, comments = built.get("author"), built.get("comments")
         if isinstance(author, str):
             facts = replace(facts, author=person_in(author) or facts.author)
         if isinstance(comments, str) and comments.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from playground.repository import CHEN_WEI
+from playground.repository import BOB, CHEN_WEI
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
 from tests.scenarios.running import CI, DEV_GROUP, OPS_GROUP, texts
 
@@ -156,6 +156,14 @@ def test_a_branch_in_chinese_hands_keeps_its_author(buildbot_scene: BuildbotScen
         buildbot_scene.scene.card(
             channel, title, f"❌ {title}", "feature/avatars", "陈伟", "头像：缩小图片", timeout_s=SLOW_S
         )
+
+
+def test_a_second_push_to_a_broken_branch_shows_its_own_commit(buildbot_scene: BuildbotScene) -> None:
+    """Buildbot tells every change since the last build that passed; the card names the one that was built."""
+    buildbot_scene.push("头像：缩小图片", branch="feature/avatars", author=CHEN_WEI)
+    title = buildbot_scene.push("Accept WebP", branch="feature/avatars", author=BOB)
+    card = buildbot_scene.scene.card(CI, title, f"❌ {title}", "Accept WebP", "Bob", timeout_s=SLOW_S)
+    assert "陈伟" not in card["text"]
 
 
 def test_a_builder_that_vanished_is_said(buildbot_scene: BuildbotScene) -> None:

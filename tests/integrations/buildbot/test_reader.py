@@ -96,11 +96,23 @@ def test_stages_are_read_with_times_and_hidden_ones_left_out(reader: BuildbotRea
 
 
 def test_whose_change_it_is_comes_from_the_changes(reader: BuildbotReader, stand_in: StandIn) -> None:
-    """Author and title are those of the newest commit; the whole message stays out."""
-    change = {"author": "陈伟 <chen.wei@example.com>", "comments": "头像：缩小图片\n\nLong story"}
-    stand_in.answers["GET builds/1/changes"] = rows("changes", {"author": "Ada", "comments": "old"}, change)
+    """Buildbot lists all changes since the last build that passed: author and title are those of the built one."""
+    change = {"revision": "b" * 40, "author": "陈伟 <chen.wei@example.com>", "comments": "头像：缩小图片\n\nLong story"}
+    newer = {"revision": "c" * 40, "author": "Bob", "comments": "newer"}
+    older = {"revision": "a" * 40, "author": "Ada", "comments": "older"}
+    stand_in.answers["GET builds/1/changes"] = rows("changes", newer, change, older)
+    built = {"got_revision": ["b" * 40, "Git"]}
+    stand_in.answers["GET builders/user-service/builds/1"] = rows("builds", build(properties=built))
     facts = reader.fetch(KEY, with_log=True).facts
     assert (facts.author, facts.commit_title) == ("陈伟", "头像：缩小图片")
+
+
+def test_without_a_known_revision_the_newest_change_is_shown(reader: BuildbotReader, stand_in: StandIn) -> None:
+    """A build that has not checked out yet, or whose revision is no change's, is the newest one's: Buildbot's first."""
+    changes = [{"author": name, "comments": name} for name in ("Newest", "Older")]
+    stand_in.answers["GET builds/1/changes"] = rows("changes", *changes)
+    facts = reader.fetch(KEY, with_log=True).facts
+    assert (facts.author, facts.commit_title) == ("Newest", "Newest")
 
 
 def test_a_rebuild_is_not_said_to_be_asked_for_by_the_first_asker(reader: BuildbotReader, stand_in: StandIn) -> None:

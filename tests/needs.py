@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -32,9 +33,33 @@ def buildbot() -> None:
         lacking(str(missing))
 
 
-MARKS: Mapping[str, Callable[[], object]] = {"browser": chromium, "buildbot": buildbot}
+DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
 
 
+def postgres_binaries() -> Path:
+    """The folder of PostgreSQL's programs, of the newest version where Debian has several."""
+    found = [path.parent for path in sorted(DEBIAN_POSTGRES.glob("*/bin/initdb"), key=_version_of)]
+    on_path = shutil.which("initdb")
+    folders = [*([Path(on_path).resolve().parent] if on_path else []), *reversed(found)]
+    for folder in folders:
+        if all((folder / name).exists() for name in ("initdb", "postgres", "pg_ctl", "pg_isready")):
+            return folder
+    lacking("needs PostgreSQL: apt install postgresql (Debian, Ubuntu)")
+
+
+def _version_of(program: Path) -> int:
+    version = program.parent.parent.name
+    return int(version) if version.isdigit() else 0
+
+
+MARKS: Mapping[str, Callable[[], object]] = {
+    "browser": chromium,
+    "buildbot": buildbot,
+    "postgres": postgres_binaries,
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup`, let one test process run all that need Buildbot, so that one is started."""
     for item in items:

@@ -59,14 +59,6 @@ MARKS: Mapping[str, Callable[[], object]] = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, let one test process run all that need Buildbot, so that one is started."""
-    for item in items:
-        if item.get_closest_marker("buildbot"):
-            item.add_marker(pytest.mark.xdist_group("buildbot"))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Look for what a test's marks say it needs, before its fixtures do."""

@@ -98,7 +98,7 @@ class Server(_Frozen):
     """Where the web door listens, and under which address the outside reaches it."""
 
     listen: str = "127.0.0.1:3000"
-    threads: int = Field(default=12, ge=1, le=64)
+    threads: int = Field(default=16, ge=1, le=64)
 
     @field_validator("listen")
     @classmethod

@@ -81,6 +81,7 @@ class Server:
                 web.post("/slack/actions/{path:.+}", partial(response_url, self._slack)),
                 web.get("/dingtalk/stream", self._dingtalk.stream.connect),
                 web.get("/dingtalk/oapi/gettoken", self._dingtalk.get_token),
+                web.post("/dingtalk/oapi/topapi/v2/user/get", self._dingtalk.user_get),
                 web.route("*", "/dingtalk/oapi/robot/send", self._dingtalk.robot_send),
                 web.post("/dingtalk/oapi/robot/sendBySession", self._dingtalk.session_send),
                 web.route("*", "/dingtalk/api/{path:.+}", self._dingtalk.api),

@@ -109,6 +109,21 @@ class DingTalkPlatform:
         incoming = Incoming("dingtalk", "gettoken", "", {"appkey": key})
         return await self.core.receive(request, incoming, work, lambda _: Answer(robots.THROTTLED))
 
+    async def user_get(self, request: web.Request) -> web.Response:
+        """A person of the address book, on the old host: `POST /dingtalk/oapi/topapi/v2/user/get`."""
+        arguments, token = json_object(await request.read()), request.query.get("access_token", "")
+
+        def work() -> Answer:
+            if self.tokens.get(token, 0.0) < time.monotonic():
+                return Answer({"errcode": 40014, "errmsg": "不合法的access_token"})
+            person = self.store.people.get(str(arguments.get("userid")))
+            if person is None:
+                return Answer({"errcode": 60121, "errmsg": "找不到该用户"})
+            return Answer({"errcode": 0, "errmsg": "ok", "result": {"userid": person.id, "name": person.name}})
+
+        incoming = Incoming("dingtalk", "topapi/v2/user/get", "", arguments)
+        return await self.core.receive(request, incoming, work, lambda _: Answer(robots.THROTTLED))
+
     async def robot_send(self, request: web.Request) -> web.Response:
         """A custom robot's webhook: `POST /dingtalk/oapi/robot/send`."""
         raw = await request.read()

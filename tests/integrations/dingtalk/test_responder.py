@@ -152,6 +152,14 @@ def test_people_are_known_as_far_as_the_address_book_is_open(
     assert DingTalkDirectory(FakeApp(answer)).look_up("manager4220") == facts
 
 
+def test_people_are_looked_up_in_the_address_book(build: Build) -> None:
+    """The old API's call, token and answer work against a platform that checks them; strangers are outsiders."""
+    directory = build().directory
+    assert directory is not None
+    assert directory.look_up("lilei0017") == PersonFacts("李雷", None, is_outsider=False)
+    assert directory.look_up("nobody").is_outsider
+
+
 def test_an_address_book_that_is_busy_is_asked_again() -> None:
     """A passing failure is no answer."""
     with pytest.raises(RateLimited):

@@ -1,4 +1,8 @@
-"""Real databases for tests: a plugin with the fixtures `database` and `store`, and makers of what is stored."""
+"""Real databases for tests: a plugin with their fixtures, and makers of what is stored.
+
+`database` and `store` give a test both engines, one after the other; `sqlite_database` and `sqlite_store` are for what
+only SQLite has.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from sqlalchemy import Engine
 from bot.domain.builds import BuildFacts, BuildStatus, Phase
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.storage.postgres import PostgresStore, open_postgres
 from bot.storage.schema import upgrade
 from bot.storage.store import SqliteStore, open_sqlite
 from tests.fakes import EPOCH
@@ -27,9 +32,13 @@ _KINDS = {
 }
 
 
-def make_store(engine: Engine) -> SqliteStore:
+SqlStore = SqliteStore | PostgresStore
+
+
+def make_store(engine: Engine) -> SqlStore:
     """A store with a key of its own over a database that has its tables."""
-    return SqliteStore(engine, MultiFernet([Fernet(Fernet.generate_key())]))
+    cipher = MultiFernet([Fernet(Fernet.generate_key())])
+    return PostgresStore(engine, cipher) if engine.dialect.name == "postgresql" else SqliteStore(engine, cipher)
 
 
 def key_of(number: int | str = 12, *, project: str = "user-service", source: str = "buildbot") -> SubjectKey:
@@ -69,7 +78,7 @@ def event_of(
 
 
 @contextmanager
-def fresh_store() -> Iterator[tuple[SqliteStore, Engine]]:
+def fresh_store() -> Iterator[tuple[SqlStore, Engine]]:
     """A store over a database of its own, for tests that need several."""
     with TemporaryDirectory() as folder:
         engine = open_sqlite(f"sqlite:///{folder}/shipmate.db")
@@ -79,8 +88,11 @@ def fresh_store() -> Iterator[tuple[SqliteStore, Engine]]:
         opened.close()
 
 
+ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Engine]:
+def sqlite_database(tmp_path: Path) -> Iterator[Engine]:
     """An engine over a file of its own, with its tables."""
     engine = open_sqlite(f"sqlite:///{tmp_path / 'shipmate.db'}")
     upgrade(engine)
@@ -89,8 +101,32 @@ def database(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(database: Engine) -> Iterator[SqliteStore]:
+def postgres_database(postgres_url: str) -> Iterator[Engine]:
+    """An engine over a database of its own on the test's PostgreSQL, with its tables."""
+    engine = open_postgres(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=ENGINES)
+def database(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn, over a database of the test's own, with its tables."""
+    engine: Engine = request.getfixturevalue(f"{request.param}_database")
+    return engine
+
+
+@pytest.fixture
+def store(database: Engine) -> Iterator[SqlStore]:
     """A store over `database`."""
     opened = make_store(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(sqlite_database: Engine) -> Iterator[SqliteStore]:
+    """A store over `sqlite_database`."""
+    opened = make_store(sqlite_database)
+    assert isinstance(opened, SqliteStore)
     yield opened
     opened.close()

@@ -131,7 +131,10 @@ class EventLog(Protocol):
     """The events as they came."""
 
     def add(self, event: Event, received_at: float) -> bool:
-        """Store an event; False when its delivery is known already."""
+        """Store an event; False when its delivery is known already.
+
+        Once it is stored nobody else stores one of the same project until the transaction ends.
+        """
         ...
 
     def of_subject(self, key: str, limit: int) -> Sequence[tuple[str, float, float]]:
@@ -143,7 +146,7 @@ class Subjects(Protocol):
     """The folded subjects."""
 
     def get(self, key: SubjectKey) -> SubjectRecord | None:
-        """One subject, locked against other writers until the transaction ends."""
+        """One subject."""
         ...
 
     def put(self, record: SubjectRecord, at: float) -> None:

@@ -151,6 +151,7 @@ _DUE = (
     .where(cards.c.destination == bindparam("destination"), cards.c.due_at <= bindparam("now"), _IS_DIRTY)
     .order_by(_URGENCY, cards.c.due_at, cards.c.id)
     .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # whoever changes one now rings when that is done; claims wait for no card
 )
 _IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
 _HELD = select(destinations.c.key).where(_IS_HELD).with_for_update()
@@ -253,6 +254,11 @@ _RELEASE = update(destinations).where(_IS_HELD).values(lease_until=0.0)
 
 
 @cache
+def _first_use(dialect: str) -> Insert:
+    return insert_new(dialect, budgets, "scope")
+
+
+@cache
 def _spend(dialect: str) -> Insert:
     return upsert(dialect, budgets, ["scope"], ["arrival"])
 
@@ -269,9 +275,12 @@ class SqlPacing:
         self._connection = connection
 
     def arrival(self, scope: str) -> tuple[float, float]:
-        """An account scope's arrival time and the end of its pause; 0 when unused."""
+        """An account scope's arrival time and the end of its pause; 0 when unused. Others wait until the end."""
         row = self._connection.execute(_ARRIVAL, {"name": scope}).first()
-        return (0.0, 0.0) if row is None else (row.arrival, row.paused_until)
+        if row is None:  # the first use: whoever comes at the same time waits at the row that is made here
+            self._connection.execute(_first_use(self._connection.dialect.name), {"scope": scope, "arrival": 0.0})
+            row = self._connection.execute(_ARRIVAL, {"name": scope}).one()
+        return row.arrival, row.paused_until
 
     def spend(self, scope: str, arrival: float) -> None:
         """Store a scope's new arrival time."""

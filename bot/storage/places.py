@@ -12,6 +12,7 @@ from bot.domain.audit import AuditEntry, seal
 from bot.domain.places import Place
 from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, upsert
+from bot.storage.locks import Lock, hold, share
 from bot.storage.tables import audit, cards, destinations, places, subscriptions
 
 _ALL = select(places.c.address, places.c.key)
@@ -118,6 +119,7 @@ class SqlAuditTrail:
 
     def append(self, entry: AuditEntry) -> None:
         """Add an entry; it is sealed into the chain later."""
+        share(self._connection, Lock.AUDIT)
         self._connection.execute(
             audit.insert(),
             {
@@ -132,7 +134,11 @@ class SqlAuditTrail:
         )
 
     def seal(self, limit: int) -> int:
-        """Chain the oldest unsealed entries; returns how many."""
+        """Chain the oldest unsealed entries; returns how many.
+
+        Nobody writes an entry meanwhile: one that is not committed yet may have a lower number than those that are.
+        """
+        hold(self._connection, Lock.AUDIT)
         rows = self._connection.execute(
             select(audit).where(audit.c.hash.is_(None)).order_by(audit.c.seq).limit(limit)
         ).all()

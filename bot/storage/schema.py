@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 
 from bot.errors import ConfigError
+from bot.storage.locks import Lock, hold
 
 HEAD = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -26,10 +27,19 @@ def upgrade(engine: Engine) -> bool:
     if version_of(engine) == HEAD:
         return False
     with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the lock: a second process waits here, then finds it done
+        _lock(connection)  # a second process waits here, then finds it done
         _run(connection)
         connection.commit()
     return True
+
+
+def _lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes as long as it takes
+        hold(connection, Lock.SCHEMA)
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _run(connection: Connection) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import Connection, Executable, and_, bindparam, select, text
 
 from bot.domain.builds import Phase
 from bot.domain.events import Event
@@ -20,9 +20,18 @@ MAX_LABEL = 250
 _CHANGING = [column.name for column in subjects.c if column.name not in ("key", "environment")]
 
 
+_LOCKS_LINE = text("pg_advisory_xact_lock(hashtextextended(:line, 0))")
+
+
 @cache
 def _add(dialect: str) -> Insert:
     return insert_new(dialect, events, "source", "delivery_key")
+
+
+@cache
+def _add_and_lock() -> Executable:
+    """For PostgreSQL: a new row's project is locked in the same statement; a known row locks nothing."""
+    return _add("postgresql").returning(_LOCKS_LINE)
 
 
 @cache
@@ -45,7 +54,11 @@ class SqlEventLog:
         self._connection = connection
 
     def add(self, event: Event, received_at: float) -> bool:
-        """Store an event; False when its delivery is known already."""
+        """Store an event; False when its delivery is known already.
+
+        Once it is stored nobody else stores one of the same project until the transaction ends: what an event makes of
+        its subject depends on the subjects before and after it, which may not even be there yet.
+        """
         row = {
             "source": event.source,
             "delivery_key": event.delivery_key,
@@ -60,6 +73,9 @@ class SqlEventLog:
                 "facts": event.facts.to_json(),
             },
         }
+        if self._connection.dialect.name == "postgresql":
+            line = {"line": f"{event.source}/{event.subject.project}"}
+            return self._connection.execute(_add_and_lock(), {**row, **line}).first() is not None
         return self._connection.execute(_add(self._connection.dialect.name), row).rowcount == 1
 
     def of_subject(self, key: str, limit: int) -> Sequence[tuple[str, float, float]]:
@@ -69,7 +85,7 @@ class SqlEventLog:
 
 
 _COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
-_BY_KEY = select(*_COLUMNS).where(subjects.c.key == bindparam("key")).with_for_update()
+_BY_KEY = select(*_COLUMNS).where(subjects.c.key == bindparam("key"))
 _SAME_LINE = and_(
     subjects.c.key != bindparam("key"),
     subjects.c.source == bindparam("source"),
@@ -98,7 +114,7 @@ class SqlSubjects:
         self._connection = connection
 
     def get(self, key: SubjectKey) -> SubjectRecord | None:
-        """One subject, locked against other writers until the transaction ends."""
+        """One subject."""
         row = self._connection.execute(_BY_KEY, {"key": str(key)}).first()
         return None if row is None else _record(row)
 

@@ -29,7 +29,7 @@ def _add_job(dialect: str) -> Insert:
 
 @cache
 def _add_command(dialect: str) -> Insert:
-    return insert_new(dialect, commands, "dedup_key")
+    return insert_new(dialect, commands, "dedup_key").execution_options(preserve_rowcount=True)
 
 
 @cache

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine
 
-from bot.storage.store import SqliteStore
 from tests.services.world import World
+from tests.stores import SqlStore
 
 
 @pytest.fixture
-def make_world(store: SqliteStore, database: Engine) -> Callable[..., World]:
+def make_world(store: SqlStore, database: Engine) -> Callable[..., World]:
     """Make a world with wishes of its own."""
     return lambda **wishes: World(store, database, **wishes)
 

@@ -11,9 +11,8 @@ import pytest
 from bot.errors import StorageUnavailable
 from bot.services.dispatcher import STUCK_S, Crew, Dispatcher
 from bot.services.signal import Signal
-from bot.storage.store import SqliteStore
 from tests.fakes import FakeClock
-from tests.stores import NOW
+from tests.stores import NOW, SqlStore
 from tests.waiting import wait_until
 
 CREWS = ("deliveries", "commands", "jobs")
@@ -58,7 +57,7 @@ class Loop:
 
 
 @pytest.fixture
-def loop(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+def loop(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     """Three crews of two; each has due work while its worker has any."""
     clock, signal = FakeClock(), Signal()
     workers = {name: FakeWorker() for name in CREWS}

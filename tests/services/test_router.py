@@ -12,9 +12,8 @@ from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.ports import Subscription, Transaction
 from bot.services.router import Opening, Router, slots_of, thread_slots
-from bot.storage.store import SqliteStore
 from tests.services.world import CI, World
-from tests.stores import NOW, event_of
+from tests.stores import NOW, SqlStore, event_of
 
 DESTINATIONS = {
     "ci": DestinationSettings("ci", "slack:#ci", "en", "Europe/Berlin"),
@@ -23,7 +22,7 @@ DESTINATIONS = {
 MAIN = Route("routes[0]", Match(branch=("main",)), ("ci",), when=frozenset({Milestone.FAILED}))
 
 
-def _openings(store: SqliteStore, router: Router, **said: object) -> list[Opening]:
+def _openings(store: SqlStore, router: Router, **said: object) -> list[Opening]:
     build = _build(**said)
     return store.read(lambda tx: router.openings(tx, build))
 
@@ -33,7 +32,7 @@ def _build(**said: object) -> Build:
     return fold(None, event).build(event.subject)
 
 
-def _resolve(store: SqliteStore, address: str, key: str) -> None:
+def _resolve(store: SqlStore, address: str, key: str) -> None:
     store.write(lambda tx: tx.places.adopt(address, Place(key, address)))
 
 
@@ -45,7 +44,7 @@ def _resolve(store: SqliteStore, address: str, key: str) -> None:
         ({"status": BuildStatus.FAILED, "branch": "dev"}, "filtered:branch"),
     ],
 )
-def test_each_place_has_its_reason(said: dict[str, object], reason: str, store: SqliteStore) -> None:
+def test_each_place_has_its_reason(said: dict[str, object], reason: str, store: SqlStore) -> None:
     """A route that does not open says which of its conditions was not met."""
     _resolve(store, "slack:#ci", CI)
     openings = _openings(store, Router([MAIN], DESTINATIONS), **said)
@@ -53,7 +52,7 @@ def test_each_place_has_its_reason(said: dict[str, object], reason: str, store: 
     assert openings[0].opens or openings[0].reason == reason
 
 
-def test_an_address_stands_for_itself_until_it_is_resolved(store: SqliteStore) -> None:
+def test_an_address_stands_for_itself_until_it_is_resolved(store: SqlStore) -> None:
     """Cards wait at the address; from the moment it is resolved they go to the place."""
     router = Router([Route("routes[0]", Match(), ("ci",))], DESTINATIONS)
     assert _openings(store, router)[0].destination == "slack:#ci"
@@ -61,7 +60,7 @@ def test_an_address_stands_for_itself_until_it_is_resolved(store: SqliteStore) -
     assert _openings(store, router)[0].destination == CI
 
 
-def test_an_address_that_moves_is_followed(store: SqliteStore) -> None:
+def test_an_address_that_moves_is_followed(store: SqlStore) -> None:
     """A channel made anew under its old name has another id: the next card goes there."""
     router = Router([Route("routes[0]", Match(), ("ci",))], DESTINATIONS)
     _resolve(store, "slack:#ci", CI)
@@ -70,7 +69,7 @@ def test_an_address_that_moves_is_followed(store: SqliteStore) -> None:
     assert _openings(store, router)[0].destination == "slack:T/new"
 
 
-def test_a_resolution_that_was_rolled_back_was_never_seen(store: SqliteStore) -> None:
+def test_a_resolution_that_was_rolled_back_was_never_seen(store: SqlStore) -> None:
     """What a transaction saw that did not commit does not send cards to a place that does not exist."""
     router = Router([Route("routes[0]", Match(), ("ci",))], DESTINATIONS)
 
@@ -95,7 +94,7 @@ def test_two_names_of_one_place_are_one_card(make_world: Callable[..., World]) -
     assert world.slots() == {(CI, "card")}
 
 
-def test_settings_of_a_place(store: SqliteStore) -> None:
+def test_settings_of_a_place(store: SqlStore) -> None:
     """A place has the language and zone of its destination; one that the file does not name has none."""
     router = Router([], DESTINATIONS)
     _resolve(store, "slack:#ci", CI)
@@ -103,7 +102,7 @@ def test_settings_of_a_place(store: SqliteStore) -> None:
     assert found == (DESTINATIONS["ci"], None)
 
 
-def test_several_routes_add_up_to_one_wish(store: SqliteStore) -> None:
+def test_several_routes_add_up_to_one_wish(store: SqlStore) -> None:
     """Mentions join, `updates: all` of one route counts, and slots of a failure are opened once."""
     routes = [
         Route("routes[0]", Match(), ("ci",), mention=("slack:U1",)),
@@ -127,7 +126,7 @@ def test_a_later_attempt_has_thread_slots_of_its_own() -> None:
     assert [slot.slot for slot in thread_slots(CI, {"log": True}, build)] == ["notice@3", "thread:log@3"]
 
 
-def test_a_mute_says_so(store: SqliteStore) -> None:
+def test_a_mute_says_so(store: SqlStore) -> None:
     """What a channel muted in chat is explained as muted, not as filtered by the file."""
     _resolve(store, "slack:#ci", CI)
     wish = Subscription(CI, "user-service", True, (), "en", "slack:U1")

@@ -26,10 +26,9 @@ from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
-from bot.storage.store import SqliteStore
 from bot.storage.tables import attempts, audit, commands
 from tests.fakes import FakeBuildSystem, FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
-from tests.stores import key_of
+from tests.stores import SqlStore, key_of
 
 CI = "slack:T/ci"
 DEV = "slack:T/dev"
@@ -43,7 +42,7 @@ ROLES = (
 class World:
     """Everything of one test. `is_resolved` gives destinations their places before anything else happens."""
 
-    store: SqliteStore
+    store: SqlStore
     database: Engine
     routes: Sequence[Route] = (Route("routes[0]", Match(), ("ci",)),)
     destinations: Mapping[str, DestinationSettings] = field(

@@ -11,12 +11,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
 
 from bot.domain.commands import Actor, Command, ReplyTo
 from bot.ports import Slot, SubjectRecord, Transaction
 from bot.storage import schema
 from bot.storage.schema import HEAD, upgrade, version_of
+from bot.storage.postgres import open_postgres
 from bot.storage.store import SqliteStore, open_sqlite
 from bot.storage.tables import metadata
 from tests.stores import NOW, event_of, key_of
@@ -29,9 +30,9 @@ def test_migrations_make_the_tables(database: Engine) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_partial_indexes_and_id_rules_are_in_the_migrations(database: Engine) -> None:
+def test_partial_indexes_and_id_rules_are_in_the_migrations(sqlite_database: Engine) -> None:
     """What Alembic does not compare is the same too: the SQL of every table and index, made both ways."""
-    with database.connect() as migrated:
+    with sqlite_database.connect() as migrated:
         made = _schema_sql(migrated)
     other = open_sqlite("sqlite://")
     with other.connect() as connection:
@@ -39,6 +40,32 @@ def test_partial_indexes_and_id_rules_are_in_the_migrations(database: Engine) ->
         wanted = _schema_sql(connection)
     other.dispose()
     assert {name: sql for name, sql in made.items() if name != "alembic_version"} == wanted
+
+
+@pytest.mark.postgres
+def test_indexes_and_constraints_of_postgres_are_in_the_migrations(
+    postgres_database: Engine, empty_postgres_url: str
+) -> None:
+    """The same for PostgreSQL, in the words in which its server describes columns, indexes and constraints."""
+    other = open_postgres(empty_postgres_url)
+    with other.begin() as connection:
+        metadata.create_all(connection)
+        wanted = _described(connection)
+    other.dispose()
+    with postgres_database.connect() as migrated:
+        made = _described(migrated)
+    assert [line for line in made if "alembic_version" not in line] == wanted
+
+
+def _described(connection: Connection) -> list[str]:
+    found = [*connection.scalars(text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"))]
+    constraints = "SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid > 0"
+    found += connection.scalars(text(f"{constraints} AND connamespace = 'public'::regnamespace"))
+    columns = "SELECT concat_ws(' ', table_name, column_name, data_type, character_maximum_length, is_nullable"
+    found += connection.scalars(
+        text(f"{columns}, column_default) FROM information_schema.columns WHERE table_schema = 'public'")
+    )
+    return sorted(found)
 
 
 def _schema_sql(connection: object) -> dict[str, set[str]]:
@@ -86,6 +113,22 @@ def test_two_processes_upgrade_one_database_once(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.postgres
+def test_four_processes_upgrade_one_server_once(empty_postgres_url: str) -> None:
+    """On PostgreSQL an advisory lock lets one make the tables; the others wait and find them."""
+    code = (
+        "import sys; from bot.storage.schema import upgrade; from bot.storage.postgres import open_postgres; "
+        "upgrade(open_postgres(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, empty_postgres_url]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    errors = [run.communicate(timeout=30)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, errors
+    engine = open_postgres(empty_postgres_url)
+    assert version_of(engine) == HEAD
+    engine.dispose()
+
+
 def _opened(tx: Transaction) -> None:
     slots = [Slot("slack:T/C", "card", {})]
     tx.cards.open("build:buildbot/user-service#12", 1, slots, is_final=False, at=NOW)
@@ -128,19 +171,19 @@ def _record() -> SubjectRecord:
 
 
 @pytest.mark.parametrize("name", HOT)
-def test_hot_queries_scan_no_large_table(name: str, store: SqliteStore, database: Engine) -> None:
+def test_hot_queries_scan_no_large_table(name: str, sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
     """What runs at every event or claim finds its rows through an index, however many there are."""
-    store.write(_opened)
+    sqlite_store.write(_opened)
     said: list[tuple[str, object]] = []
 
-    @event.listens_for(database, "before_cursor_execute")
+    @event.listens_for(sqlite_database, "before_cursor_execute")
     def note(_c: object, _cur: object, statement: str, parameters: object, _ctx: object, many: bool) -> None:
         said.append((statement, parameters[0] if many else parameters))  # type: ignore[index] # a list when many
 
-    store.write(HOT[name])
-    event.remove(database, "before_cursor_execute", note)
+    sqlite_store.write(HOT[name])
+    event.remove(sqlite_database, "before_cursor_execute", note)
     plans = []
-    with database.connect() as connection:
+    with sqlite_database.connect() as connection:
         for statement, parameters in said:
             if statement.startswith(("SELECT", "UPDATE", "INSERT", "DELETE")):
                 rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)

@@ -16,7 +16,7 @@ from bot.errors import StorageUnavailable
 from bot.ports import Transaction
 from bot.storage.store import SqliteStore, open_sqlite
 from bot.storage.tables import audit, events
-from tests.stores import NOW, event_of, make_store
+from tests.stores import NOW, SqlStore, event_of, make_store
 
 
 def _count(engine: Engine, table: object) -> int:
@@ -24,10 +24,10 @@ def _count(engine: Engine, table: object) -> int:
         return connection.scalar(select(count()).select_from(table)) or 0  # type: ignore[arg-type] # a table
 
 
-def test_pieces_that_gather_commit_together(store: SqliteStore, database: Engine) -> None:
+def test_pieces_that_gather_commit_together(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
     """A burst of writers pays for few commits, and each gets its own answer."""
     commits: list[object] = []
-    event.listen(database, "commit", commits.append)
+    event.listen(sqlite_database, "commit", commits.append)
     is_busy, go_on = threading.Event(), threading.Event()
 
     def occupy(_tx: Transaction) -> None:
@@ -37,15 +37,15 @@ def test_pieces_that_gather_commit_together(store: SqliteStore, database: Engine
     answers: dict[int, bool] = {}
 
     def write(number: int) -> None:
-        answers[number] = store.write(lambda tx: tx.events.add(event_of(number), NOW))
+        answers[number] = sqlite_store.write(lambda tx: tx.events.add(event_of(number), NOW))
 
-    first = threading.Thread(target=store.write, args=(occupy,))
+    first = threading.Thread(target=sqlite_store.write, args=(occupy,))
     first.start()
     assert is_busy.wait(10)
     others = [threading.Thread(target=write, args=(number % 20,)) for number in range(20)]
     for thread in others:
         thread.start()
-    while store._queue.qsize() < 20:
+    while sqlite_store._queue.qsize() < 20:
         threading.Event().wait(0.001)
     go_on.set()
     for thread in (first, *others):
@@ -54,17 +54,17 @@ def test_pieces_that_gather_commit_together(store: SqliteStore, database: Engine
     assert len(commits) == 2
 
 
-def test_a_refused_statement_does_not_tell_its_values(database: Engine) -> None:
+def test_a_refused_statement_does_not_tell_its_values(sqlite_database: Engine) -> None:
     """What people typed and what logs said stand in no traceback of the database's."""
     typed = "in confidence"
-    with database.connect() as connection, pytest.raises(IntegrityError) as caught:
+    with sqlite_database.connect() as connection, pytest.raises(IntegrityError) as caught:
         connection.execute(events.insert(), {"id": 1, "source": typed})
     said = str(caught.value)
     assert "INSERT INTO events" in said
     assert typed not in said
 
 
-def test_one_bad_piece_does_not_spoil_the_others(store: SqliteStore, database: Engine) -> None:
+def test_one_bad_piece_does_not_spoil_the_others(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
     """Of a group, the piece that raises is told its own error; the others are committed."""
     is_busy, go_on = threading.Event(), threading.Event()
 
@@ -80,11 +80,11 @@ def test_one_bad_piece_does_not_spoil_the_others(store: SqliteStore, database: E
 
     def run(name: str, work: object) -> None:
         try:
-            outcomes[name] = store.write(work)  # type: ignore[arg-type] # one of the pieces below
+            outcomes[name] = sqlite_store.write(work)  # type: ignore[arg-type] # one of the pieces below
         except KeyError as problem:
             outcomes[name] = problem.args[0]
 
-    threads = [threading.Thread(target=store.write, args=(occupy,))]
+    threads = [threading.Thread(target=sqlite_store.write, args=(occupy,))]
     threads[0].start()
     assert is_busy.wait(10)
     pieces = {
@@ -95,19 +95,19 @@ def test_one_bad_piece_does_not_spoil_the_others(store: SqliteStore, database: E
     for name, work in pieces.items():
         threads.append(threading.Thread(target=run, args=(name, work)))
         threads[-1].start()
-    while store._queue.qsize() < 3:
+    while sqlite_store._queue.qsize() < 3:
         threading.Event().wait(0.001)
     go_on.set()
     for thread in threads:
         thread.join(10)
     assert outcomes == {"a": True, "bad": "mine", "b": True}
-    assert _count(database, events) == 2
+    assert _count(sqlite_database, events) == 2
 
 
-def test_a_full_disk_stores_nothing_and_says_so(store: SqliteStore, database: Engine) -> None:
+def test_a_full_disk_stores_nothing_and_says_so(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
     """When pages run out the caller gets StorageUnavailable, the old rows stay, and room makes writing work again."""
-    store.write(lambda tx: tx.events.add(event_of(1), NOW))
-    with database.connect() as connection:
+    sqlite_store.write(lambda tx: tx.events.add(event_of(1), NOW))
+    with sqlite_database.connect() as connection:
         pages = connection.scalar(text("PRAGMA page_count")) or 0
 
     def limit(connection: sqlite3.Connection, most: int) -> None:
@@ -116,23 +116,23 @@ def test_a_full_disk_stores_nothing_and_says_so(store: SqliteStore, database: En
     def shrink(connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
         limit(connection, pages)
 
-    event.listen(database, "checkout", shrink)
+    event.listen(sqlite_database, "checkout", shrink)
     big = event_of(2, log="x" * 100_000)
     with pytest.raises(StorageUnavailable, match="full"):
-        store.write(lambda tx: tx.events.add(big, NOW))
-    event.remove(database, "checkout", shrink)
-    assert _count(database, events) == 1
-    event.listen(database, "checkout", lambda connection, _r, _p: limit(connection, 100_000))
-    assert store.write(lambda tx: tx.events.add(big, NOW)) is True
-    assert _count(database, events) == 2
+        sqlite_store.write(lambda tx: tx.events.add(big, NOW))
+    event.remove(sqlite_database, "checkout", shrink)
+    assert _count(sqlite_database, events) == 1
+    event.listen(sqlite_database, "checkout", lambda connection, _r, _p: limit(connection, 100_000))
+    assert sqlite_store.write(lambda tx: tx.events.add(big, NOW)) is True
+    assert _count(sqlite_database, events) == 2
 
 
-def test_a_read_only_database_stores_nothing_and_says_so(store: SqliteStore, database: Engine) -> None:
+def test_a_read_only_database_stores_nothing_and_says_so(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
     """A database that may not be written answers StorageUnavailable, and can still be read."""
-    event.listen(database, "checkout", lambda connection, _r, _p: connection.execute("PRAGMA query_only=ON"))
+    event.listen(sqlite_database, "checkout", lambda connection, _r, _p: connection.execute("PRAGMA query_only=ON"))
     with pytest.raises(StorageUnavailable):
-        store.write(lambda tx: tx.events.add(event_of(1), NOW))
-    assert store.read(lambda tx: tx.subjects.newest(None, 1)) == []
+        sqlite_store.write(lambda tx: tx.events.add(event_of(1), NOW))
+    assert sqlite_store.read(lambda tx: tx.subjects.newest(None, 1)) == []
 
 
 def test_a_database_that_is_gone_says_so(tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_a_database_that_is_gone_says_so(tmp_path: Path) -> None:
     missing.close()
 
 
-def test_closing_commits_what_is_queued(database: Engine) -> None:
+def test_closing_commits_what_is_queued(sqlite_database: Engine) -> None:
     """A stop loses nothing that was handed over."""
-    store = make_store(database)
+    store = make_store(sqlite_database)
     is_busy, go_on = threading.Event(), threading.Event()
 
     def occupy(_tx: Transaction) -> None:
@@ -167,10 +167,10 @@ def test_closing_commits_what_is_queued(database: Engine) -> None:
     go_on.set()
     for thread in (*writers, closing):
         thread.join(10)
-    assert _count(database, audit) == 1
+    assert _count(sqlite_database, audit) == 1
 
 
-def test_a_read_sees_every_commit_before_it(store: SqliteStore) -> None:
+def test_a_read_sees_every_commit_before_it(store: SqlStore) -> None:
     """What a write has answered is there for the next read."""
     for number in range(5):
         store.write(lambda tx, number=number: tx.events.add(event_of(number), NOW))

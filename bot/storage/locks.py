@@ -1,0 +1,45 @@
+"""Advisory locks (PostgreSQL): what one at a time may do where no row stands for it yet.
+
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS. Those here are pairs of numbers, which
+never meet the single numbers that projects are hashed to. SQLite has one writer and needs none of them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sqlalchemy import Connection, text
+
+_OURS = 7447  # "SHIP" on a telephone: apart from the locks of others in the same database
+_HOLD = text(f"SELECT pg_advisory_xact_lock({_OURS}, :lock)")
+_SHARE = text(f"SELECT pg_advisory_xact_lock_shared({_OURS}, :lock)")
+_TRY_FOR_SESSION = text(f"SELECT pg_try_advisory_lock({_OURS}, :lock)")
+
+
+class Lock(IntEnum):
+    """What is held: by changing the schema, by writing and chaining the audit trail, by leading the clocks."""
+
+    SCHEMA = 1
+    AUDIT = 2
+    CLOCK = 3
+
+
+def hold(connection: Connection, lock: Lock) -> None:
+    """Wait for a lock and keep it until the transaction ends."""
+    if _has_locks(connection):
+        connection.execute(_HOLD, {"lock": lock.value})
+
+
+def share(connection: Connection, lock: Lock) -> None:
+    """The same, beside others who share it."""
+    if _has_locks(connection):
+        connection.execute(_SHARE, {"lock": lock.value})
+
+
+def try_for_session(connection: Connection, lock: Lock) -> bool:
+    """Take a lock until the connection ends; False when another has it. Always True on SQLite."""
+    return not _has_locks(connection) or bool(connection.scalar(_TRY_FOR_SESSION, {"lock": lock.value}))
+
+
+def _has_locks(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"

@@ -1,0 +1,137 @@
+"""PostgreSQL as the engine: a connection a call, from a pool; https://www.postgresql.org/docs/current/mvcc.html.
+
+Writes run at READ COMMITTED. What must not happen twice at a time is held by locks that the operations take themselves:
+rows (`FOR UPDATE`), rows that others leave out (`SKIP LOCKED`), and the advisory locks named in `locks`. Reads run on
+one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
+from bot.ports import Transaction
+from bot.storage.transaction import SqlTransaction
+
+T = TypeVar("T")
+CONNECTIONS = 12
+CONNECT_S = 5
+POOL_WAIT_S = 8.0
+MOST_TRIES = 5
+# Deadlocks, lost serialisations and rows that another transaction added meanwhile: the same work again meets a new
+# state. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PASSING = frozenset({"40001", "40P01", "23505"})
+_REFUSED = "22"  # the class of values that a column cannot hold
+# A connection whose other end is gone is noticed within half a minute on both sides, so that its locks come free.
+_SESSION = {
+    "statement_timeout": "8s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+}
+
+
+class PostgresStore:
+    """A database server; each call has a connection of its own."""
+
+    def __init__(self, engine: Engine, cipher: MultiFernet) -> None:
+        self._engine = engine
+        self._cipher = cipher
+        self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
+        for _ in range(MOST_TRIES - 1):
+            try:
+                return self._write_once(work)
+            except DBAPIError as problem:
+                if not _is_passing(problem):
+                    raise _as_error(problem) from None  # the server's details tell the values of the row
+        try:
+            return self._write_once(work)
+        except DBAPIError as problem:
+            raise _as_error(problem) from None
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` against a snapshot that sees every commit before the call."""
+        try:
+            with self._reading.connect() as connection:
+                return work(SqlTransaction(connection, self._cipher))
+        except DBAPIError as problem:
+            raise StorageUnavailable(f"the database cannot be read: {first_line(problem)}") from None
+        except PoolTimeout:
+            raise StorageUnavailable("all connections to the database are in use") from None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+    def _write_once(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            with self._engine.connect() as connection:
+                result = work(SqlTransaction(connection, self._cipher))
+                _commit(connection)
+                return result
+        except PoolTimeout:
+            raise StorageUnavailable("all connections to the database are in use: not written, try again") from None
+
+
+def open_postgres(url: str) -> Engine:
+    """An engine for a PostgreSQL server, which is not asked yet; ConfigError where the driver is not installed."""
+    try:
+        return create_engine(
+            url,
+            hide_parameters=True,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_S,
+            pool_use_lifo=True,
+            connect_args={
+                "connect_timeout": CONNECT_S,
+                "application_name": "shipmate",
+                "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+    except ImportError:
+        raise ConfigError(
+            "database_url", "PostgreSQL's driver is not installed: pip install 'shipmate[postgres]'"
+        ) from None
+
+
+def first_line(problem: DBAPIError) -> str:
+    """What the server or the driver says, without the hints and addresses on further lines."""
+    return str(problem.orig).partition("\n")[0]
+
+
+def _commit(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
+    """Commit; a connection lost here leaves open whether it did, which the caller must not try again unasked."""
+    try:
+        connection.commit()
+    except DBAPIError as problem:
+        if problem.connection_invalidated:
+            raise StorageUnavailable("the database was lost while it committed") from None
+        raise
+
+
+def _is_passing(problem: DBAPIError) -> bool:
+    """Whether the same work may succeed at once: the state has moved on, or an idle connection had been cut."""
+    return problem.connection_invalidated or getattr(problem.orig, "sqlstate", None) in _PASSING
+
+
+def _as_error(problem: DBAPIError) -> Exception:
+    state = getattr(problem.orig, "sqlstate", None) or ""
+    if state.startswith(_REFUSED) or "NUL" in str(problem.orig):
+        return PayloadInvalid(f"the database cannot hold it: {first_line(problem)}")
+    return StorageUnavailable(f"the database did not commit: {first_line(problem)}")

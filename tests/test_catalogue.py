@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.i18n import LOCALES, _catalogue
-from bot.services.presenters.replies import GONE, PROBLEMS, REFUSALS, SUMMARIES
+from bot.services.presenters.replies import GONE, NEWS, PROBLEMS, REFUSALS, SUMMARIES
 from bot.services.presenters.words import BUILD_WORD
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +61,7 @@ def _sentences(value: ast.expr) -> Iterator[str]:
 def _said() -> dict[str, str]:
     """Each message that code may translate, and where."""
     found = {text: "a table" for table in (PROBLEMS, REFUSALS, SUMMARIES, GONE, BUILD_WORD) for text in table.values()}
+    found |= {text: "a table" for _, text in NEWS.values()}
     for path, module in _modules():
         for node in ast.walk(module):
             position = SPEAKERS.get(_name(node)) if isinstance(node, ast.Call) else None

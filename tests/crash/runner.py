@@ -87,11 +87,11 @@ def _deadly(function: Callable[..., Any], point: Point) -> Callable[..., Any]:
 
 def shorten_leases() -> None:
     """Let a lease end after two seconds instead of half a minute."""
-    from bot.services import acting, commands, jobs, planning
+    from bot.services import commands, jobs, planning, steps
 
     for module in (commands, jobs, planning):
         module.LEASE_S = LEASE_S
-    acting.STEP_S = LEASE_S
+    steps.STEP_S = LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
 
 

@@ -40,6 +40,15 @@ GONE = {
     "channel_not_found": "{system} has no such channel, or has not let me in.",
     "person_not_found": "{system} does not know this person (any more).",
 }
+NEWS = {
+    "queued": ("⏳", "A build of {project} is queued and starts when a worker is free."),
+    "refused": (
+        "⚠️",
+        "{system} took my request for a build of {project}, but does not tell me what became of it. I keep asking.",
+    ),
+    "long": ("⌛", "The build of {project} still waits for a worker. It can be cancelled in {system}; I keep looking."),
+    "given_up": ("❔", "I have heard nothing of the build of {project} for a week. Please look in {system}."),
+}
 SUMMARIES = {
     "help": "what I can do",
     "status": "how things stand",
@@ -106,6 +115,18 @@ def doubt(problem: IntegrationError, locale: str) -> Notice:
     """What is said when a call may or may not have happened, and nothing can tell."""
     sentence = "I do not know whether {system} did it: no answer came. Please look there before you ask again."
     return remark(locale, "❔", sentence, system=problem.system)
+
+
+def unsure(locale: str) -> Notice:
+    """What is said when a call may have happened, and may not be tried or looked for any more."""
+    sentence = "I do not know whether this was done: no answer came, and I may not try again. Please look at the build."
+    return remark(locale, "❔", sentence)
+
+
+def news(kind: str, locale: str, *, project: str, system: str) -> Notice:
+    """What is said of a run that was asked for and has no number yet."""
+    emoji, sentence = NEWS[kind]
+    return remark(locale, emoji, sentence, project=project, system=system)
 
 
 def help_word(locale: str) -> str:

@@ -1,0 +1,88 @@
+"""A command's steps: how far it has come, on the record, under its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.domain.audit import AuditEntry
+from bot.domain.cards import Content
+from bot.domain.commands import CommandLine, CommandState
+from bot.errors import LeaseLost, OutcomeUnknown
+from bot.ports import Clock, CommandRecord, Store, Transaction
+
+STEP_S = 60.0  # as long as a command's lease: what is said may take four calls of 8 s
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a command has come: open ones are taken up again; `reply` is said now."""
+
+    state: CommandState
+    result: Mapping[str, object]
+    is_open: bool = False
+    reply: Content | None = None
+
+
+class StepLog:
+    """Stores steps, each with its audit entry in one transaction."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def entry(self, record: CommandRecord, line: CommandLine, target: str, outcome: str) -> AuditEntry:
+        """What the trail says of a step."""
+        command = record.command
+        return AuditEntry(
+            self.now(), command.actor.account, line.verb.value, target[:400], outcome[:80], command.via, command.id
+        )
+
+    def hold(self, record: CommandRecord, result: Mapping[str, object], *, due_at: float) -> None:
+        """Keep a command open, to be taken up again at `due_at`; its tries are counted anew."""
+
+        def work(tx: Transaction) -> None:
+            must_hold(tx.commands.settle(record, CommandState.RUNNING, result, is_open=True, due_at=due_at, tries=0))
+
+        self._store.write(work)
+
+    def end(
+        self,
+        record: CommandRecord,
+        entry: AuditEntry,
+        state: CommandState = CommandState.DONE,
+        *,
+        frees_effect: bool = False,
+    ) -> None:
+        """End a command on the record; `frees_effect` lets somebody ask for the same again."""
+
+        def work(tx: Transaction) -> None:
+            tx.audit.append(entry)
+            must_hold(tx.commands.settle(record, state, record.result, is_open=False, frees_effect=frees_effect))
+
+        self._store.write(work)
+
+    def step_ends_at(self) -> float:
+        """Until when nobody else takes up a command whose step is still to be said."""
+        return self.now() + STEP_S
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock.now().timestamp()
+
+
+def must_hold(is_held: bool) -> None:
+    """Raise LeaseLost where a settling found another worker's lease."""
+    if not is_held:
+        raise LeaseLost("another worker has the command")
+
+
+def is_in_doubt(record: CommandRecord, problem: Exception | None = None) -> bool:
+    """Whether something may have been triggered: an answer was lost, or a worker died between triggering and noting."""
+    if "request" in record.result:
+        return False
+    if isinstance(problem, OutcomeUnknown):
+        return True
+    if record.result.get("put_off_at") == record.command.tries - 1:  # the try before this one ended in good order
+        return bool(record.result["is_in_doubt"])
+    return record.triggered_at is not None

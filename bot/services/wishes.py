@@ -1,0 +1,52 @@
+"""What a channel wants, said in chat: a project's cards, or none of them."""
+
+from __future__ import annotations
+
+from bot.domain.commands import CommandLine, CommandState, Verb
+from bot.domain.places import Place
+from bot.domain.routing import Milestone
+from bot.errors import CommandInvalid
+from bot.ports import CommandRecord, Store, Subscription, Transaction
+from bot.services.presenters import replies
+from bot.services.sources import Sources
+from bot.services.steps import Step, StepLog
+
+
+class Wishes:
+    """Carries out `subscribe` and `mute`."""
+
+    def __init__(self, store: Store, log: StepLog, sources: Sources) -> None:
+        self._store = store
+        self._log = log
+        self._sources = sources
+
+    def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
+        """Store the wish of a person who may; CommandInvalid for unknown milestones and projects."""
+        project, *words = line.arguments
+        place = record.command.reply_to.place
+        try:
+            milestones = tuple(Milestone(word.lower()).value for word in words) or ("started", "finished")
+        except ValueError:
+            raise CommandInvalid("unknown_milestone", " ".join(words)) from None
+        if project != "*" and not self._is_known(project):
+            raise CommandInvalid("unknown_project", project)
+        is_mute = line.verb is Verb.MUTE
+        wish = Subscription(place, project, is_mute, milestones, locale, record.command.actor.account)
+
+        def work(tx: Transaction) -> None:
+            tx.places.ensure([Place(place, place)])
+            tx.subscriptions.put(wish, self._log.now())
+            tx.audit.append(self._log.entry(record, line, f"{place} {project}", "done"))
+
+        self._store.write(work)
+        sentence = "No more cards of {project} here." if is_mute else "Cards of {project} come here from now on."
+        return Step(
+            CommandState.DONE, {}, reply=replies.remark(locale, "🔕" if is_mute else "🔔", sentence, project=project)
+        )
+
+    def _is_known(self, project: str) -> bool:
+        try:
+            self._sources.source_of(project)
+        except CommandInvalid:
+            return bool(self._store.read(lambda tx: tx.subjects.newest(project, 1)))
+        return True

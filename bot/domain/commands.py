@@ -112,7 +112,7 @@ class Reference:
 
 def parse_command(typed: str) -> CommandLine:
     """The command in `typed` (without the bot's name); CommandInvalid says what is wrong and suggests the nearest."""
-    words = typed.replace("\u3000", " ").replace("＃", "#").split()
+    words = _words(typed)
     if not words:
         return CommandLine(Verb.HELP)
     if len(typed) > MAX_COMMAND_LENGTH:
@@ -126,6 +126,15 @@ def parse_command(typed: str) -> CommandLine:
     return CommandLine(spec.verb, tuple(rest))
 
 
+def begin_command(typed: str) -> CommandLine | None:
+    """The verb that a line begins with and the rest as it stands, whether or not that makes sense; None without one."""
+    try:
+        spec, rest = _spec_of(_words(typed))
+    except (CommandInvalid, IndexError):
+        return None
+    return CommandLine(spec.verb, tuple(rest))
+
+
 def parse_reference(word: str) -> Reference:
     """The build named by `word`; CommandInvalid when it is no reference."""
     found = _REFERENCE.fullmatch(word)
@@ -133,6 +142,10 @@ def parse_reference(word: str) -> Reference:
         raise CommandInvalid("malformed_reference", word[:80])
     attempt = found["attempt"]
     return Reference(found["project"], found["number"], found["source"], int(attempt) if attempt else None)
+
+
+def _words(typed: str) -> list[str]:
+    return typed.replace("\u3000", " ").replace("＃", "#").split()
 
 
 def _spec_of(words: list[str]) -> tuple[VerbSpec, list[str]]:

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.domain.cards import Content
-from bot.domain.commands import SPECS, Actor, Command, CommandLine, CommandState, ReplyTo, parse_command
+from bot.domain.commands import SPECS, Actor, Command, CommandLine, CommandState, ReplyTo, begin_command, parse_command
 from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store
-from bot.services.acting import Acting, is_in_doubt
+from bot.services.acting import Acting
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
+from bot.services.steps import is_in_doubt
 from bot.telemetry import COMMANDS, logger
 
 LEASE_S = (
@@ -88,23 +89,20 @@ class CommandWorker:
             self._give_up(record)
             return
         speech = self._speech(record.command)
-        verb = "invalid"
+        verb, is_known = "invalid", False
         try:
             line = parse_command(record.command.typed)
             verb = line.verb.value
             record = replace(record, command=replace(record.command, actor=self._actor(record)))
+            is_known = True
             outcome = self._execute(record, line, speech)
-        except CommandInvalid as problem:
-            self._answer(record, replies.invalid(problem, speech.locale, speech.prefix))
-            outcome = self._close(record, CommandState.REFUSED)
-        except NotPermitted as problem:
-            self._answer(record, replies.refusal(str(problem), speech.locale))
-            outcome = self._close(record, CommandState.REFUSED)
+        except (CommandInvalid, NotPermitted) as problem:
+            outcome = self._refuse(record, problem, speech)
         except Conflict as problem:
             self._answer(record, replies.remark(speech.locale, "🤚", str(problem)))
             outcome = self._close(record, CommandState.FAILED)
         except IntegrationError as problem:
-            outcome = self._put_off_or_fail(record, line, problem, speech)
+            outcome = self._put_off_or_fail(record, line, problem, speech, is_known=is_known)
         COMMANDS.labels(verb, outcome).inc()
         log.info("command", id=record.command.id, verb=verb, actor=record.command.actor.account, outcome=outcome)
 
@@ -148,9 +146,26 @@ class CommandWorker:
             return replace(actor, name=str(record.result["by"]))
         return self._people.complete(actor)
 
+    def _refuse(self, record: CommandRecord, problem: CommandInvalid | NotPermitted, speech: Speech) -> str:
+        """End a command that may not be, or makes no sense; one that an earlier try may have done ends in doubt."""
+        line, is_invalid = begin_command(record.command.typed), isinstance(problem, CommandInvalid)
+        state = CommandState.IN_DOUBT if is_in_doubt(record) else CommandState.REFUSED
+        if state is CommandState.IN_DOUBT:
+            reply = replies.unsure(speech.locale)
+        elif isinstance(problem, CommandInvalid):
+            reply = replies.invalid(problem, speech.locale, speech.prefix)
+        else:
+            reply = replies.refusal(str(problem), speech.locale)
+        self._answer(record, reply)
+        if state is CommandState.IN_DOUBT or (is_invalid and line is not None and SPECS[line.verb].changes):
+            self._acting.give_up(record, state, str(problem), line)
+            return state.value
+        return self._close(record, state)  # a refusal for want of a role is on the record already
+
     def _put_off_or_fail(
-        self, record: CommandRecord, line: CommandLine, problem: IntegrationError, speech: Speech
+        self, record: CommandRecord, line: CommandLine, problem: IntegrationError, speech: Speech, *, is_known: bool
     ) -> str:
+        """Try again later, or end the command; one whose actor is known and that failed for good is on the record."""
         doubt = SPECS[line.verb].changes and is_in_doubt(record, problem)
         if problem.recoverable and record.command.tries < MOST_TRIES:
             due_at = self._clock.now().timestamp() + max(pause_s(record.command.tries), problem.retry_after_s or 0.0)
@@ -159,7 +174,7 @@ class CommandWorker:
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
-        if SPECS[line.verb].changes and problem.recoverable:
+        if SPECS[line.verb].changes and (problem.recoverable or not is_known):
             self._acting.give_up(record, state, problem.reason, line)
         else:
             self._close(record, state, frees_effect=True)

@@ -10,7 +10,7 @@ from bot.domain.builds import BuildStatus
 from bot.domain.cards import Notice
 from bot.domain.commands import SPECS, parse_command
 from bot.domain.subjects import SubjectKey
-from bot.errors import DestinationGone, LeaseLost, Unavailable
+from bot.errors import AuthFailed, DestinationGone, LeaseLost, Unavailable
 from bot.ports import PersonFacts
 from tests.services.world import CI, World
 from tests.stores import event_of
@@ -110,11 +110,11 @@ def test_a_crash_after_the_trigger_triggers_nothing_twice(failed: Failed) -> Non
     world.builds.now = world.clock.now()
     world.ask("retry user-service#1")
     record = world.take()[0]
-    acting = world.worker._acting
-    acting._settle_open = _die  # type: ignore[method-assign, assignment] # the worker is killed here
+    log = world.worker._acting._log
+    log.hold = _die  # type: ignore[method-assign, assignment] # the worker is killed here
     with pytest.raises(SystemExit):
         world.worker.carry_out(record)
-    del acting._settle_open
+    del log.hold
     world.work(50)
     assert world.said == []
     world.work(30)
@@ -167,49 +167,6 @@ def test_a_ci_that_never_answers_was_never_in_doubt(failed: Failed) -> None:
     world.ask("retry user-service#1")
     world.work(10)
     assert len(world.builds.requests) == 1
-
-
-def test_a_queued_run_is_waited_for_through_an_outage(failed: Failed) -> None:
-    """While the run waits for a worker, and the CI stumbles, nothing is given up; its number is told in the end."""
-    world, _ = failed
-    world.builds.queues = True
-    world.ask("retry user-service#1")
-    world.work(6)
-    assert world.said == ["A build of user-service is queued and starts when a worker is free."]
-    world.builds.away = {"follow"}
-    world.directory.fails = [Unavailable("slack", "down")]
-    world.work(60)
-    world.builds.away = set()
-    world.builds.begin_queued()
-    world.work(10)
-    assert world.said[1:] == ["Started build user-service#2"]
-    assert len(world.builds.requests) == 1
-
-
-def test_a_run_that_never_starts_is_given_up(failed: Failed) -> None:
-    """After an hour the person is told, and may ask anew."""
-    world, _ = failed
-    world.builds.queues = True
-    world.ask("retry user-service#1")
-    world.work(3700)
-    assert world.said[-1].startswith("The build of user-service was never started")
-    assert world.trail()[-1][3] == "never_started"
-    world.builds.queues = False
-    world.ask("retry user-service#1", "U2")
-    world.work(5)
-    assert world.said[-1].startswith("Started build")
-
-
-def test_a_dropped_request_is_said_and_audited(failed: Failed) -> None:
-    """A request that somebody cancelled in the CI ends the command, on the record."""
-    world, _ = failed
-    world.builds.queues = True
-    world.ask("retry user-service#1")
-    world.work()
-    world.builds.requests.clear()
-    world.work(10)
-    assert world.said[-1].startswith("buildbot does not know my request any more")
-    assert world.trail()[-1][3] == "failed:request_gone"
 
 
 @pytest.mark.parametrize(
@@ -329,7 +286,90 @@ def test_a_mute_and_a_subscription_from_chat(make_world: Callable[..., World]) -
     world.work()
     world.accept(event_of(2, BuildStatus.FAILED))
     assert world.slots(2) == set()
-    assert [entry[1:2] + entry[3:] for entry in world.trail()] == [("subscribe", "done"), ("mute", "done")]
+    assert [entry[1:2] + entry[3:] for entry in world.trail()] == [
+        ("subscribe", "done"),
+        ("subscribe", "refused:unknown_milestone"),
+        ("subscribe", "refused:unknown_project"),
+        ("mute", "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "entry"),
+    [
+        ("retry user-service", ("retry", "user-service", "refused:malformed_reference")),
+        ("重试user-service", ("retry", "user-service", "refused:malformed_reference")),
+        ("retry", ("retry", "", "refused:missing_argument")),
+        ("cancel nothing#1", ("cancel", "nothing#1", "refused:unknown_project")),
+        ("run user-service version", ("run", "user-service version", "refused:bad_parameter")),
+    ],
+)
+def test_a_changing_command_that_makes_no_sense_is_on_the_record(
+    typed: str, entry: tuple[str, str, str], world: World
+) -> None:
+    """Who tried to change something in words that name nothing is found in the trail."""
+    world.ask(typed)
+    world.work(5)
+    assert world.trail() == [("slack:U1", *entry)]
+    assert world.states() == ["refused"]
+
+
+@pytest.mark.parametrize("typed", ["statsu", "show nothing", "builds nothing"])
+def test_what_changes_nothing_is_not_on_the_record(typed: str, world: World) -> None:
+    """A slip in a question is answered and forgotten."""
+    world.ask(typed)
+    world.work(5)
+    assert world.states() == ["refused"]
+    assert world.trail() == []
+
+
+def test_a_changing_command_of_somebody_nobody_can_name_is_on_the_record(failed: Failed) -> None:
+    """A directory that refuses our credential ends the command, and the trail has it."""
+    world, _ = failed
+    world.directory.fails = [AuthFailed("slack", "token_revoked")] * 2
+    world.ask("retry user-service#1")
+    world.ask("status")
+    world.work(5)
+    assert world.trail() == [("slack:U1", "retry", "user-service#1", "failed:token_revoked")]
+    assert world.states() == ["failed"] * 2
+
+
+def test_who_loses_the_role_after_a_lost_answer_is_told_of_the_doubt(failed: Failed) -> None:
+    """A second try that is no longer allowed cannot say whether the first one did it, and is not called a refusal."""
+    world, _ = failed
+    world.directory.people["U6"] = PersonFacts("Lead", "lead@example.com", is_outsider=False)
+    world.builds.loses_answers = True
+    world.ask("retry user-service#1", "U6")
+    world.work()
+    world.builds.loses_answers = False
+    world.directory.people["U6"] = PersonFacts("Lead", "former@example.com", is_outsider=False)
+    world.work(30)
+    assert len(world.builds.requests) == 1
+    assert [words.partition(":")[0] for words in world.said] == ["I do not know whether this was done"]
+    assert world.states() == ["in_doubt"]
+    assert [outcome for *_, outcome in world.trail()] == ["started", "refused:no_role", "in_doubt:no_role"]
+    world.ask("retry user-service#1")
+    world.work(5)
+    assert world.said[-1].startswith("Started build")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("attempt", [2, 7])
+def test_an_attempt_that_is_not_the_newest_starts_nothing(attempt: int, is_known: bool, world: World) -> None:
+    """Whatever is typed behind the @, one build is started for one build."""
+    key = world.builds.start()
+    world.builds.finish(key)
+    if is_known:
+        world.accept(world.builds.fetch(key, with_log=False))
+    world.ask(f"retry user-service#1@{attempt}")
+    world.work(5)
+    assert world.said == ["That is not the newest attempt of this build. Its card shows that one."]
+    assert world.builds.requests == []
+    assert world.trail()[-1][3].startswith("conflict:")
+    for typed in ("retry user-service#1@1", "retry user-service#1"):
+        world.ask(typed)
+        world.work(5)
+    assert len(world.builds.requests) == 1
 
 
 CHANGING = (

@@ -14,11 +14,13 @@ from typing import Any
 import requests
 
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from integrations.transport import CONNECT_S, Watch, end_of_all, watched
 
 CALL_DEADLINE_S = 8.0
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 DEFAULT_PAUSE_S = 30.0
 _CHUNK = 65536
+_LEAST_S = 0.05  # a call that has less time left than this is not begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +49,32 @@ def call(  # noqa: PLR0913 - the parts of a request, all by name
     json: object = None,
     content: bytes | str | None = None,
 ) -> Answer:
-    """One request within `deadline_s` from connecting to the last byte; redirects are not followed.
+    """One request within `deadline_s` from the look-up of the name to the last byte; redirects are not followed.
 
-    Raises Unavailable when the request was certainly not carried out, OutcomeUnknown when it may have been (only for
-    calls that change something: `changes`, by default every method but GET). Answers of any status are returned.
+    `session` is one of `transport.open_session`; the calls of a `transport.together` end with it. Raises Unavailable
+    when the request was certainly not carried out, OutcomeUnknown when it may have been (only for calls that change
+    something: `changes`, by default every method but GET). Answers of any status are returned.
     """
     is_change = method.upper() != "GET" if changes is None else changes
-    ends_at = time.monotonic() + deadline_s
+    deadline_s = min(deadline_s, end_of_all() - time.monotonic())
+    if deadline_s < _LEAST_S:
+        raise Unavailable(system, "deadline")
     try:
-        with session.request(
-            method,
-            url,
-            headers=headers,
-            params=params,
-            json=json,
-            data=content,
-            timeout=(min(3.0, deadline_s), deadline_s),
-            stream=True,
-            allow_redirects=False,
-        ) as response:
-            return Answer(response.status_code, response.headers, _read(response, ends_at))
+        with (
+            watched(time.monotonic() + deadline_s) as watch,
+            session.request(
+                method,
+                url,
+                headers=headers,
+                params=params,
+                json=json,
+                data=content,
+                timeout=(min(CONNECT_S, deadline_s), deadline_s),
+                stream=True,
+                allow_redirects=False,
+            ) as response,
+        ):
+            return Answer(response.status_code, response.headers, _read(response, watch))
     except (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as problem:
         raise Unavailable(system, "unreachable", type(problem).__name__) from None
     except requests.RequestException as problem:
@@ -100,14 +108,14 @@ def pause_of(headers: Mapping[str, str]) -> float:
         return DEFAULT_PAUSE_S
 
 
-def _read(response: requests.Response, ends_at: float) -> bytes:
+def _read(response: requests.Response, watch: Watch) -> bytes:
     body = bytearray()
     for chunk in response.iter_content(_CHUNK):
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             raise requests.exceptions.ContentDecodingError("answer too large")
-        if time.monotonic() > ends_at:
-            raise requests.ReadTimeout("deadline passed")
+    if watch.is_over:  # what was cut off can look whole: headers or a body that end with the connection
+        raise requests.ReadTimeout("deadline passed")
     return bytes(body)
 
 

@@ -16,8 +16,7 @@ from bot.settings import Settings, config_error
 from bot.telemetry import remember_secrets
 from integrations.registry import PLATFORMS, SOURCES
 from integrations.spec import Platform, Source
-
-CONNECTIONS = 32
+from integrations.transport import open_session
 
 
 @dataclass
@@ -28,16 +27,13 @@ class Outside:
     platforms: dict[str, Platform] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     destinations: dict[str, DestinationSettings] = field(default_factory=dict)
-    session: requests.Session = field(default_factory=requests.Session)
+    session: requests.Session = field(default_factory=open_session)
 
 
 def connect_outside(settings: Settings, clock: Clock) -> Outside:
     """Validate each section with its integration and build it; no network. ConfigError names the setting."""
     outside = Outside()
     remember_secrets(settings.secrets)
-    adapter = requests.adapters.HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS)
-    outside.session.mount("http://", adapter)
-    outside.session.mount("https://", adapter)
     sections: dict[str, Mapping[str, Any]] = dict(settings.platforms)
     for frame in settings.destinations.values():
         sections.setdefault(frame.platform, {})

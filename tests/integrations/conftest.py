@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from integrations.transport import open_session
+
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    """A session whose connections are closed afterwards."""
-    with requests.Session() as opened:
+    """The application's session, whose connections are closed afterwards."""
+    with open_session() as opened:
         yield opened

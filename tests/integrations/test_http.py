@@ -1,0 +1,173 @@
+"""Calls end at their deadline, whatever the other side does with the time."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bot.errors import OutcomeUnknown, Unavailable
+from integrations.http import call
+from integrations.transport import open_session, together
+from tests.integrations.dripping import Dripping
+
+DEADLINE_S = 0.5
+SLACK_S = 1.0
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+DRIPS = {
+    "silence": (b"", b""),
+    "status": (b"HTTP/1.1 2", b"0"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x-drop: 1\r\n"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    "body-without-length": (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
+Serve = Callable[..., Dripping]
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """The session that the application uses."""
+    with open_session() as opened:
+        yield opened
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers, and stops them."""
+    started: list[Dripping] = []
+
+    def start(first: bytes, drop: bytes, tls: ssl.SSLContext | None = None) -> Dripping:
+        started.append(Dripping(first, drop, tls))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The server's side of TLS; everybody trusts it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    return context
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+def test_an_answer_that_drips_is_cut_at_the_deadline(
+    session: requests.Session, serve: Serve, request: pytest.FixtureRequest, drip: str, is_secure: bool
+) -> None:
+    """Each byte that comes buys no more time; what was cut off is no answer, however whole it looks."""
+    server = serve(*DRIPS[drip], tls=request.getfixturevalue("tls") if is_secure else None)
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        call(session, "slack", "POST", server.url, deadline_s=DEADLINE_S)
+    assert DEADLINE_S * 0.9 <= time.monotonic() - began < DEADLINE_S + SLACK_S
+
+
+def test_a_handshake_that_does_not_end_is_cut_at_the_deadline(
+    session: requests.Session, serve: Serve, certificate: Path
+) -> None:
+    """A server that takes the connection and says nothing in TLS carried nothing out."""
+    server = serve(b"", b"")
+    began = time.monotonic()
+    with pytest.raises((Unavailable, OutcomeUnknown)):
+        call(session, "slack", "POST", server.url.replace("http:", "https:"), deadline_s=DEADLINE_S)
+    assert time.monotonic() - began < DEADLINE_S + SLACK_S
+
+
+def test_a_name_that_is_not_found_in_time_ends_at_the_deadline(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's look-up knows no deadline; nothing was carried out."""
+    is_over = threading.Event()
+
+    def hang(*_arguments: object, **_options: object) -> None:
+        is_over.wait(10)
+        raise socket.gaierror("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        call(session, "slack", "POST", "http://slack.invalid/", deadline_s=DEADLINE_S)
+    is_over.set()
+    assert time.monotonic() - began < DEADLINE_S + SLACK_S
+
+
+def test_calls_that_belong_together_end_together(session: requests.Session, serve: Serve) -> None:
+    """An operation of several calls has one deadline; a call that has no time left is not begun."""
+    server = serve(*DRIPS["headers"])
+    began = time.monotonic()
+    with together(DEADLINE_S):
+        with pytest.raises(OutcomeUnknown):
+            call(session, "slack", "POST", server.url)
+        with pytest.raises(Unavailable) as caught:
+            call(session, "slack", "POST", server.url)
+    assert caught.value.reason == "deadline"
+    assert time.monotonic() - began < DEADLINE_S + SLACK_S
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+def test_a_connection_is_kept_and_one_that_was_cut_is_not(
+    session: requests.Session, serve: Serve, request: pytest.FixtureRequest, is_secure: bool
+) -> None:
+    """Calls in a row share a connection; after one that was cut the next gets a good one."""
+    server = serve(OK, b"", tls=request.getfixturevalue("tls") if is_secure else None)
+    for _ in range(3):
+        assert call(session, "slack", "POST", server.url).body == b"ok"
+    assert server.connections == 1
+    server.first = OK[:-1]
+    with pytest.raises(OutcomeUnknown):
+        call(session, "slack", "POST", server.url, deadline_s=DEADLINE_S)
+    server.first = OK
+    assert call(session, "slack", "POST", server.url, deadline_s=5).body == b"ok"
+    assert server.connections == 2
+
+
+def test_nobody_there_is_certainly_nothing_done(session: requests.Session) -> None:
+    """A refused connection, an unknown name: the call can be made again."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    for url in (f"http://127.0.0.1:{port}/", "http://name.invalid/"):
+        with pytest.raises(Unavailable):
+            call(session, "slack", "POST", url)

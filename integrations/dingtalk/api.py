@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,8 @@ from bot.errors import AuthFailed, IntegrationError, Rejected, Unavailable
 from integrations.dingtalk.config import SYSTEM, Robot
 from integrations.dingtalk.failures import is_token_refused, read_errcode, read_result
 from integrations.dingtalk.render import encode
-from integrations.http import Answer, call
+from integrations.http import CALL_DEADLINE_S, Answer, call
+from integrations.transport import end_of_all, together
 
 EARLY_S = 600.0
 TOKEN_HEADER = "x-acs-dingtalk-access-token"  # noqa: S105 - the name of a header
@@ -76,31 +78,43 @@ class App:
         self._ends_at = 0.0
 
     def request(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One call of the new API and its body; raises IntegrationError."""
-        token = self.token()
-        answer = self._call(method, path, body, token)
-        if is_token_refused(answer):
-            answer = self._call(method, path, body, self.token(refused=token))
-        return read_result(answer)
+        """One call of the new API and its body, with its tokens within 8 s; raises IntegrationError."""
+        with together(CALL_DEADLINE_S):
+            token = self.token()
+            answer = self._call(method, path, body, token)
+            if is_token_refused(answer):
+                answer = self._call(method, path, body, self.token(refused=token))
+            return read_result(answer)
 
     def ask_old(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One reading call of the old API (`topapi`), whose token stands in the address; raises IntegrationError."""
-        token = self.token()
-        try:
-            return self._call_old(path, body, token)
-        except AuthFailed as problem:
-            if problem.reason != "token_invalid":
-                raise
-        return self._call_old(path, body, self.token(refused=token))
+        with together(CALL_DEADLINE_S):
+            token = self.token()
+            try:
+                return self._call_old(path, body, token)
+            except AuthFailed as problem:
+                if problem.reason != "token_invalid":
+                    raise
+            return self._call_old(path, body, self.token(refused=token))
 
     def token(self, refused: str | None = None) -> str:
         """The access token; a `refused` one is replaced, unless another thread has done so already."""
-        with self._lock:
+        with together(CALL_DEADLINE_S), self._alone():
             is_good = self._token and self._token != refused and self._monotonic() < self._ends_at
             if not is_good:
                 self._token, self._ends_at = "", 0.0
                 self._token, self._ends_at = self._new_token()
             return self._token
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread at a time asks for a token; Unavailable when that takes the others' whole time."""
+        if not self._lock.acquire(timeout=max(0.0, end_of_all() - time.monotonic())):
+            raise Unavailable(SYSTEM, "deadline")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _new_token(self) -> tuple[str, float]:
         asked_at = self._monotonic()

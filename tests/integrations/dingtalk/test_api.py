@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,7 @@ from bot.errors import AuthFailed, OutcomeUnknown, Unavailable
 from integrations.dingtalk.api import App, sign
 from playground import world
 from playground.server import Playground
+from tests.integrations.dripping import Dripping
 
 TOKEN = "POST /v1.0/oauth2/accessToken"
 UPDATE = "PUT /v1.0/card/instances"
@@ -132,3 +134,19 @@ def test_a_lost_answer_is_in_doubt(app: App, playground: Playground) -> None:
     playground.client.faults({"platform": "dingtalk", "method": UPDATE, "kind": "lost_answer"})
     with pytest.raises(OutcomeUnknown):
         app.request("PUT", "/v1.0/card/instances", MISSING_CARD)
+
+
+def test_a_call_and_its_tokens_end_together(session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for one token wait no longer than for a call, and no call outlives its lease."""
+    monkeypatch.setattr("integrations.dingtalk.api.CALL_DEADLINE_S", 0.5)
+    silent = Dripping(b"", b"")
+    url = silent.url.rstrip("/")
+    app = App(session, "ding1", "s", api_url=url, oapi_url=url)
+    began = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(app.request, "PUT", "/v1.0/card/instances", MISSING_CARD) for _ in range(3)]
+        problems = [call.exception(10) for call in calls]
+    took_s = time.monotonic() - began
+    silent.stop()
+    assert [type(problem) for problem in problems] == [Unavailable] * 3
+    assert took_s < 1.5

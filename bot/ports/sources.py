@@ -34,7 +34,7 @@ class BuildReader(Protocol):
     def fetch(self, key: SubjectKey, *, with_log: bool) -> Event:
         """Everything known now of a build: stages, and `with_log` failed tests and the log excerpt too.
 
-        Raises DestinationGone when there is no such build.
+        Raises DestinationGone when there is no such build; with reason `no_such_build` when that is certain.
         The event's kind is build_progressed or build_enriched, its delivery key differs whenever its facts do.
         """
         ...

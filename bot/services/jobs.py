@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
+
+from bot.domain.builds import BuildFacts, BuildStatus, Phase
+from bot.domain.events import Event, EventKind
 from bot.domain.retries import pause_s
 from bot.domain.subjects import SubjectKey
-from bot.errors import IntegrationError
-from bot.ports import Clock, JobRecord, Store
+from bot.errors import DestinationGone, IntegrationError
+from bot.ports import Clock, JobRecord, Store, SubjectRecord
 from bot.services.ingest import Ingest
 from bot.services.sources import Sources
 from bot.telemetry import JOBS, logger
@@ -15,6 +20,8 @@ MOST_TRIES = 8
 PACES = ((60.0, 3.0), (300.0, 10.0), (3600.0, 60.0))
 SLOWEST_S = 600.0
 GIVE_UP_S = 7 * 86400.0
+GONE_PAUSES_S = (10.0, 60.0, 600.0, 600.0)  # said once more after these, "there is no such build" is believed
+GONE = "no_such_build"
 
 log = logger(__name__)
 
@@ -44,31 +51,49 @@ class JobWorker:
         try:
             event = reader.fetch(key, with_log=job.kind == "enrich")
         except IntegrationError as problem:
-            self._after_failure(job, problem)
+            self._after_failure(job, record, problem)
             return
         self._ingest.accept([event])
         if job.kind == "enrich" or event.phase > record.folded.phase:
             self._end(job, "done")
         else:
-            self._again(job, _pace_s(self._now() - job.created_at), tries=0, outcome="polled")
+            self._again(job, _pace_s(self._age_s(job)), tries=0, outcome="polled")
 
     def put_off(self, job: JobRecord) -> None:
-        """Count a try that ended in a mistake of ours; the last one ends the job."""
-        if job.tries + 1 >= MOST_TRIES:
+        """Count a try that ended in a mistake of ours; too many end the job, of a running build only after a week."""
+        tries = max(job.tries, 0) + 1
+        if self._age_s(job) > GIVE_UP_S if job.kind == "poll" else tries >= MOST_TRIES:
             log.error("job given up", job=job.key, reason="unexpected")
             self._end(job, "failed:unexpected")
         else:
-            self._again(job, pause_s(job.tries + 1), tries=job.tries + 1, outcome="retry:unexpected")
+            self._again(job, pause_s(tries), tries=tries, outcome="retry:unexpected")
 
-    def _after_failure(self, job: JobRecord, problem: IntegrationError) -> None:
-        age = self._now() - job.created_at
-        is_hopeless = not problem.recoverable or (job.kind == "enrich" and job.tries + 1 >= MOST_TRIES)
-        if is_hopeless or age > GIVE_UP_S:
-            log.warning("job given up", job=job.key, error=problem)
-            self._end(job, f"failed:{problem.reason}")
+    def _after_failure(self, job: JobRecord, record: SubjectRecord, problem: IntegrationError) -> None:
+        """Try again later; a build that runs is looked at until its source answers, that its card may end."""
+        if job.kind == "poll" and isinstance(problem, DestinationGone) and problem.reason == GONE:
+            self._doubt(job, record, problem)
             return
-        pause = max(pause_s(job.tries + 1), problem.retry_after_s or 0.0)
-        self._again(job, pause, tries=job.tries + 1, outcome=f"retry:{problem.reason}")
+        tries = max(job.tries, 0) + 1
+        is_over = (not problem.recoverable or tries >= MOST_TRIES) if job.kind == "enrich" else False
+        if is_over or self._age_s(job) > GIVE_UP_S:
+            self._give_up(job, record, problem)
+            return
+        pause = max(pause_s(tries), problem.retry_after_s or 0.0)
+        self._again(job, pause, tries=tries, outcome=f"retry:{problem.reason}")
+
+    def _doubt(self, job: JobRecord, record: SubjectRecord, problem: IntegrationError) -> None:
+        """The source knows no such build: said several times in a row (counted below zero), it is believed."""
+        said = max(-job.tries, 0)
+        if said < len(GONE_PAUSES_S):
+            self._again(job, GONE_PAUSES_S[said], tries=-said - 1, outcome=f"retry:{problem.reason}")
+        else:
+            self._give_up(job, record, problem)
+
+    def _give_up(self, job: JobRecord, record: SubjectRecord, problem: IntegrationError) -> None:
+        log.warning("job given up", job=job.key, error=problem)
+        if job.kind == "poll":
+            self._ingest.accept([_lost(record)])
+        self._end(job, f"failed:{problem.reason}")
 
     def _end(self, job: JobRecord, outcome: str) -> None:
         self._store.write(lambda tx: tx.jobs.settle(job, due_at=None))
@@ -79,6 +104,9 @@ class JobWorker:
         self._store.write(lambda tx: tx.jobs.settle(job, due_at=due_at, tries=tries))
         JOBS.labels(job.kind, outcome).inc()
 
+    def _age_s(self, job: JobRecord) -> float:
+        return self._now() - job.created_at
+
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
@@ -86,3 +114,20 @@ class JobWorker:
 def _pace_s(age: float) -> float:
     """Seconds to the next look at a running build: often at first, seldom when it takes long."""
     return next((pause for until, pause in PACES if age < until), SLOWEST_S)
+
+
+def _lost(record: SubjectRecord) -> Event:
+    """The end of a build of which nothing will be heard; whatever is heard of its end all the same outranks this."""
+    folded = record.folded
+    name = f"{record.key}:{folded.generation}.{folded.attempt}"
+    return Event(
+        source=record.key.source,
+        delivery_key=f"lost:{hashlib.sha256(name.encode()).hexdigest()[:32]}",
+        kind=EventKind.BUILD_FINISHED,
+        subject=record.key,
+        occurred_at=datetime.fromtimestamp(folded.ordered_at, UTC),
+        phase=Phase.FINISHED,
+        facts=BuildFacts(status=BuildStatus.UNKNOWN),
+        generation=folded.generation,
+        attempt=folded.attempt,
+    )

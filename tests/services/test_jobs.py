@@ -11,7 +11,7 @@ from sqlalchemy import select
 from bot.domain.builds import BuildStatus
 from bot.domain.events import Event
 from bot.domain.subjects import SubjectKey
-from bot.errors import AuthFailed, RateLimited, Unavailable
+from bot.errors import AuthFailed, DestinationGone, RateLimited, Rejected, Unavailable
 from bot.services.jobs import MOST_TRIES
 from bot.storage.tables import events
 from tests.fakes import FakeBuildSystem
@@ -162,15 +162,91 @@ def test_a_running_build_is_not_forgotten_in_a_long_outage(world: World, asked: 
     assert len(asked) < 30
 
 
-@pytest.mark.parametrize("is_finished", [True, False])
-def test_a_refusal_ends_the_job(is_finished: bool, world: World, asked: Asked) -> None:
-    """A source that refuses the credential is not asked again for this build."""
-    _start(world, is_finished=is_finished)
+def test_a_refusal_ends_the_asking_for_a_log(world: World, asked: Asked) -> None:
+    """A source that refuses the credential is not asked again for what a finished build's card lacks."""
+    _start(world, is_finished=True)
     asked.fails = [AuthFailed("buildbot", "http_401")]
     asked.clear()
     world.enrich(3600)
     assert len(asked) == 1
     assert _due(world) is None
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        AuthFailed("buildbot", "http_401"),
+        DestinationGone("buildbot", "builder_gone"),
+        DestinationGone("buildbot", "unknown_project"),
+        Rejected("buildbot", "http_400"),
+    ],
+    ids=lambda refusal: refusal.reason,
+)
+def test_a_refusal_leaves_no_card_running(refusal: Exception, world: World, asked: Asked) -> None:
+    """A running build is looked at again, seldom, however its source refuses; the end is shown when it is seen."""
+    key = _start(world, is_finished=False)
+    world.deliver(5)
+    asked.fails = [refusal] * 20
+    world.enrich(3600)
+    world.builds.finish(key)
+    asked.clear()
+    world.enrich(7200)
+    world.deliver(5)
+    assert world.messenger.standing(CI)[0].endswith("failed")
+    assert max(asked.pauses) <= 600
+
+
+def test_a_build_that_its_source_has_lost_ends(world: World, asked: Asked) -> None:
+    """Told five times in a row that there is no such build, the card says that it ended, nobody knows how."""
+    key = _start(world, is_finished=False)
+    world.deliver(5)
+    del world.builds.runs[key]
+    asked.clear()
+    world.enrich(60)
+    world.deliver(5)
+    assert world.messenger.standing(CI)[0].endswith("running")
+    world.enrich(3600)
+    world.deliver(5)
+    assert world.messenger.standing(CI)[0].endswith("ended, outcome unknown")
+    assert len(asked) == 5 + 1  # and once for what the card of an ended build lacks
+    assert _due(world) is None
+
+
+def test_what_is_heard_of_a_lost_build_counts_after_all(world: World) -> None:
+    """A late word on how it ended corrects the card, though it is about an earlier moment."""
+    key = _start(world, is_finished=False)
+    run = world.builds.runs.pop(key)
+    world.enrich(3600)
+    world.builds.runs[key] = run
+    world.builds.finish(key)
+    world.accept(world.builds.fetch(key, with_log=False))
+    record = world.store.read(lambda tx: tx.subjects.get(key))
+    assert record is not None
+    assert record.build().status is BuildStatus.FAILED
+
+
+def test_an_answer_between_makes_a_lost_build_found(world: World, asked: Asked) -> None:
+    """A source that has the build again, after it had not, is looked at as before."""
+    key = _start(world, is_finished=False)
+    lost = DestinationGone("buildbot", "no_such_build")
+    asked.fails = [lost, lost, lost, lost, Unavailable("buildbot", "unreachable"), lost, lost]
+    world.enrich(3600)
+    record = world.store.read(lambda tx: tx.subjects.get(key))
+    assert record is not None
+    assert not record.build().is_finished
+    assert _due(world) is not None
+
+
+def test_a_build_that_is_not_heard_of_for_a_week_ends(world: World, asked: Asked) -> None:
+    """An outage that does not end leaves no card running for ever."""
+    _start(world, is_finished=False)
+    world.deliver(5)
+    asked.fails = [AuthFailed("buildbot", "http_401")] * 10
+    world.enrich(10)
+    world.clock.advance(7 * 86400)
+    world.enrich(10)
+    world.deliver(5)
+    assert world.messenger.standing(CI)[0].endswith("ended, outcome unknown")
 
 
 def test_a_look_goes_for_one_attempt(world: World) -> None:

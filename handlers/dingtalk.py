@@ -30,7 +30,10 @@ log = logger(__name__)
 
 
 class Door:
-    """Turns callbacks into commands. `corp_id` is the own organisation; unset, it is learned from what is heard."""
+    """Turns callbacks into commands. `corp_id` is the own organisation; unset, it is learned from the first message.
+
+    Staff ids of two organisations can be equal: until the own one is known, whoever presses a card is an outsider.
+    """
 
     def __init__(self, client_id: str, inbox: Inbox, corp_id: str | None = None) -> None:
         self._client_id = client_id
@@ -99,12 +102,14 @@ class Door:
             return None
         action = actions[0] if isinstance(actions, list) and actions else ""
         corp, space = _text(said, "corpId"), _text(said, "spaceId")
+        if self._corp_id is None:
+            log.warning("dingtalk press by somebody of an unknown organisation: set platforms.dingtalk.corp_id")
         is_group = _text(said, "spaceType").upper() == "IM_GROUP" or space.startswith("cid")
         place = space if is_group and space else f"user:{user}"
         return Heard(
             typed=storable(command[: MAX_COMMAND_LENGTH + 1]),
             dedup_key=f"{PLATFORM}:{message_id}:{track_id}:{user}:{action}"[:200],
-            actor=Actor(f"{PLATFORM}:{user}", user, team=corp, is_outsider=not _is_same(corp, self._corp_id)),
+            actor=Actor(f"{PLATFORM}:{user}", user, team=corp, is_outsider=not corp or corp != self._corp_id),
             reply_to=ReplyTo(PLATFORM, f"{PLATFORM}:{self._client_id}/{place}"),
             via="press",
         )

@@ -17,7 +17,7 @@ from bot.domain.budgets import Budget
 from bot.domain.cards import Content, Person
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
-from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, Rejected, Unavailable
+from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import Clock, PersonFacts
 from integrations.dingtalk.api import App, post_markdown, send_to_robot
 from integrations.dingtalk.config import ROBOT_ACCOUNT, SYSTEM, USER_PREFIX, Budgets, Config, Robot
@@ -99,7 +99,7 @@ class DingTalkMessenger:
 
     def _post_card(self, app: App, place: Place, rendered: Rendered, attempt_id: str) -> str:
         track_id = _track_id(attempt_id)
-        space = {"supportForward": True}
+        space = {"supportForward": False}  # its buttons act, and those who may press them are in its group
         body = {
             "cardTemplateId": self._config.card_template_id,
             "outTrackId": track_id,
@@ -179,7 +179,7 @@ class DingTalkResponder:
         ):
             try:
                 post_markdown(self._session, reply_to.url, robot_markdown(content, manners, also_mention=asker))
-            except (AuthFailed, DestinationGone, Rejected, Unavailable):
+            except (AuthFailed, DestinationGone, RateLimited, Rejected, Unavailable):
                 if self._app is None:
                     raise
             else:

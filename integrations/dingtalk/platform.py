@@ -61,7 +61,9 @@ def _probe(app: App | None, robots: int) -> str:
 
 def _cautions(config: Config) -> tuple[tuple[str, str], ...]:
     if config.stream and config.client_id and not config.corp_id:
-        words = "is not set: without your organisation's CorpId, people of other organisations count as your own"
+        words = (
+            "is not set: without your organisation's CorpId, nobody may press a card until somebody wrote to the bot"
+        )
         return (("corp_id", words),)
     return ()
 

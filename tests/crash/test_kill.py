@@ -198,7 +198,11 @@ def _configuration(playground: Playground, buildbot: LastingBuildbot, port: int)
     slack = {"bot_token": "${SLACK_BOT_TOKEN}", "app_token": "${SLACK_APP_TOKEN}", "budgets": {"lifted": True}}
     dingtalk = {"client_id": "${DINGTALK_CLIENT_ID}", "client_secret": "${DINGTALK_CLIENT_SECRET}"}
     hosts = {"api_url": f"{playground.url}/dingtalk/api", "oapi_url": f"{playground.url}/dingtalk/oapi"}
-    template = {"card_template_id": world.DINGTALK_TEMPLATE, "budgets": {"lifted": True}}
+    template = {
+        "card_template_id": world.DINGTALK_TEMPLATE,
+        "corp_id": world.DINGTALK_CORP,
+        "budgets": {"lifted": True},
+    }
     return {
         "server": {"listen": f"127.0.0.1:{port}"},
         "progress_interval_s": 0,

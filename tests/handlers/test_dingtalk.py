@@ -73,7 +73,7 @@ def inbox() -> FakeInbox:
 @pytest.fixture
 def door(inbox: FakeInbox) -> Door:
     """The door that fills it."""
-    return Door(CLIENT, inbox)
+    return Door(CLIENT, inbox, corp_id="ding1")
 
 
 def test_a_message_becomes_a_command(door: Door, inbox: FakeInbox) -> None:
@@ -152,11 +152,20 @@ def test_a_strangers_press_is_an_outsiders(inbox: FakeInbox) -> None:
     assert inbox.only["actor"].is_outsider
 
 
-def test_the_own_organisation_is_learned(door: Door, inbox: FakeInbox) -> None:
+@pytest.mark.parametrize("corp", ["ding1", "ding2", ""])
+def test_until_the_own_organisation_is_known_a_press_is_an_outsiders(inbox: FakeInbox, corp: str) -> None:
+    """A card that was forwarded to another organisation has no power there."""
+    Door(CLIENT, inbox).take(TOPIC_CARD, "frame1", PRESS | {"corpId": corp})
+    assert inbox.only["actor"].is_outsider
+
+
+def test_the_own_organisation_is_learned(inbox: FakeInbox) -> None:
     """The first message tells whose robot it is."""
+    door = Door(CLIENT, inbox)
     door.take(TOPIC_ROBOT, "frame1", MESSAGE)
     door.take(TOPIC_CARD, "frame2", PRESS | {"corpId": "ding2"})
-    assert [one["actor"].is_outsider for one in inbox.accepted.values()] == [False, True]
+    door.take(TOPIC_CARD, "frame3", PRESS)
+    assert [one["actor"].is_outsider for one in inbox.accepted.values()] == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def configuration(playground: Playground, **sections: Any) -> dict[str, Any]:
             "dingtalk": {
                 **dingtalk,
                 "card_template_id": world.DINGTALK_TEMPLATE,
+                "corp_id": world.DINGTALK_CORP,
                 "api_url": f"{url}/dingtalk/api",
                 "oapi_url": f"{url}/dingtalk/oapi",
                 "budgets": lifted,

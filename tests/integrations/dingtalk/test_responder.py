@@ -72,6 +72,17 @@ def test_a_refused_session_is_replaced_by_the_api(build: Build, playground: Play
     assert _methods(playground) == [SESSION, GROUP_SEND]
 
 
+@pytest.mark.parametrize("errcode", [130101, 410100, 90018])
+def test_a_throttled_session_is_replaced_by_the_api(
+    build: Build, playground: Playground, session_url: str, errcode: int
+) -> None:
+    """A group in which much is said gets its answers all the same."""
+    fault = {"status": 200, "body": {"errcode": errcode, "errmsg": "send too fast"}}
+    playground.client.faults({"platform": "dingtalk", "method": SESSION, "kind": "status", **fault})
+    build().responder.respond(ReplyTo("dingtalk", PLACE, url=session_url), ANSWER, ACTOR)
+    assert _methods(playground) == [SESSION, GROUP_SEND]
+
+
 def test_a_session_in_doubt_is_not_answered_twice(build: Build, playground: Playground, session_url: str) -> None:
     """A lost answer may have been shown; the worker decides whether to try again."""
     playground.client.faults({"platform": "dingtalk", "method": SESSION, "kind": "lost_answer"})

@@ -177,6 +177,10 @@ class Cards(Protocol):
         """Ask for the newest state at every open card of the subject; returns them."""
         ...
 
+    def change(self, subject: str, destination: str, options: Mapping[str, Any]) -> None:
+        """Give a subject's card at a destination other options."""
+        ...
+
     def of_subject(self, subject: str) -> Sequence[CardRecord]:
         """All slots of a subject."""
         ...
@@ -323,7 +327,7 @@ class Subscriptions(Protocol):
         ...
 
     def put(self, subscription: Subscription, at: float) -> None:
-        """Add or replace the channel's wish for the project."""
+        """Add or replace the channel's wish for the project; one for `*` ends its opposite ones for single projects."""
         ...
 
 

@@ -11,7 +11,7 @@ from bot.domain.events import Event
 from bot.domain.folding import fold
 from bot.domain.places import CARD_SLOT
 from bot.ports import Clock, Slot, Store, SubjectRecord, Transaction
-from bot.services.router import Router, slots_of, thread_slots
+from bot.services.router import Router, join_options, slots_of, thread_slots
 from bot.services.signal import Signal
 from bot.telemetry import EVENTS
 
@@ -76,18 +76,36 @@ class Ingest:
         tx.subjects.put(record, at)
         build = record.build()
         subject = str(record.key)
-        slots = slots_of(self._router.openings(tx, build), build)
+        openings = self._router.openings(tx, build)
+        slots = slots_of(openings, build)
         standing: Sequence[Slot] = ()
         if record.revision > 1:
             standing = tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at)
-            places = {card.destination for card in standing}
-            slots = [slot for slot in slots if slot.slot != CARD_SLOT or slot.destination not in places]
-        if build.is_finished:
-            for card in standing:
-                slots += thread_slots(card.destination, card.options, build)
+        if standing:
+            slots = _join(tx, subject, standing, slots, build)
         tx.cards.open(subject, record.revision, slots, is_final=build.is_finished, at=at)
-        if (standing or slots) and record.key.source in self._readable:
+        is_shown = bool(standing or slots)
+        will_be_shown = not build.is_finished and any(opening.is_waiting for opening in openings)
+        if (is_shown or will_be_shown) and record.key.source in self._readable:
             _plan_reading(tx, record, build, at)
+
+
+def _join(tx: Transaction, subject: str, standing: Sequence[Slot], asked: Sequence[Slot], build: Build) -> list[Slot]:
+    """What is to be opened beside the cards that stand; a route that matches only now adds its wishes to them."""
+    options = {card.destination: card.options for card in standing}
+    slots = []
+    for slot in asked:
+        if slot.destination not in options:
+            slots.append(slot)
+        elif slot.slot == CARD_SLOT:
+            joined = join_options(options[slot.destination], slot.options)
+            if joined != options[slot.destination]:
+                tx.cards.change(subject, slot.destination, joined)
+                options[slot.destination] = joined
+    if build.is_finished:
+        for destination, wishes in options.items():
+            slots += thread_slots(destination, wishes, build)
+    return slots
 
 
 def _is_fixed(tx: Transaction, record: SubjectRecord) -> bool:

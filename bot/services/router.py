@@ -28,6 +28,11 @@ class Opening:
         return self.judgement.opens and not self.is_muted
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether a card is opened there when the subject reaches a later milestone."""
+        return self.judgement.reason.startswith("waiting:") and not self.is_muted
+
+    @property
     def reason(self) -> str:
         """The named reason."""
         return "filtered:muted" if self.judgement.opens and self.is_muted else self.judgement.reason
@@ -43,7 +48,7 @@ class Router:
     def openings(self, tx: Transaction, build: Build) -> list[Opening]:
         """Every place that some route or subscription speaks of, with the answer and its reason."""
         subscriptions = tx.subscriptions.for_project(build.key.project)
-        muted = {wish.destination for wish in subscriptions if wish.is_mute}
+        muted = _muted(subscriptions, build.key.project)
         traits, reached = traits_of(build), milestones_of(build)
         found = []
         for judgement in judge(self._routes, traits, reached):
@@ -53,8 +58,10 @@ class Router:
                 found.append(Opening(key, judgement, settings.locale, settings.timezone, key in muted))
         for wish in subscriptions:
             if not wish.is_mute:
-                judgement = judge([_route_of(wish)], traits, reached)[0]
-                found.append(Opening(wish.destination, judgement, wish.locale, "UTC"))
+                judgement, place = judge([_route_of(wish)], traits, reached)[0], wish.destination
+                said = self.settings_of(tx, place)
+                locale, timezone = (said.locale, said.timezone) if said is not None else (wish.locale, "UTC")
+                found.append(Opening(place, judgement, locale, timezone, place in muted))
         return found
 
     def settings_of(self, tx: Transaction, destination: str) -> DestinationSettings | None:
@@ -78,14 +85,20 @@ def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
         )
         platform = opening.destination.partition(":")[0]  # an account of another one is nobody there
         called = [name for name in route.mention if name.partition(":")[0] == platform]
-        wish["mention"] += [name for name in called if name not in wish["mention"]]
-        wish["log"] = wish["log"] or route.thread_log
-        wish["updates"] = Updates.ALL.value if Updates.ALL.value in (wish["updates"], route.updates) else route.updates
+        asked = {"mention": called, "updates": route.updates.value, "log": route.thread_log}
+        wishes[opening.destination] = join_options(wish, asked)
     slots = []
     for destination, wish in wishes.items():
         slots.append(Slot(destination, CARD_SLOT, wish))
         slots += [Slot(destination, name, wish) for name in _thread_slots(build, wants_log=wish["log"])]
     return slots
+
+
+def join_options(standing: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a card that stands, and what another route asks for beyond them; its language and zone stay."""
+    mention = [*standing["mention"], *(name for name in asked["mention"] if name not in standing["mention"])]
+    updates = Updates.ALL.value if Updates.ALL.value in (standing["updates"], asked["updates"]) else asked["updates"]
+    return {**standing, "mention": mention, "updates": updates, "log": standing["log"] or asked["log"]}
 
 
 def thread_slots(destination: str, options: Mapping[str, Any], build: Build) -> list[Slot]:
@@ -106,6 +119,14 @@ def _thread_slots(build: Build, *, wants_log: bool) -> list[str]:
 def _key_of(tx: Transaction, address: str) -> str:
     """The place's key; while it is not resolved, the address stands for it."""
     return tx.places.key_of(address) or address
+
+
+def _muted(wishes: Sequence[Subscription], project: str) -> set[str]:
+    """Where a project's cards are not wanted: what was said of the project itself outweighs what was said of all."""
+    deciding: dict[str, Subscription] = {}
+    for wish in sorted(wishes, key=lambda wish: wish.project == project):
+        deciding[wish.destination] = wish
+    return {place for place, wish in deciding.items() if wish.is_mute}
 
 
 def _route_of(wish: Subscription) -> Route:

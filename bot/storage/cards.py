@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -64,6 +64,15 @@ _WANT_FINAL = _want(
     due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at),
     final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
 )
+_CHANGE_OPTIONS = (
+    update(cards)
+    .where(
+        cards.c.subject_key == bindparam("subject"),
+        cards.c.destination == bindparam("place"),
+        cards.c.slot == CARD_SLOT,
+    )
+    .values(options=bindparam("wished"))
+)
 _OF_SUBJECT = select(*_RECORD).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
 
 
@@ -100,6 +109,11 @@ class SqlCards:
         else:
             rows = self._connection.execute(_WANT_PROGRESS, wanted)
         return [Slot(destination, CARD_SLOT, options) for destination, options in rows]
+
+    def change(self, subject: str, destination: str, options: Mapping[str, Any]) -> None:
+        """Give a subject's card at a destination other options."""
+        card = {"subject": subject, "place": destination, "wished": dict(options)}
+        self._connection.execute(_CHANGE_OPTIONS, card)
 
     def of_subject(self, subject: str) -> Sequence[CardRecord]:
         """All slots of a subject."""

@@ -97,7 +97,7 @@ class SqlSubscriptions:
         return self._read[project]
 
     def put(self, subscription: Subscription, at: float) -> None:
-        """Add or replace the channel's wish for the project."""
+        """Add or replace the channel's wish for the project; one for `*` ends its opposite ones for single projects."""
         row = {
             "destination": subscription.destination,
             "project": subscription.project,
@@ -108,6 +108,10 @@ class SqlSubscriptions:
             "created_at": at,
         }
         self._connection.execute(_subscribe(self._connection.dialect.name), row)
+        if subscription.project == "*":
+            opposite = subscriptions.c.is_mute.is_not(subscription.is_mute)
+            there = subscriptions.c.destination == subscription.destination
+            self._connection.execute(delete(subscriptions).where(there, opposite))
         self._read.clear()
 
 

@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 
 from bot.domain.builds import BuildStatus
+from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Milestone, Route
 from bot.ports import Subscription
 from bot.services.ingest import Outcome
@@ -15,6 +16,7 @@ from tests.services.world import CI, DEV, World
 from tests.stores import NOW, event_of, key_of
 
 RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
+OPS = "slack:T/ops"
 ON_FAILURE = Route("routes[0]", Match(), ("ci",), when=frozenset({Milestone.FAILED}))
 
 
@@ -120,8 +122,88 @@ def _wish(
 def test_what_channels_asked_for_in_chat(world: World) -> None:
     """A mute keeps a routed card away, a subscription opens one in its own language on its own milestones."""
     _wish(world, "user-service", CI, is_mute=True)
-    _wish(world, "user-service", DEV, when=("failed",))
+    _wish(world, "user-service", OPS, when=("failed",))
     world.accept(event_of(1), event_of(2, FAILED))
     assert world.slots(1) == set()
-    assert world.slots(2) == {(DEV, "card"), (DEV, "notice")}
-    assert world.card(2, DEV).options["locale"] == "zh-CN"
+    assert world.slots(2) == {(OPS, "card"), (OPS, "notice")}
+    assert world.card(2, OPS).options["locale"] == "zh-CN"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "shown"),
+    [
+        ([("*", False), ("user-service", True)], {"billing"}),
+        ([("user-service", False), ("*", True)], set()),
+        ([("*", True), ("user-service", False)], {"user-service"}),
+        ([("user-service", True), ("user-service", False)], {"user-service"}),
+        ([("user-service", True), ("*", False)], {"user-service", "billing"}),
+    ],
+)
+def test_the_last_word_about_a_project_counts(
+    wishes: list[tuple[str, bool]], shown: set[str], make_world: Callable[..., World]
+) -> None:
+    """A mute wins over an earlier subscription and is ended by a later one; of one project, it leaves the others."""
+    world = make_world(routes=())
+    for project, is_mute in wishes:
+        _wish(world, project, OPS, is_mute=is_mute)
+    for project in ("user-service", "billing"):
+        world.accept(event_of(1, FAILED, project=project))
+        subject = str(key_of(1, project=project))
+        found = world.store.read(lambda tx, subject=subject: tx.cards.of_subject(subject))  # type: ignore[misc] # now
+        assert bool(found) == (project in shown)
+
+
+def test_a_mute_keeps_the_files_cards_away_until_it_is_lifted(world: World) -> None:
+    """`subscribe` after `mute` brings back what the file sends, and a mute of everything takes it away."""
+    for number, (project, is_mute) in enumerate([("*", True), ("user-service", False), ("user-service", True)]):
+        _wish(world, project, CI, is_mute=is_mute)
+        world.accept(event_of(number, FAILED))
+        assert ((CI, "card") in world.slots(number)) != is_mute
+
+
+def test_a_subscription_at_a_configured_place_speaks_its_language(make_world: Callable[..., World]) -> None:
+    """Times and words are those of the place, where the file says which."""
+    destinations = {"ops": DestinationSettings("ops", "slack:#ops", "en", "Asia/Shanghai")}
+    world = make_world(routes=(), destinations=destinations)
+    _wish(world, "user-service", OPS)
+    world.accept(event_of(status=FAILED))
+    options = world.card(place=OPS).options
+    assert (options["locale"], options["timezone"]) == ("en", "Asia/Shanghai")
+
+
+def test_a_route_that_waits_is_polled_for(make_world: Callable[..., World]) -> None:
+    """A running build that would be shown when it fails is looked at; one that never will be is not."""
+    on_failure = Route("routes[0]", Match(branch=("main",)), ("ci",), when=frozenset({Milestone.FAILED}))
+    world = make_world(readable=frozenset({"buildbot"}), routes=[on_failure])
+    key = world.builds.start()
+    world.accept(world.builds.fetch(key, with_log=False), event_of(2, branch="dev"))
+    world.builds.finish(key)
+    world.enrich(10)
+    assert world.slots(1) == {(CI, "card"), (CI, "notice")}
+    assert world.store.read(lambda tx: tx.jobs.next_due_at()) is None
+
+
+def test_what_is_muted_is_not_polled_for(make_world: Callable[..., World]) -> None:
+    """Nobody asks about builds that are shown nowhere, whatever they come to."""
+    world = make_world(readable=frozenset({"buildbot"}), routes=[ON_FAILURE])
+    _wish(world, "user-service", CI, is_mute=True)
+    world.accept(event_of(1))
+    assert world.store.read(lambda tx: tx.jobs.next_due_at()) is None
+
+
+def test_a_route_that_matches_later_adds_its_wishes_to_the_card(make_world: Callable[..., World]) -> None:
+    """A card that stands gets the mentions of a route that waited for the failure, and its log thread."""
+    routes = [
+        Route("routes[0]", Match(), ("ci",), mention=("slack:U1",)),
+        Route("routes[1]", Match(), ("ci",), when=frozenset({Milestone.FAILED}), mention=("slack:U2",)),
+        Route("routes[2]", Match(status=("failed",)), ("ci",), thread_log=True),
+    ]
+    world = make_world(routes=routes)
+    world.accept(event_of())
+    assert world.card().options["mention"] == ["slack:U1"]
+    world.accept(event_of(status=FAILED, at=5, started=0, log="boom"))
+    for slot in ("card", "notice", "thread:log"):
+        assert (world.card(slot=slot).options["mention"], world.card(slot=slot).options["log"]) == (
+            ["slack:U1", "slack:U2"],
+            True,
+        )

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from bot.application import Application, Part
 from bot.domain.places import Place
 from bot.errors import ConfigError, IntegrationError
+from bot.ports import Clock, Store
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.delivery import Deliverer
@@ -29,8 +30,10 @@ from bot.services.sources import SourceAccess, Sources
 from bot.services.upkeep import Upkeep
 from bot.services.views import Views
 from bot.settings import Settings, roles_of, routes_of
-from bot.storage.opening import obstacle, open_database, open_key
-from bot.storage.store import SqliteStore
+from bot.storage.leader import Leader
+from bot.storage.link import PostgresLink
+from bot.storage.opening import obstacle, open_database, open_key, store_of
+from bot.storage.postgres import PostgresStore
 from bot.storage.watch import CommitWatch
 from bot.system import SystemClock, UlidIds
 from bot.telemetry import logger
@@ -50,8 +53,14 @@ class Core:
 
     def __init__(self, settings: Settings, outside: Outside, engine: Engine, cipher: MultiFernet) -> None:
         self.settings, self.outside, self.engine = settings, outside, engine
-        self.store = SqliteStore(engine, cipher)
-        self.clock, self.ids, self.signal = SystemClock(), UlidIds(), Signal()
+        self.store = store_of(engine, cipher)
+        self.ids, self.signal = UlidIds(), Signal()
+        self.clock: Clock = SystemClock()
+        self.link: PostgresLink | None = None
+        if isinstance(self.store, PostgresStore):
+            self.link = PostgresLink(engine, self.signal.wake, self.clock)
+            self.clock = self.link.clock
+            self.signal.pass_on(self.link.ring)
         self.router = Router(routes_of(settings), outside.destinations)
         self.sources = Sources(
             {name: SourceAccess(one.projects, one.reader, one.control) for name, one in outside.sources.items()}
@@ -81,18 +90,20 @@ def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str
 
 
 def _assemble(core: Core, roles: frozenset[str]) -> Application:
-    parts: list[Part] = []
+    parts: list[Part] = [core.link] if core.link else []
     checks: list[Callable[[], str | None]] = [lambda: obstacle(core.engine)]
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
         dispatcher = _dispatcher(core)
         parts.append(dispatcher)
         checks.append(dispatcher.trouble)
-        if "web" not in roles:
-            parts.append(CommitWatch(core.engine, core.signal.ring))
+        if "web" not in roles and core.link is None:
+            parts.append(CommitWatch(core.engine, core.signal.wake))
     if "clock" in roles:
+        leader = Leader(core.engine)
         upkeep = Upkeep(core.store, core.clock, core.signal)
-        parts.append(Schedules({"seal": (UPKEEP_S, upkeep.seal_audit), "overdue": (UPKEEP_S, upkeep.tell_overdue)}))
+        tasks = {"seal": upkeep.seal_audit, "overdue": upkeep.tell_overdue}
+        parts += [leader, Schedules({name: (UPKEEP_S, _led(leader, task)) for name, task in tasks.items()})]
     blueprints: list[Blueprint] = []
     slack = core.outside.configs.get("slack")
     if slack is not None and (roles & ({"stream"} if slack.mode == "socket" else {"web"})):
@@ -101,10 +112,21 @@ def _assemble(core: Core, roles: frozenset[str]) -> Application:
         _add_dingtalk(core, parts, connections)
         if roles == {"stream"} and not connections:
             log.warning("nothing to listen to: no platform is configured with a socket or a stream")
-    application = Application([], parts, core.store, checks[0], lambda: register_destinations(core.store, core.outside))
+    application = Application([], parts, core.store, checks[0], lambda: _prepare(core))
     if "web" in roles:
         application.doors.append(_web(core, blueprints, application, checks, connections))
     return application
+
+
+def _prepare(core: Core) -> None:
+    """What must be done before any part starts, as soon as the database can be worked with."""
+    if core.link:
+        core.link.measure()
+    register_destinations(core.store, core.outside)
+
+
+def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:
+    return lambda: leader.leads() and task()
 
 
 def _dispatcher(core: Core) -> Dispatcher:
@@ -169,7 +191,7 @@ def _why_not(listen: str, problem: OSError) -> str:
     return f"{listen} cannot be listened on: {problem.strerror}"
 
 
-def register_destinations(store: SqliteStore, outside: Outside) -> None:
+def register_destinations(store: Store, outside: Outside) -> None:
     """Rows for all configured places; those that need no network are resolved at once."""
     for destination in outside.destinations.values():
         address, kind = destination.address, destination.address.partition(":")[0]

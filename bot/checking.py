@@ -18,7 +18,7 @@ from bot.errors import (
     Unavailable,
 )
 from bot.settings import Settings
-from bot.storage.opening import obstacle, open_database, open_key
+from bot.storage.opening import obstacle, open_database, open_key, place_of
 from bot.system import SystemClock
 from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
@@ -70,7 +70,8 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         return
     trouble = obstacle(engine)
     engine.dispose()
-    yield Finding(DOUBT, "database_url", trouble) if trouble else Finding(OK, "database_url", f"{path} can be used")
+    mark = WRONG if trouble and "cannot be read" in trouble else DOUBT if trouble else OK
+    yield Finding(mark, "database_url", trouble or f"{place_of(engine)} can be used")
 
 
 def _probes(outside: Outside) -> Iterator[Finding]:

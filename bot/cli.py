@@ -105,7 +105,7 @@ def _serve(path: Path, roles: frozenset[str]) -> None:
 @cli.command()
 @CONFIG
 def run(path: Path) -> None:
-    """Everything in one process, on SQLite."""
+    """Everything in one process."""
     _serve(path, ALL_ROLES)
 
 

@@ -18,6 +18,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url)")
 _SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY", re.IGNORECASE)
 _SECRET_PATHS = frozenset({"key"})
+_PASSWORD_IN_URL = re.compile(r"://[^/@:]*:(?!\$\{)[^/@]+@")
 MAX_FILE_BYTES = 1024 * 1024
 
 
@@ -108,6 +109,8 @@ def _resolve(given: Any, path: str, folder: Path, environment: Mapping[str, str]
             return [
                 _resolve(value, f"{path}[{index}]", folder, environment, found) for index, value in enumerate(given)
             ]
+        case str() if path == "database_url" and _PASSWORD_IN_URL.search(given):
+            raise ConfigError(path, "holds a password: write ${NAME} in its place, or in place of the whole address")
         case str() if _REFERENCE.search(given):
             names = _REFERENCE.findall(given)
             found += [environment.get(name, "") for name in names if is_secret or _SECRET_VARIABLES.search(name)]

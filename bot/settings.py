@@ -34,6 +34,7 @@ from bot.errors import ConfigError
 from bot.i18n import LOCALES
 
 _SQLITE = "sqlite:///"
+_POSTGRES = "postgresql+psycopg://"
 _SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _WORDS = {
     "extra_forbidden": "is no known setting",
@@ -222,7 +223,8 @@ class Settings(_Frozen):
             return f"{_SQLITE}{self.folder / 'var' / 'shipmate.db'}"
         if self.database_url.startswith(_SQLITE):
             return f"{_SQLITE}{self.folder / self.database_url.removeprefix(_SQLITE)}"
-        return self.database_url
+        scheme, colon, rest = self.database_url.partition("://")
+        return f"{_POSTGRES}{rest}" if colon and scheme in ("postgres", "postgresql") else self.database_url
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:

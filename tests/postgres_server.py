@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from bot.storage.tables import metadata
 from tests.needs import postgres_binaries
@@ -95,10 +96,9 @@ class Cluster:
 
     def run(self, statement: str, database: str = "postgres") -> None:
         """Run a statement outside of any transaction."""
-        import psycopg
-
-        with psycopg.connect(host=str(self.folder), user="shipmate", dbname=database, autocommit=True) as connection:
-            connection.execute(statement)
+        engine = create_engine(self.url(database), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.execute(text(statement))
 
     def _as_owner(self, program: str, *arguments: str) -> None:
         subprocess.run(

@@ -72,7 +72,7 @@ class Dispatcher:
         """Take no more, finish what is in hand within 9 s (a call has 8); leases of the rest run out."""
         ends_at = monotonic() + STOP_S
         self._is_stopping.set()
-        self._signal.ring()
+        self._signal.wake()
         self._thread.join(STOP_S)
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
@@ -153,7 +153,7 @@ class Dispatcher:
         finally:
             with self._lock:
                 del self._in_hand[crew.name][ticket]
-            self._signal.ring()
+            self._signal.wake()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

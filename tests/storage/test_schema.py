@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from bot.domain.commands import Actor, Command, ReplyTo
 from bot.ports import Slot, SubjectRecord, Transaction
 from bot.storage import schema
-from bot.storage.schema import HEAD, upgrade, version_of
 from bot.storage.postgres import open_postgres
+from bot.storage.schema import HEAD, upgrade, version_of
 from bot.storage.store import SqliteStore, open_sqlite
 from bot.storage.tables import metadata
 from tests.stores import NOW, event_of, key_of

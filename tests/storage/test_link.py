@@ -1,0 +1,206 @@
+"""What joins processes over PostgreSQL: commits heard, one leader, one clock, and what happens when the server goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+import pytest
+from sqlalchemy import Engine, text
+
+from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
+from bot.services.signal import Signal
+from bot.storage import postgres
+from bot.storage.clock import DatabaseClock
+from bot.storage.leader import Leader
+from bot.storage.link import PostgresLink
+from bot.storage.postgres import PostgresStore, open_postgres
+from bot.system import SystemClock
+from tests.fakes import EPOCH, FakeClock
+from tests.postgres_server import Cluster, cluster
+from tests.stores import NOW, event_of, key_of, make_store
+
+pytestmark = pytest.mark.postgres
+PATIENCE_S = 10.0
+
+
+def wait_until(wanted: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    deadline = monotonic() + PATIENCE_S
+    while not wanted():
+        assert monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.005)
+
+
+class Process:
+    """What one process has: a signal whose rings others hear, and a count of what it heard."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_postgres(url)
+        self.signal = Signal()
+        self.heard = 0
+        self.link = PostgresLink(self.engine, self._hear, SystemClock())
+        self.signal.pass_on(self.link.ring)
+        self.link.start()
+        wait_until(lambda: self.heard)  # it looks once when it begins to listen
+
+    def _hear(self) -> None:
+        self.heard += 1
+        self.signal.wake()
+
+    def end(self) -> None:
+        """Let go of everything."""
+        self.link.stop()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def processes(postgres_url: str) -> Iterator[tuple[Process, Process]]:
+    """Two processes of one database."""
+    both = Process(postgres_url), Process(postgres_url)
+    yield both
+    for one in both:
+        one.end()
+
+
+def test_a_ring_is_heard_by_the_others_and_not_by_oneself(processes: tuple[Process, Process]) -> None:
+    """Work committed by one process wakes the other; whoever rang has been woken already."""
+    one, other = processes
+    one.signal.ring()
+    wait_until(lambda: other.heard == 2)
+    other.signal.ring()
+    wait_until(lambda: one.heard == 2)
+    assert other.heard == 2
+
+
+def test_many_rings_are_few_notices(processes: tuple[Process, Process]) -> None:
+    """A burst is told with a notice for what has gathered, and its last ring is told too."""
+    one, other = processes
+    for _ in range(500):
+        one.signal.ring()
+    wait_until(lambda: other.heard >= 2)
+    settled = other.heard
+    one.signal.ring()
+    wait_until(lambda: other.heard > settled)
+    assert other.heard < 100
+
+
+def test_a_cut_connection_is_made_anew(processes: tuple[Process, Process], postgres: Cluster) -> None:
+    """After the server ended all connections each process listens again, and looks for what it missed."""
+    one, other = processes
+    before = other.heard
+    postgres.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipmate' "
+        "AND query LIKE 'SELECT extract%'"
+    )
+    wait_until(lambda: other.heard > before)
+    one.signal.ring()
+    again = other.heard
+    wait_until(lambda: other.heard > again or one.signal.ring())
+
+
+def test_one_leads_and_another_takes_over(postgres_url: str) -> None:
+    """Of several clocks one works; when its connection ends the next look of another one takes the lead."""
+    engines = [open_postgres(postgres_url) for _ in range(3)]
+    leaders = [Leader(engine) for engine in engines]
+    assert [one.leads() for one in leaders] == [True, False, False]
+    assert [one.leads() for one in leaders] == [True, False, False]
+    leaders[0].stop()
+    assert [one.leads() for one in leaders] == [False, True, False]
+    with engines[2].connect() as connection:  # as if the process had died
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        connection.execute(text(kill))
+    wait_until(leaders[2].leads)
+    assert leaders[1].leads() is False
+    for one, engine in zip(leaders, engines, strict=True):
+        one.stop()
+        engine.dispose()
+
+
+def test_every_sqlite_process_leads(sqlite_database: Engine) -> None:
+    """There is nothing to choose between on one host: what is done by the clock may be done twice."""
+    assert [Leader(sqlite_database).leads() for _ in range(2)] == [True, True]
+
+
+def test_hosts_agree_on_the_time(postgres_database: Engine) -> None:
+    """A host whose clock is hours off tells the database's time as soon as it has asked."""
+    wrong = FakeClock()
+    link = PostgresLink(postgres_database, lambda: None, wrong)
+    assert link.clock.now() == EPOCH
+    link.measure()
+    assert abs(link.clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
+    told = link.clock.now()
+    wrong.advance(3600)
+    assert timedelta(0) <= link.clock.now() - told < timedelta(seconds=5)
+
+
+def test_the_quickest_answer_is_believed() -> None:
+    """An answer that was long on its way tells the time less exactly than one that came at once."""
+    pauses = iter((0.2, 0.0, 0.1))
+    clock = DatabaseClock(FakeClock())
+
+    def ask() -> float:
+        threading.Event().wait(next(pauses))
+        return monotonic() + NOW
+
+    clock.measure(ask)
+    assert abs(clock.now().timestamp() - monotonic() - NOW) < 0.05
+
+
+def test_a_missing_driver_is_said_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever configures PostgreSQL without its extra reads what to install."""
+
+    def create_engine(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'psycopg'")
+
+    monkeypatch.setattr(postgres, "create_engine", create_engine)
+    with pytest.raises(ConfigError, match=r"pip install 'shipmate\[postgres\]'"):
+        open_postgres("postgresql+psycopg://h/d")
+
+
+def test_no_error_tells_the_password_or_a_row(postgres_url: str) -> None:
+    """What is raised names neither the password of the address nor the values of a refused row."""
+    engine = open_postgres("postgresql+psycopg://shipmate:very-secret@127.0.0.1:9/none")
+    store = make_store(engine)
+    with pytest.raises(StorageUnavailable) as caught:
+        store.read(lambda tx: tx.subjects.newest(None, 1))
+    assert "very-secret" not in f"{caught.value!r} {engine!r}"
+    store.close()
+    other = make_store(open_postgres(postgres_url))
+    with pytest.raises(PayloadInvalid) as refused:
+        other.write(lambda tx: tx.events.add(event_of(source="s" * 101, project="in confidence"), NOW))
+    assert "in confidence" not in str(refused.value)
+    assert refused.value.__suppress_context__
+    other.close()
+
+
+def test_a_cut_connection_loses_no_write(postgres_database: Engine, postgres: Cluster) -> None:
+    """A pooled connection that was cut while idle is replaced by the next write, unnoticed."""
+    store = make_store(postgres_database)
+    assert store.write(lambda tx: tx.events.add(event_of(1), NOW)) is True
+    postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipmate'")
+    assert store.write(lambda tx: tx.events.add(event_of(2), NOW)) is True
+    store.close()
+
+
+def test_a_server_that_crashes_keeps_what_was_answered() -> None:
+    """While it is away every call says so; afterwards what `write` had returned is there, and work goes on."""
+    with cluster("fsync=on", "synchronous_commit=on") as server:
+        engine = open_postgres(server.url(server.fresh()))
+        from bot.storage.schema import upgrade
+
+        upgrade(engine)
+        store = PostgresStore(engine, make_store(engine)._cipher)
+        stored = [store.write(lambda tx, n=n: tx.events.add(event_of(n), NOW)) for n in range(20)]
+        server.stop("immediate")
+        with pytest.raises(StorageUnavailable):
+            store.write(lambda tx: tx.events.add(event_of(99), NOW))
+        with pytest.raises(StorageUnavailable):
+            store.read(lambda tx: tx.subjects.get(key_of()))
+        server.start()
+        again = [store.write(lambda tx, n=n: tx.events.add(event_of(n), NOW)) for n in (*range(20), 99)]
+        store.close()
+    assert stored == [True] * 20
+    assert again == [False] * 20 + [True]

@@ -21,6 +21,7 @@ SLACK_PER_MINUTE: Final = {
     "conversations.members": 100,
     "conversations.open": 50,
     "conversations.join": 50,
+    "users.conversations": 50,
     "users.info": 100,
     "users.list": 20,
     "users.lookupByEmail": 50,

@@ -5,7 +5,6 @@ https://docs.slack.dev/reference/methods/chat.postMessage · calls try once; the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,8 @@ from slack_sdk.web import SlackResponse, WebClient
 from bot.domain.budgets import Budget
 from bot.domain.cards import Content
 from bot.domain.places import Capabilities, Operation, Place, Rendered
-from bot.errors import DestinationGone, OutcomeUnknown
+from bot.errors import OutcomeUnknown
+from integrations.slack.channels import Channels
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import SYSTEM
 from integrations.slack.render import render
@@ -23,12 +23,10 @@ from integrations.slack.web import ask
 
 METADATA_TYPE = "shipmate_card"
 UPDATE_BURST = 25
-CHANNELS_FRESH_S = 60.0
 CLOCK_SKEW_S = 5.0
 THREADS_OLDEST_S = 3 * 86_400.0
 _PAGE = 200
 _MOST_PAGES = 100
-_CHANNEL_TYPES = "public_channel,private_channel"
 
 
 class Workspace:
@@ -53,14 +51,13 @@ class SlackMessenger:
         self._budgets = config.budgets
         self._web = web
         self._workspace = workspace
-        self._channels: dict[str, str] = {}
-        self._channels_read_at = float("-inf")
+        self._channels = Channels(web)
 
     def resolve(self, address: str) -> Place:
         """A channel by name or id, or a person's direct messages by the person's id."""
         wanted = address.removeprefix(f"{SYSTEM}:")
         if wanted.startswith("#"):
-            return self._place(self._channel_id(wanted[1:].lower()), wanted)
+            return self._place(self._channels.id_of(wanted[1:].lower()), wanted)
         if wanted[:1] in ("U", "W"):
             return self._place(open_direct(self._web, wanted), wanted)
         answer = ask("conversations.info", self._web.conversations_info, channel=wanted)
@@ -142,25 +139,6 @@ class SlackMessenger:
             limit=_PAGE,
             **more,
         )
-
-    def _channel_id(self, name: str) -> str:
-        is_fresh = time.monotonic() - self._channels_read_at < CHANNELS_FRESH_S
-        if not is_fresh or name not in self._channels:
-            self._channels = {
-                str(one.get("name", "")).lower(): str(one["id"])
-                for one in pages(
-                    "conversations.list",
-                    self._web.conversations_list,
-                    "channels",
-                    types=_CHANNEL_TYPES,
-                    exclude_archived=True,
-                    limit=_PAGE,
-                )
-            }
-            self._channels_read_at = time.monotonic()
-        if name not in self._channels:
-            raise DestinationGone(SYSTEM, "channel_not_found", f"#{name}; a private channel must have the bot in it")
-        return self._channels[name]
 
     def _place(self, channel: str, label: str) -> Place:
         return Place(f"{SYSTEM}:{self._workspace.team}/{channel}", label)

@@ -22,7 +22,7 @@ from integrations.http import DEFAULT_PAUSE_S, pause_of
 SYSTEM = "slack"
 
 READS = frozenset(
-    {"auth.test", "apps.connections.open", "conversations.list", "conversations.history", "conversations.replies"}
+    {"auth.test", "apps.connections.open", "users.conversations", "conversations.history", "conversations.replies"}
     | {"conversations.info", "users.info"}
 )
 REPEATABLE = READS | {"chat.update", "conversations.open", "views.update"}

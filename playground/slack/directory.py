@@ -111,16 +111,29 @@ def users_lookup(call: Call) -> Json:
 
 def conversations_list(call: Call) -> Json:
     """conversations.list"""
+    return _listed(call, list(call.store.places.values()))
+
+
+def users_conversations(call: Call) -> Json:
+    """users.conversations, of the bot itself; it leaves out what conversations.list says of members."""
+    answer = _listed(call, [one for one in call.store.places.values() if one.has_bot])
+    for channel in answer["channels"]:
+        channel.pop("is_member", None)
+        channel.pop("num_members", None)
+    return answer
+
+
+def _listed(call: Call, places: list[Place]) -> Json:
     types = set((call.text("types") or "public_channel").split(","))
     if unknown := types - {"public_channel", "private_channel", "mpim", "im"}:
         raise SlackError("invalid_types", [f"unknown: {', '.join(sorted(unknown))}"])
     found = [
         one
-        for one in call.store.places.values()
+        for one in places
         if ("im" if one.person else "public_channel") in types
         and not (one.is_archived and call.flag("exclude_archived"))
     ]
-    start, limit = cursor_of(call, len(found)), call.number("limit", 100, 1000)
+    start, limit = cursor_of(call, len(found)), call.number("limit", 100, 999)
     rest = f"next:{start + limit}" if start + limit < len(found) else ""
     channels = [channel_json(one) for one in found[start : start + limit]]
     return {"ok": True, "channels": channels, "response_metadata": {"next_cursor": rest}}
@@ -198,6 +211,7 @@ METHODS: dict[str, Method] = {
     "users.info": users_info,
     "users.list": users_list,
     "users.lookupByEmail": users_lookup,
+    "users.conversations": users_conversations,
     "conversations.list": conversations_list,
     "conversations.info": conversations_info,
     "conversations.members": conversations_members,

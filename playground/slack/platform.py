@@ -29,6 +29,7 @@ _SCOPES = {
     "conversations.members": "channels:read",
     "conversations.join": "channels:join",
     "conversations.open": "im:write",
+    "users.conversations": "channels:read",
     "users.info": "users:read",
     "users.list": "users:read",
     "users.lookupByEmail": "users:read.email",

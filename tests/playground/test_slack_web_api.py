@@ -168,6 +168,7 @@ def test_tells_who_is_who(slack: WebClient) -> None:
     assert refusal(slack.users_info, user="U0") == "user_not_found"
     names = {one["name"]: one["is_member"] for one in slack.conversations_list()["channels"]}
     assert names == {"ci": True, "deploys": True, "random": False}
+    assert [one["name"] for one in slack.users_conversations()["channels"]] == ["ci", "deploys"]
     assert slack.conversations_join(channel=RANDOM)["channel"]["is_member"] is True
     direct = slack.conversations_open(users="U024BOB0002")["channel"]["id"]
     slack.chat_postMessage(channel="U024BOB0002", text="hi")

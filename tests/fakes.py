@@ -334,9 +334,10 @@ class FakeMessenger:
             raise error
         return ref
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
+    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
         """See `Messenger`."""
-        return self.attempts.get(attempt_id)
+        post = self.posts.get((place.key, self.attempts.get(attempt_id, "")))
+        return post.ref if post is not None and post.parent == parent else None
 
 
 @dataclass(slots=True)

@@ -37,8 +37,8 @@ class Messenger(Protocol):
         """
         ...
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
-        """The reference of the post that `attempt_id` made, or None when it certainly made none."""
+    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
+        """The reference of the post that `attempt_id` made, in the thread of `parent`; None when it made none."""
         ...
 
 

@@ -137,7 +137,7 @@ class Deliverer:
         if not delivery.capabilities.can_find or card.attempt_started_at is None:
             return None
         since = datetime.fromtimestamp(card.attempt_started_at, UTC)
-        found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since)
+        found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent)
         if found is None and self._now() > delivery.send_before:
             raise Unavailable(delivery.place.platform, "slow_search")
         return found

@@ -88,7 +88,7 @@ class DingTalkMessenger:
         self._change_card(app, ref, rendered.payload["cardData"])
         return ref
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
+    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
         """Whether the attempt's card exists: an update tells, there being no call that reads one."""
         track_id = _track_id(attempt_id)
         try:

@@ -24,7 +24,6 @@ from integrations.slack.web import ask
 METADATA_TYPE = "shipmate_card"
 UPDATE_BURST = 25
 CLOCK_SKEW_S = 5.0
-THREADS_OLDEST_S = 3 * 86_400.0
 _PAGE = 200
 _MOST_PAGES = 100
 
@@ -104,27 +103,22 @@ class SlackMessenger:
             raise OutcomeUnknown(SYSTEM, "not_json", "no ts")
         return f"{answer.get('channel', place.id)}/{answer['ts']}"
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime) -> str | None:
-        """Look through the channel, and through the threads of our messages of three days that were answered since.
-
-        A thread does not show in the channel's history, but its first message says when it was last answered.
-        """
+    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
+        """Look through what was said since: in the channel, or in the thread of `parent`."""
         oldest = since.timestamp() - CLOCK_SKEW_S
-        threads = []
-        for message in self._messages(
-            "conversations.history", self._web.conversations_history, place, oldest - THREADS_OLDEST_S
-        ):
-            if _attempt_of(message) == attempt_id:
-                return f"{place.id}/{message['ts']}"
-            if _attempt_of(message) and float(message.get("latest_reply") or 0) >= oldest:
-                threads.append(str(message["ts"]))
-        for ts in threads:
-            for message in self._messages(
-                "conversations.replies", self._web.conversations_replies, place, oldest, ts=ts
-            ):
-                if _attempt_of(message) == attempt_id:
-                    return f"{place.id}/{message['ts']}"
-        return None
+        said = (
+            self._messages("conversations.history", self._web.conversations_history, place, oldest)
+            if parent is None
+            else self._messages(
+                "conversations.replies",
+                self._web.conversations_replies,
+                place,
+                oldest,
+                ts=parent.partition("/")[2],
+            )
+        )
+        found = next((message for message in said if _attempt_of(message) == attempt_id), None)
+        return None if found is None else f"{place.id}/{found['ts']}"
 
     def _messages(
         self, method: str, call_api: Callable[..., SlackResponse], place: Place, oldest: float, **more: str

@@ -13,6 +13,7 @@ from bot.domain.cards import Action, Card, Notice, Tone, text
 from bot.domain.places import Operation, Place
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Unavailable
 from integrations.slack import SPEC
+from integrations.slack.client import CLOCK_SKEW_S
 from integrations.slack.config import SlackDestination
 from integrations.spec import Platform
 from playground import world
@@ -135,7 +136,7 @@ def test_a_post_in_doubt_is_found(build: Build, playground: Playground) -> None:
     assert platform.messenger.find(place, attempt_id="A9", since=since) is None
 
 
-def test_a_reply_in_doubt_is_found_in_an_older_thread(build: Build) -> None:
+def test_a_reply_in_doubt_is_found_in_an_older_thread(build: Build, playground: Playground) -> None:
     """A build's card is older than the remark about its end."""
     platform = build()
     card = _send(platform)
@@ -143,7 +144,17 @@ def test_a_reply_in_doubt_is_found_in_an_older_thread(build: Build) -> None:
         _send(platform, CARD, f"other-{number}")
     reply = _send(platform, REMARK, "A2", parent=card)
     since = datetime.now(UTC) + timedelta(seconds=4)
-    assert platform.messenger.find(_place(platform), attempt_id="A2", since=since) == reply
+    assert platform.messenger.find(_place(platform), attempt_id="A2", since=since, parent=card) == reply
+    assert platform.messenger.find(_place(platform), attempt_id="A3", since=since, parent=card) is None
+    assert playground.client.calls(method="conversations.history") == []
+
+
+def test_a_search_reads_what_was_said_since_and_no_more(build: Build, playground: Playground) -> None:
+    """A busy channel's days before cost nothing; the clocks may differ by some seconds."""
+    since = datetime.now(UTC)
+    assert build().messenger.find(_place(build()), attempt_id="A9", since=since) is None
+    (call,) = playground.client.calls(method="conversations.history")
+    assert float(call["arguments"]["oldest"]) == pytest.approx(since.timestamp() - CLOCK_SKEW_S, abs=0.01)
 
 
 def test_a_post_is_found_behind_many_pages(build: Build) -> None:

@@ -30,7 +30,7 @@ def test_a_card_goes_from_running_to_failed_in_place(scene: Scene) -> None:
     thread = scene.eventually(lambda: _thread(scene, title, 2), "a notice and the log in the thread")
     assert "@Alice" in thread
     assert "Traceback (most recent call last):" in thread
-    notice = scene.said(DEV_GROUP, f"{project}#1", "@张敏")["text"]
+    notice = scene.said(DEV_GROUP, f"{project}#1", "@manager4220")["text"]
     assert "U024ALICE01" not in notice  # who is nobody in DingTalk
 
 

@@ -108,6 +108,7 @@ def test_one_leads_and_another_takes_over(postgres_url: str) -> None:
     assert [one.leads() for one in leaders] == [True, False, False]
     assert [one.leads() for one in leaders] == [True, False, False]
     leaders[0].stop()
+    wait_until(leaders[1].leads)  # the server notices a moment later
     assert [one.leads() for one in leaders] == [False, True, False]
     with engines[2].connect() as connection:  # as if the process had died
         kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"

@@ -245,11 +245,14 @@ def test_jobs_are_held_by_one_and_end_once(store: SqlStore) -> None:
 
 def test_a_channel_has_one_wish_a_project(store: SqlStore) -> None:
     """A later wish replaces the earlier one; wishes for every project count too."""
-    for project, is_mute in (("user-service", False), ("user-service", True), ("*", False), ("billing", False)):
+    for project, is_mute in (("*", False), ("user-service", False), ("user-service", True), ("billing", False)):
         wish = Subscription(PLACE, project, is_mute, ("failed",), "zh-CN", "slack:U1")
         store.write(lambda tx, wish=wish: tx.subscriptions.put(wish, NOW))
     found = store.read(lambda tx: tx.subscriptions.for_project("user-service"))
     assert sorted((wish.project, wish.is_mute) for wish in found) == [("*", False), ("user-service", True)]
+    store.write(lambda tx: tx.subscriptions.put(Subscription(PLACE, "*", False, (), "en", "slack:U1"), NOW))
+    found = store.read(lambda tx: tx.subscriptions.for_project("user-service"))
+    assert [(wish.project, wish.is_mute) for wish in found] == [("*", False)]
 
 
 def test_the_audit_chain_verifies_until_a_row_is_changed(store: SqlStore, database: Engine) -> None:

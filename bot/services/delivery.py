@@ -97,7 +97,9 @@ class Deliverer:
         """What came of it, and for how long the destination rests beyond its budget (0 where all is well)."""
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         try:
-            options = {**card.options, "mentions_in_card": not delivery.capabilities.can_edit}
+            # Where each state is a post of its own the end calls people itself, once.
+            calls = not delivery.capabilities.can_edit and not card.shown_final
+            options = {**card.options, "mentions_in_card": calls}
             content = present(delivery.subject.build(), card.slot, options)
             rendered = messenger.render(content, delivery.place)
             if card.message_ref is not None and rendered.digest == card.shown_digest:

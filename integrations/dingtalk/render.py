@@ -81,12 +81,15 @@ def robot_markdown(content: Content, manners: Manners, *, also_mention: Person |
     """The body for a robot's webhook or a session webhook, with `at` where somebody is mentioned."""
 
     def build(room: Room) -> dict[str, Any]:
-        setter = Typesetter(content.locale, content.timezone, can_mention=isinstance(content, Notice))
+        people = _called(content)
+        caller = Typesetter(content.locale, content.timezone, can_mention=True)
+        setter = caller if people else Typesetter(content.locale, content.timezone, can_mention=False)
         text = write_markdown(content, setter, room, bot_name=manners.hears_as)
         body: dict[str, Any] = {"msgtype": "markdown"}
-        people = _mentions(content)
+        # Only who is named in the text is notified, so that nobody may be lost to its shortening.
+        lost = [name for person in people if (name := caller.write((person,), MAX_TITLE)) not in text]
+        text = BLOCK_BREAK.join([text, " ".join(lost)] if lost else [text])
         if also_mention is not None:
-            caller = Typesetter(content.locale, content.timezone, can_mention=True)
             text = f"{caller.write((also_mention,), MAX_TITLE)}{BLOCK_BREAK}{text}"
             people = [also_mention, *people]
         body["markdown"] = {"title": summarize(content), "text": text}
@@ -195,8 +198,15 @@ def _button(action: Action) -> dict[str, Any]:
     }
 
 
+def _called(content: Content) -> list[Person]:
+    """The people whom a robot's post notifies: a card names them in its footer where no notice stands beside it."""
+    if isinstance(content, Card):
+        return [part for part in content.footer if isinstance(part, Person) and mentioned(part)]
+    return _mentions(content)
+
+
 def _mentions(content: Content) -> list[Person]:
-    """The people to notify, of a notice only: a card's edits and reposts must not ring again."""
+    """The people to notify, of a notice only: an interactive card is changed in place, and must not ring again."""
     if isinstance(content, Card):
         return []
     in_body = [part for part in content.body if isinstance(part, Person)]

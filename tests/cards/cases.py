@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bot.domain.cards import (
@@ -44,7 +45,7 @@ def cards() -> dict[str, Card]:
     """Every case in every language, by `<case>.<locale>`."""
     made = {}
     for locale in (ENGLISH, CHINESE):
-        for make in (minimal, typical, longest, hostile, decided):
+        for make in (minimal, typical, longest, hostile, decided, calling):
             made[f"{make.__name__}.{locale}"] = make(locale)
     return made
 
@@ -193,3 +194,11 @@ def outburst(locale: str) -> Notice:
     everybody = (Person("all", "dingtalk:*", is_mentioned=True), Person("channel", "slack:*", is_mentioned=True))
     log = "\n".join(f"{number:04} {NASTY}" for number in range(400))
     return Notice("❌", text(NASTY * 20), everybody, Preformatted(log, title=NASTY), locale=locale, timezone="UTC")
+
+
+def calling(locale: str) -> Card:
+    """A failed build that calls people itself, because no notice can stand beside it."""
+    people = (Person("manager4220", "dingtalk:manager4220", is_mentioned=True), " ")
+    others = (Person("U024BE7LH", "slack:U024BE7LH", is_mentioned=True),)
+    card = typical(locale)
+    return replace(card, sections=(), actions=(), footer=text(*people, *others))

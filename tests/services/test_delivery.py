@@ -282,6 +282,17 @@ def test_where_nothing_can_be_edited_every_attempts_end_is_told(make_world: Call
     assert world.messenger.titles(CI)[-1] == "user-service #12 · succeeded"
 
 
+def test_an_end_that_is_posted_again_calls_nobody_twice(make_world: Callable[..., World]) -> None:
+    """With `updates: all` what follows the end is a post too, without its mentions."""
+    world = make_world(routes=[Route("routes[0]", Match(), ("ci",), mention=("slack:U7",), updates=Updates.ALL)])
+    world.messenger.can_edit = world.messenger.can_thread = False
+    for log in ("one", "two"):
+        world.accept(event_of(status=FAILED, at=5, started=0, log=log))
+        world.deliver(5)
+    footers = [call.content.footer for call in world.messenger.calls if isinstance(call.content, Card)]
+    assert [any(hasattr(part, "account") for part in footer) for footer in footers] == [True, False]
+
+
 def test_all_updates_are_posted_where_the_route_asks_for_them(make_world: Callable[..., World]) -> None:
     """`updates: all` sends progress too where nothing can be edited."""
     world = make_world(routes=[Route("routes[0]", Match(), ("ci",), updates=Updates.ALL)])

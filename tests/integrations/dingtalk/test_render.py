@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.cards import Action, Card, Lines, Link, Moment, Paragraph, Preformatted, Strong, Tone, text
+from bot.domain.cards import Action, Card, Lines, Link, Moment, Paragraph, Person, Preformatted, Strong, Tone, text
 from integrations.dingtalk.layout import typed_command
 from integrations.dingtalk.markup import escape, link, moment, safe_url
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode, render
@@ -233,6 +233,21 @@ def test_two_parts_do_not_make_a_link_together() -> None:
 def test_only_what_would_be_markup_is_changed(words: str, escaped: str) -> None:
     """Logs and names stay as readable as they can be."""
     assert escape(words) == escaped
+
+
+def test_nobody_called_is_lost_to_shortening() -> None:
+    """Whoever is notified stands in the text, however little of the card is left."""
+    called = tuple(Person(f"m{n}", f"dingtalk:manager{n}", is_mentioned=True) for n in (1, 2))
+    card = replace(cards()["longest.en"], footer=text("x" * 5000, *called))
+    payload = _render(card)
+    assert payload["at"] == {"atUserIds": ["manager1", "manager2"], "isAtAll": False}
+    assert payload["markdown"]["text"].endswith("@manager1 @manager2")
+    assert len(encode(payload)) <= ROBOT_BYTES
+
+
+def test_a_card_that_is_changed_in_place_calls_nobody() -> None:
+    """An edit must not ring; the notice beside the card does."""
+    assert "imGroupOpenDeliverModel" not in _render(cards()["calling.en"], Shape.CARD)
 
 
 def _editor() -> dict[str, Any]:

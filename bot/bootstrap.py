@@ -227,7 +227,8 @@ def _add_slack(
     modals = core.outside.platforms["slack"].modals
     assert modals is not None
     client = web_client(config, core.outside.session)
-    windows = Windows(core.inbox, Views(core.reading, core.people), modals, locale=config.locale)
+    views = Views(core.reading, core.people, prefix=config.command, locale=config.locale)
+    windows = Windows(core.inbox, views, modals)
     app = build_app(
         client=client,
         command=config.command,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from bot.domain.cards import Card
-from bot.domain.commands import Actor
+from bot.domain.commands import Actor, ReplyTo
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted, StorageUnavailable
 from bot.ports import Modals
 from bot.telemetry import logger
@@ -27,11 +27,11 @@ log = logger(__name__)
 class Views(Protocol):
     """What windows show."""
 
-    def loading(self, typed: str, actor: Actor, locale: str) -> Card:
+    def loading(self, typed: str, actor: Actor, reply_to: ReplyTo) -> Card:
         """What is known at once; NotPermitted, CommandInvalid, IntegrationError."""
         ...
 
-    def details(self, typed: str, locale: str, timezone: str) -> Card:
+    def details(self, typed: str, reply_to: ReplyTo) -> Card:
         """What the source tells, or why it tells nothing."""
         ...
 
@@ -43,14 +43,10 @@ class Windows:
     a command instead, so that a worker answers it beside the card.
     """
 
-    def __init__(
-        self, inbox: Inbox, views: Views, modals: Modals, *, locale: str = "en", timezone: str = "UTC"
-    ) -> None:
+    def __init__(self, inbox: Inbox, views: Views, modals: Modals) -> None:
         self._inbox = inbox
         self._views = views
         self._modals = modals
-        self._locale = locale
-        self._timezone = timezone
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slack-windows")
         self._room = threading.BoundedSemaphore(MOST_WAITING)
         self._lock = threading.Lock()
@@ -88,7 +84,7 @@ class Windows:
 
     def _show(self, heard: Heard, trigger: str, view_id: str | None) -> None:
         try:
-            card = self._views.loading(heard.typed, heard.actor, self._locale)
+            card = self._views.loading(heard.typed, heard.actor, heard.reply_to)
             if view_id is None:
                 view_id = self._modals.open(trigger, card)
             else:
@@ -99,7 +95,7 @@ class Windows:
                 self._answer_beside(heard)
             return
         try:
-            self._modals.update(view_id, self._views.details(heard.typed, self._locale, self._timezone))
+            self._modals.update(view_id, self._views.details(heard.typed, heard.reply_to))
         except IntegrationError as problem:
             log.info("slack window not filled", error=problem)  # most often closed meanwhile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.builds import Build
 from bot.domain.cards import Card, Content, text
 from bot.domain.commands import Command, CommandLine, Verb, parse_reference
-from bot.domain.places import Place
+from bot.domain.places import DestinationSettings, Place
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
@@ -157,6 +157,10 @@ class Reading:
         settings = self._store.read(lambda tx: self._router.settings_of(tx, place))
         return replies.here_card(place, settings.name if settings else None, locale)
 
+    def settings_of(self, place: str) -> DestinationSettings | None:
+        """The language and zone of a place that the configuration names."""
+        return self._store.read(lambda tx: self._router.settings_of(tx, place))
+
     def _timezone(self, command: Command) -> str:
-        settings = self._store.read(lambda tx: self._router.settings_of(tx, command.reply_to.place))
+        settings = self.settings_of(command.reply_to.place)
         return settings.timezone if settings else "UTC"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.cards import Card, Notice, Paragraph, Tone
-from bot.domain.commands import Actor, CommandLine, Verb, parse_command
+from bot.domain.commands import Actor, CommandLine, ReplyTo, Verb, parse_command
 from bot.errors import CommandInvalid, IntegrationError, NotPermitted, StorageUnavailable
 from bot.services.people import People
 from bot.services.presenters import replies
@@ -13,16 +13,18 @@ from bot.services.reading import Reading
 class Views:
     """Gives the two contents of a window: what is known already, then what its source tells.
 
-    `prefix` is what stands before a command where it is shown to people.
+    `prefix` is what stands before a command where it is shown to people; `locale` is the language of places that the
+    configuration does not name.
     """
 
-    def __init__(self, reading: Reading, people: People, *, prefix: str = "/ship") -> None:
+    def __init__(self, reading: Reading, people: People, *, prefix: str = "/ship", locale: str = "en") -> None:
         self._reading = reading
         self._people = people
         self._prefix = prefix
+        self._locale = locale
 
-    def loading(self, typed: str, actor: Actor, locale: str) -> Card:
-        """What is known of a build.
+    def loading(self, typed: str, actor: Actor, reply_to: ReplyTo) -> Card:
+        """What is known of a build, in the language of the place that it was asked at.
 
         NotPermitted for outsiders, CommandInvalid for what cannot be shown, IntegrationError when the platform cannot
         say who the actor is.
@@ -31,11 +33,13 @@ class Views:
         decision = self._people.decide(self._people.complete(actor), "")
         if not decision.is_allowed:
             raise NotPermitted(decision.reason)
-        return self._reading.loading(line, locale)
+        return self._reading.loading(line, self._manner(reply_to)[0])
 
-    def details(self, typed: str, locale: str, timezone: str) -> Card:
+    def details(self, typed: str, reply_to: ReplyTo) -> Card:
         """The build as fresh as its source can tell, or a card that says why it cannot be shown."""
+        locale, timezone = self._locale, "UTC"
         try:
+            locale, timezone = self._manner(reply_to)
             return self._reading.details(_show(typed), locale, timezone)
         except CommandInvalid as problem:
             return _as_card(typed, replies.invalid(problem, locale, self._prefix))
@@ -43,6 +47,12 @@ class Views:
             return _as_card(typed, replies.trouble(problem, locale))
         except StorageUnavailable:
             return _as_card(typed, replies.remark(locale, "⚠️", "I cannot read that right now. Please try again."))
+
+    def _manner(self, reply_to: ReplyTo) -> tuple[str, str]:
+        """The language and zone of where it was asked."""
+        settings = self._reading.settings_of(reply_to.place)
+        known = (settings.locale, settings.timezone) if settings is not None else (self._locale, "UTC")
+        return reply_to.locale or known[0], known[1]
 
 
 def _show(typed: str) -> CommandLine:

@@ -74,16 +74,16 @@ class FakeViews:
         self.refusal: ShipmateError | None = None
         self.actors: list[Actor] = []
 
-    def loading(self, typed: str, actor: Actor, locale: str) -> Card:
+    def loading(self, typed: str, actor: Actor, reply_to: ReplyTo) -> Card:
         """What is known at once."""
         self.actors.append(actor)
         if self.refusal:
             raise self.refusal
-        return Card(Tone.RUNNING, f"loading {typed}", locale=locale)
+        return Card(Tone.RUNNING, f"loading {typed}")
 
-    def details(self, typed: str, locale: str, timezone: str) -> Card:
+    def details(self, typed: str, reply_to: ReplyTo) -> Card:
         """What the source tells."""
-        return Card(Tone.SUCCESS, f"details {typed}", locale=locale, timezone=timezone)
+        return Card(Tone.SUCCESS, f"details {typed}")
 
 
 class FakeModals:

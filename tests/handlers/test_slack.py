@@ -76,7 +76,7 @@ def door(
 
     def build(locale: str = "en", own: Own | None = None) -> FlaskClient:
         api = WebClient("xoxb-test", base_url=f"http://127.0.0.1:{silent_port.getsockname()[1]}/", retry_handlers=[])
-        windows = Windows(inbox, views, modals, locale=locale)
+        windows = Windows(inbox, views, modals)
         opened.append(windows)
         app = build_app(
             client=api,

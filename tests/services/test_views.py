@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.cards import Card, Paragraph, Plain, Tone
-from bot.domain.commands import Actor, CommandLine
+from bot.domain.commands import Actor, CommandLine, ReplyTo
+from bot.domain.places import DestinationSettings
 from bot.errors import (
     CommandInvalid,
     DestinationGone,
@@ -23,6 +24,7 @@ from bot.services.views import Views
 
 SHOW = "show user-service#12"
 ALICE = Actor("slack:U1", "alice", team="T1")
+CI, ELSEWHERE = ReplyTo("slack", "slack:T1/C1"), ReplyTo("slack", "slack:T1/U1")
 
 
 class FakeReading:
@@ -30,6 +32,10 @@ class FakeReading:
 
     def __init__(self) -> None:
         self.problem: ShipmateError | None = None
+
+    def settings_of(self, place: str) -> DestinationSettings | None:
+        """One place is configured."""
+        return {CI.place: DestinationSettings("ci", "slack:#ci", "zh-CN", "Asia/Shanghai")}.get(place)
 
     def loading(self, line: CommandLine, locale: str) -> Card:
         """What is known."""
@@ -71,7 +77,7 @@ def directory() -> FakeDirectory:
 @pytest.fixture
 def views(reading: FakeReading, directory: FakeDirectory) -> Views:
     """Windows for members of the workspace."""
-    return Views(reading, People((), {"slack": directory}))
+    return Views(reading, People((), {"slack": directory}), prefix="/ci-bot", locale="en")
 
 
 def said(card: Card) -> str:
@@ -82,9 +88,18 @@ def said(card: Card) -> str:
 
 def test_a_member_sees_what_is_known_and_then_the_details(views: Views) -> None:
     """Both contents are those of the build asked for, in the reader's language and zone."""
-    assert views.loading(SHOW, ALICE, "zh-CN") == Card(Tone.RUNNING, f"loading {SHOW}", locale="zh-CN")
-    expected = Card(Tone.SUCCESS, f"details {SHOW}", locale="en", timezone="Asia/Shanghai")
-    assert views.details(SHOW, "en", "Asia/Shanghai") == expected
+    assert views.loading(SHOW, ALICE, CI) == Card(Tone.RUNNING, f"loading {SHOW}", locale="zh-CN")
+    expected = Card(Tone.SUCCESS, f"details {SHOW}", locale="zh-CN", timezone="Asia/Shanghai")
+    assert views.details(SHOW, CI) == expected
+    assert views.details(SHOW, ELSEWHERE) == Card(Tone.SUCCESS, f"details {SHOW}", locale="en", timezone="UTC")
+
+
+def test_a_window_names_the_command_as_it_is_called_here(views: Views, reading: FakeReading) -> None:
+    """Whoever renamed the slash command is not told to type another one."""
+    reading.problem = CommandInvalid("unknown_build", "user-service#12")
+    shown = str(views.details(SHOW, ELSEWHERE))
+    assert "/ci-bot help" in shown
+    assert "/ship" not in shown
 
 
 @pytest.mark.parametrize("is_guest", [True, False])
@@ -92,21 +107,21 @@ def test_outsiders_see_nothing(views: Views, directory: FakeDirectory, is_guest:
     """Neither a person of another workspace nor a guest, whom only the platform knows as one."""
     directory.facts = PersonFacts("Alice", None, is_outsider=is_guest)
     with pytest.raises(NotPermitted, match="outsider"):
-        views.loading(SHOW, replace(ALICE, is_outsider=not is_guest), "en")
+        views.loading(SHOW, replace(ALICE, is_outsider=not is_guest), ELSEWHERE)
 
 
 def test_nothing_is_shown_to_who_cannot_be_looked_up(views: Views, directory: FakeDirectory) -> None:
     """When the platform cannot say whether somebody is a guest, no window opens."""
     directory.problem = Unavailable("slack", "refused")
     with pytest.raises(Unavailable):
-        views.loading(SHOW, ALICE, "en")
+        views.loading(SHOW, ALICE, ELSEWHERE)
 
 
 @pytest.mark.parametrize("typed", ["retry user-service#12", "show", "show nonsense", "nonsense"])
 def test_only_a_build_can_be_shown(views: Views, typed: str) -> None:
     """A window is for details alone."""
     with pytest.raises(CommandInvalid):
-        views.loading(typed, ALICE, "en")
+        views.loading(typed, ALICE, ELSEWHERE)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +138,11 @@ def test_a_window_says_why_it_stays_empty(
 ) -> None:
     """Whatever goes wrong, the window does not stay at its first content."""
     reading.problem = problem
-    card = views.details(SHOW, "en", "UTC")
+    card = views.details(SHOW, ELSEWHERE)
     assert card.title == "user-service#12"
     assert words in said(card)
 
 
 def test_a_window_says_what_is_no_build(views: Views) -> None:
     """A value that no card of ours carries is explained, too."""
-    assert "That is no build." in said(views.details("show nonsense", "en", "UTC"))
+    assert "That is no build." in said(views.details("show nonsense", ELSEWHERE))

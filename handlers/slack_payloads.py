@@ -76,7 +76,7 @@ class Translator:
         return Heard(
             typed=storable(_text(body, "text").strip()[: MAX_COMMAND_LENGTH + 1]),
             dedup_key=f"{PLATFORM}:command:{_needed(body, 'trigger_id')}",
-            actor=self._actor(_needed(body, "user_id"), _text(body, "user_name"), team),
+            actor=self._actor(body, _needed(body, "user_id"), _text(body, "user_name"), team),
             reply_to=self._reply_to(team, channel, url=_text(body, "response_url")),
             via="typed",
         )
@@ -98,7 +98,7 @@ class Translator:
             typed=storable(typed[: MAX_COMMAND_LENGTH + 1]),
             dedup_key=f"{PLATFORM}:press:{team}:{channel}:{origin}:{action_id}:{_text(action, 'action_ts')}:{account}",
             actor=self._actor(
-                account, _text(user, "name") or _text(user, "username"), _text(user, "team_id") or team, home=team
+                body, account, _text(user, "name") or _text(user, "username"), _text(user, "team_id") or team, home=team
             ),
             # A window stands in no channel: what is pressed there is answered in the direct conversation.
             reply_to=self._reply_to(
@@ -140,14 +140,18 @@ class Translator:
         user = _needed(said, "user")
         team = _text(said, "user_team") or _text(said, "source_team") or _text(said, "team") or home
         thread = _text(said, "thread_ts")
-        actor = self._actor(user, user, team, home=home)
+        actor = self._actor(body, user, user, team, home=home)
         reply_to = self._reply_to(home, _needed(said, "channel"), thread=thread, is_private=is_private)
         return Heard(typed, f"{PLATFORM}:event:{_needed(body, 'event_id')}", actor, reply_to, "typed")
 
-    def _actor(self, user: str, name: str, team: str, *, home: str = "") -> Actor:
-        """Somebody; whether of this workspace is judged as far as known (the directory knows more later)."""
+    def _actor(self, body: Json, user: str, name: str, team: str, *, home: str = "") -> Actor:
+        """Somebody; whether of this workspace is judged as far as known (the directory knows more later).
+
+        In an Enterprise organisation a member may speak from another of its workspaces, and a team's id may be the
+        organisation's (E…): there the directory alone judges.
+        """
         own = self.own.team or home
-        is_stranger = bool(own and team and team != own)
+        is_stranger = bool(own and team and team != own) and not _is_of_enterprise(body, team)
         return Actor(f"{PLATFORM}:{user}", storable(name or user), team=team, is_outsider=is_stranger)
 
     def _reply_to(
@@ -202,6 +206,11 @@ def _unwrapped(found: re.Match[str]) -> str:
             return label or f"@{target}"
         case _:
             return label or target
+
+
+def _is_of_enterprise(body: Json, team: str) -> bool:
+    is_named = _text(body, "enterprise_id") or _object(body, "enterprise")
+    return bool(is_named or _text(_first(body.get("authorizations")), "enterprise_id")) or team.startswith("E")
 
 
 def _is_by_bot(said: Json) -> bool:

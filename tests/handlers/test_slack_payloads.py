@@ -119,6 +119,28 @@ def test_strangers_are_outsiders(translator: Translator, fields: dict[str, str],
     assert heard.actor.is_outsider is is_outsider
 
 
+@pytest.mark.parametrize(
+    ("team", "wrapper"),
+    [
+        ("E1", {}),
+        ("T2", {"enterprise_id": "E1"}),
+        ("T2", {"authorizations": [{"team_id": "T1", "enterprise_id": "E1"}]}),
+    ],
+)
+def test_whose_member_somebody_of_an_organisation_is_the_directory_tells(
+    translator: Translator, team: str, wrapper: dict[str, Any]
+) -> None:
+    """Members of our workspace may speak from another one of their Enterprise organisation."""
+    translator.of_mention(event("app_mention", text="<@UBOT> hi"))
+    heard = translator.of_mention(event("app_mention", text="<@UBOT> status", user_team=team) | wrapper)
+    assert heard is not None
+    assert not heard.actor.is_outsider
+    asked = translator.of_command(command(team_id="T2", enterprise_id="E1"))
+    pressed = translator.of_press(press() | {"team": {"id": "T2"}, "enterprise": {"id": "E1"}})
+    assert pressed is not None
+    assert (asked.actor.is_outsider, pressed.actor.is_outsider) == (False, False)
+
+
 def test_a_strangers_command_is_answered_in_our_workspace(translator: Translator) -> None:
     """Once we know who we are, a shared channel keeps its one place and its guests are outsiders."""
     translator.of_mention(event("app_mention", text="<@UBOT> hi"))

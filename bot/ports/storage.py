@@ -174,7 +174,10 @@ class Cards(Protocol):
         ...
 
     def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> Sequence[Slot]:
-        """Ask for the newest state at every open card of the subject; returns them."""
+        """Ask for the newest state at every open card of the subject; returns them.
+
+        A final state is also asked for at cards that were given up after they had been shown.
+        """
         ...
 
     def change(self, subject: str, destination: str, options: Mapping[str, Any]) -> None:

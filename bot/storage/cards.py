@@ -57,9 +57,12 @@ _WANT_PROGRESS = _want(
     final_since=0.0,
     shown_final=False,  # a final state that was shown belonged to an earlier attempt
 )
+# A change that was refused for good costs the changes after it, not the end: each revision of that is tried once.
+_WAS_SHOWN = and_(cards.c.is_dead, cards.c.message_ref.is_not(None))
 _IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
 _WANT_FINAL = _want(
     is_final=True,
+    is_dead=case((_WAS_SHOWN, False), else_=cards.c.is_dead),
     # it does not wait for the pace of progress, only for a failed attempt's pause
     due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at),
     final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),

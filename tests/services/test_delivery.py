@@ -168,6 +168,67 @@ def test_a_dead_destination_is_given_up_and_delays_no_other(error: Exception, ma
     assert world.store.read(lambda tx: tx.deliveries.next_ready_at()) is None
 
 
+@pytest.mark.parametrize("error", [Rejected("slack", "msg_too_long"), DestinationGone("slack", "not_in_channel")])
+def test_a_change_that_was_refused_does_not_cost_the_end(error: Exception, world: World) -> None:
+    """A card given up while its build ran still shows how it ended; what comes between is not tried."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, error)
+    world.accept(event_of(at=5, started=0, commit_title="long"))
+    world.deliver(5)
+    assert world.card().is_dead
+    world.accept(event_of(at=6, started=0, commit_title="short"))
+    world.deliver(60)
+    assert world.operations() == ["post"]
+    world.accept(event_of(status=SUCCESS, at=10, started=0))
+    world.deliver(5)
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+    assert not world.card().is_dead
+
+
+def test_an_end_that_is_refused_too_is_tried_once_a_revision(world: World) -> None:
+    """A place that takes nothing any more is asked once for each final revision, and the reason stays."""
+    tried = []
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, *[DestinationGone("slack", "is_archived")] * 10)
+    world.messenger.before_send = lambda: tried.append(world.clock.now())
+    for at in range(3):
+        world.accept(event_of(status=SUCCESS, at=10 + at, started=0))
+        world.deliver(600)
+        assert world.card().reason == "dead:is_archived"
+    assert len(tried) == 3
+
+
+def test_a_card_that_was_never_shown_stays_given_up(world: World) -> None:
+    """Where the first post was refused there is nothing to bring up to date."""
+    world.messenger.fail(CI, DestinationGone("slack", "not_in_channel"))
+    world.accept(event_of())
+    world.deliver(5)
+    world.accept(event_of(status=SUCCESS, at=10, started=0))
+    world.deliver(5)
+    assert world.card().is_dead
+    assert world.operations() == []
+
+
+def test_a_card_that_fails_does_not_hold_up_its_place(world: World) -> None:
+    """However long one card rests after its failures, the others there wait for a quarter of a minute at most."""
+
+    def refuse_one(content: Content) -> None:
+        if isinstance(content, Card) and "#1 " in content.title:
+            raise Unavailable("slack", "fatal_error")
+
+    world.messenger.renders = refuse_one
+    world.accept(event_of(1))
+    world.deliver(600)
+    world.accept(event_of(2))
+    begun = world.clock.now()
+    world.deliver(300)
+    assert [call.title for call in world.messenger.calls] == ["user-service #2 · running"]
+    assert (world.messenger.calls[0].at - begun).total_seconds() <= 15
+    assert world.card(1).tries > 8
+
+
 def test_an_unavailable_platform_is_tried_again_with_growing_pauses(make_world: Callable[..., World]) -> None:
     """One place's trouble is its own: it is tried after 1, 2, 4 … seconds and shows the newest state at last."""
     world = make_world(routes=BOTH)

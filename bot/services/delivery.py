@@ -38,6 +38,7 @@ from bot.services.presenters.build import present
 from bot.telemetry import ATTEMPTS, logger
 
 DOUBT_PAUSE_S = 2.0
+LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests longer: the others are not to blame
 
 log = logger(__name__)
 
@@ -177,7 +178,8 @@ class Deliverer:
         if is_hopeless or tries >= MOST_TRIES:
             return Settlement(card.id, f"dead:{reason}", is_dead=True), 0.0
         pause = pause_s(tries)
-        return Settlement(card.id, f"failed:{reason}", due_at=self._now() + pause, tries=tries), pause
+        settlement = Settlement(card.id, f"failed:{reason}", due_at=self._now() + pause, tries=tries)
+        return settlement, min(pause, LONGEST_REST_S)
 
     # --- settling
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.domain.builds import BuildStatus
-from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, Capabilities, Operation, Place, kind_of_slot
+from bot.domain.places import (
+    CARD_SLOT,
+    LOG_SLOT,
+    NOTICE_SLOT,
+    OVERDUE_SLOT,
+    Capabilities,
+    Operation,
+    Place,
+    kind_of_slot,
+)
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey
 from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, SubjectRecord, Transaction
@@ -121,6 +130,8 @@ class Planner:
         parent = None if card.slot == CARD_SLOT else _parent_of(tx, card)
         if parent is not None and parent.is_dead and parent.message_ref is None:
             return Settlement(card.id, "dead:no_card", is_dead=True)
+        if parent is not None and _says_nothing_new(card, parent):
+            return Settlement(card.id, "filtered:card_tells", shown_revision=card.wanted_revision)
         if held := self._held_back(tx, card, subject, capabilities, now):
             tx.pacing.postpone(card.id, *held)
             return None
@@ -177,7 +188,7 @@ def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
     opening and final state are posts of their own.
     """
     kind = kind_of_slot(card.slot)
-    if kind == LOG_SLOT and not capabilities.can_thread:
+    if kind in (LOG_SLOT, OVERDUE_SLOT) and not capabilities.can_thread:
         return "filtered:no_threads"
     if capabilities.can_edit:
         return None
@@ -186,6 +197,11 @@ def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
     if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
         return None
     return None if card.is_final and not card.shown_final else "filtered:cannot_edit"
+
+
+def _says_nothing_new(card: CardRecord, parent: CardRecord) -> bool:
+    """A remark that the card is late, when the card has come in time after all."""
+    return kind_of_slot(card.slot) == OVERDUE_SLOT and parent.shown_revision >= card.wanted_revision
 
 
 def _lacks_details(card: CardRecord, subject: SubjectRecord) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bot.domain.places import OVERDUE_SLOT
+from bot.domain.places import OVERDUE_SLOT, attempts_slot
+from bot.domain.subjects import SubjectKey
 from bot.ports import Clock, Slot, Store, Transaction
 from bot.services.signal import Signal
 
@@ -32,7 +33,10 @@ class Upkeep:
 
         def work(tx: Transaction) -> None:
             for card in overdue:
-                slot = Slot(card.destination, OVERDUE_SLOT, card.options)
+                subject = tx.subjects.get(SubjectKey.parse(card.subject))
+                if subject is None:
+                    continue
+                slot = Slot(card.destination, attempts_slot(OVERDUE_SLOT, subject.folded.attempt), card.options)
                 tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)
 
         self._store.write(work)

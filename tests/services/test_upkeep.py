@@ -74,8 +74,8 @@ def test_an_overdue_state_is_said_once(world: World, upkeep: Upkeep) -> None:
     for _ in range(4):
         world.clock.advance(40)
         upkeep.tell_overdue()
-    world.messenger.fail(CI, Unavailable("slack", "unreachable"))
-    world.deliver(60)
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 5)
+    world.deliver(120)
     assert len([call for call in world.messenger.calls if isinstance(call.content, Notice)]) == 1
 
 
@@ -84,3 +84,46 @@ def test_a_card_that_was_never_posted_has_no_thread(world: World, upkeep: Upkeep
     world.accept(event_of(status=FAILED, at=5, started=0))
     world.clock.advance(60)
     assert upkeep.tell_overdue() == 0
+
+
+def _overdue(world: World, upkeep: Upkeep, *, attempt: int = 1) -> None:
+    """A final state that has waited for too long, and its remark."""
+    at = 60.0 * attempt
+    world.accept(event_of(at=at, attempt=attempt))
+    world.deliver(5)
+    world.accept(event_of(status=SUCCESS, at=at + 5, started=at, attempt=attempt))
+    world.clock.advance(40)
+    assert upkeep.tell_overdue() == 1
+
+
+def _remarks(world: World) -> list[str]:
+    return [call.title for call in world.messenger.calls if isinstance(call.content, Notice)]
+
+
+def test_a_card_that_comes_in_time_after_all_is_not_remarked_upon(world: World, upkeep: Upkeep) -> None:
+    """Where the card shows the end before its remark is sent, the remark would only confuse."""
+    _overdue(world, upkeep)
+    world.deliver(30)
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+    assert _remarks(world) == []
+    assert world.card(slot="thread:overdue").reason == "filtered:card_tells"
+
+
+def test_a_place_without_threads_gets_no_remark(world: World, upkeep: Upkeep) -> None:
+    """A remark that stands apart from its card says nothing that the card does not."""
+    world.messenger.can_thread = False
+    world.messenger.fail(CI, Unavailable("slack", "unreachable"))
+    _overdue(world, upkeep)
+    world.deliver(60)
+    assert _remarks(world) == []
+    assert world.messenger.standing(CI) == ["user-service #12 · succeeded"]
+
+
+def test_each_attempt_that_is_late_is_remarked_upon(world: World, upkeep: Upkeep) -> None:
+    """A re-run under the same number whose end is late as well has a remark of its own."""
+    for attempt in (1, 2):
+        _overdue(world, upkeep, attempt=attempt)
+        world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 5)
+        world.deliver(120)
+    assert len(_remarks(world)) == 2
+    assert {slot for _, slot in world.slots()} == {"card", "thread:overdue", "thread:overdue@2"}

@@ -76,6 +76,11 @@ class RunningBot:
         self.log = self.folder / "shipmate.log"
 
     @property
+    def database(self) -> str:
+        """Its database's address, for looking only."""
+        return f"sqlite:///file:{self.folder / 'var' / 'shipmate.db'}?mode=ro&uri=true"
+
+    @property
     def url(self) -> str:
         """Where its web door is."""
         return f"http://127.0.0.1:{self.port}"
@@ -273,7 +278,7 @@ class Scene:
         engine.dispose()
 
     def _rows(self, query: Any) -> Sequence[Any]:
-        engine = create_engine(f"sqlite:///file:{self.bot.folder / 'var' / 'shipmate.db'}?mode=ro&uri=true")
+        engine = create_engine(self.bot.database)
         try:
             with engine.connect() as connection:
                 return connection.execute(query).all()
@@ -296,13 +301,17 @@ def ago(seconds: float) -> str:
 
 @contextmanager
 def scene_of(
-    folder: Path, playground: Playground, configuration: Json, secrets: Mapping[str, str] | None = None
+    folder: Path,
+    playground: Playground,
+    configuration: Json,
+    secrets: Mapping[str, str] | None = None,
+    kind: type[RunningBot] = RunningBot,
 ) -> Iterator[Scene]:
     """A started bot with `configuration` beside a started playground; it ends with the context.
 
     `secrets` are files of `folder/secrets` that the configuration names, beside the usual two.
     """
-    bot = RunningBot(folder, free_port(), playground.url)
+    bot = kind(folder, free_port(), playground.url)
     configuration = {"server": {"listen": f"127.0.0.1:{bot.port}"}, **configuration}
     (folder / "secrets").mkdir(exist_ok=True)
     for name, secret in {"generic": GENERIC_SECRET, "buildbot-token": BUILDBOT_TOKEN, **(secrets or {})}.items():

@@ -1,0 +1,159 @@
+"""Several processes of every kind over one database: the same scenarios, and nothing happens twice.
+
+One web door, two streams, two workers and two clocks, on both engines; and four workers within their budgets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.conftest import EXTRA_CHANNELS, configuration
+from tests.scenarios.fleet import Fleet
+from tests.scenarios.running import CI, DEV_GROUP, Scene, a_playground, fresh, scene_of
+from tests.scenarios.test_cards import (  # noqa: F401 - run here too, over the fleet
+    test_a_card_goes_from_running_to_failed_in_place,
+    test_a_custom_robot_gets_an_opening_and_a_final_post,
+    test_success_after_failure_is_called_fixed,
+)
+from tests.scenarios.test_conversations import (  # noqa: F401 - the same
+    test_a_channel_subscribes_and_mutes,
+    test_a_mention_works_like_the_slash_command,
+    test_a_sent_again_envelope_is_answered_once,
+)
+from tests.stores import ENGINES
+
+pytestmark = pytest.mark.slow
+STREAMS = 2
+
+
+@contextmanager
+def fleet_scene(
+    request: pytest.FixtureRequest,
+    engine: str,
+    folder: Path,
+    roles: tuple[str, ...] | None = None,
+    sections: dict[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[Scene]:
+    """A fleet over a database of an engine, beside a playground; `sections` of the configuration are given anew."""
+    sections = dict(sections or {})
+    if engine == "postgres":
+        server = request.getfixturevalue("postgres")
+        sections["database_url"] = server.url(server.fresh())
+    with a_playground(**{"budgets": False, "extra_channels": EXTRA_CHANNELS, **options}) as playground:
+        settings = {**configuration(playground), **sections}
+        if options.get("budgets"):
+            settings["platforms"]["slack"].pop("budgets")
+        kind: Any = partial(Fleet, roles=roles) if roles else Fleet
+        with scene_of(folder, playground, settings, kind=kind) as running:
+            yield running
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """One fleet an engine for the tests of this module, those imported above included."""
+    with fleet_scene(request, request.param, tmp_path_factory.mktemp("fleet")) as running:
+        running.eventually(lambda: _connections(running) == [STREAMS, STREAMS], "two connections to each platform")
+        yield running
+
+
+def _connections(scene: Scene) -> list[int]:
+    platforms = scene.playground.state(recent=1)["platforms"]
+    return [platforms[name]["connections"] for name in ("slack", "dingtalk")]
+
+
+def test_what_two_streams_hear_is_done_once(scene: Scene) -> None:
+    """Each line is heard by one of two connections, and again by the other: it is stored and done once."""
+    project = fresh("web")
+    scene.tell(project, 1, "started")
+    scene.card(CI, f"{project} #1")
+    for _ in range(4):
+        before = len(scene.audit("mute", project))
+        scene.ask(CI, f"/ship mute {project}", "🔕")
+        assert scene.playground.act(platform="slack", redeliver=True)["ok"]
+        scene.eventually(lambda seen=before: len(scene.audit("mute", project)) > seen, "the audit entry")
+    scene.ask(DEV_GROUP, f"@Shipmate 静音 {project}", "🔕")
+    assert scene.playground.act(platform="dingtalk", redeliver=True)["ok"]
+    scene.ask(CI, "/ship whoami", "slack:U024ALICE01")  # whatever came before it has been done
+    assert len(scene.audit("mute", project)) == 5
+
+
+def test_workers_make_each_card_once(scene: Scene) -> None:
+    """Forty builds at once: the platforms were asked for one post a card, and show the final state of each."""
+    project = fresh("web")
+    for number in range(1, 41):
+        assert scene.tell(project, number, "started").status_code == 202
+    for number in range(1, 41):
+        assert scene.tell(project, number, "finished", status="success").status_code == 202
+
+    def all_done() -> bool:
+        shown = [one["text"] for one in scene.messages(CI) if project in one["text"]]
+        return len(shown) == 40 and all("✅" in text for text in shown)
+
+    scene.eventually(all_done, "forty final cards", 30.0)
+    posts = Counter(
+        word for call in scene.calls("chat.postMessage", project) for word in _titles(call["arguments"], project)
+    )
+    assert posts == {f"{project} #{number}": 1 for number in range(1, 41)}
+    workers = {path.name for path in scene.bot.folder.glob("worker-*.log") if project in path.read_text("utf-8")}
+    assert len(workers) == 2
+
+
+def _titles(arguments: Any, project: str) -> set[str]:
+    words = json.dumps(arguments)
+    return {f"{project} #{number}" for number in range(1, 41) if f"{project} #{number} " in words.replace('"', " ")}
+
+
+def test_the_audit_trail_is_chained_though_one_clock_died(scene: Scene) -> None:
+    """Of two clocks one leads; when it is killed the other one goes on chaining."""
+    fleet = scene.bot
+    assert isinstance(fleet, Fleet)
+    project = fresh("web")
+    scene.tell(project, 1, "started")
+    scene.card(CI, f"{project} #1")
+    scene.ask(CI, f"/ship mute {project}", "🔕")
+    scene.eventually(scene.is_audit_sealed, "the trail to be chained", 15.0)
+    if "postgres" in fleet.database:
+        assert fleet.said("leading ") == 1
+    fleet.kill("clock")
+    scene.ask(CI, f"/ship subscribe {project}", "🔔")
+    scene.eventually(scene.is_audit_sealed, "the trail to be chained by the other clock", 15.0)
+
+
+MANY = tuple(f"#many-{number}" for number in range(16))
+
+
+@pytest.mark.postgres
+def test_four_workers_keep_to_one_budget(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """With Slack's real rates on both sides no call of four workers together is refused as too fast.
+
+    Sixteen cards that change all the time would take four workers with budgets of their own to 429 within seconds.
+    """
+    roles = ("web", "stream", *["worker"] * 4, "clock")
+    places = {name.removeprefix("#"): {"slack": name} for name in MANY}
+    sections = {"destinations": places, "routes": [{"to": list(places)}]}
+    options = {"budgets": True, "extra_channels": MANY}
+    with fleet_scene(request, "postgres", tmp_path, roles, sections, **options) as scene:
+        project = fresh("many")
+        scene.tell(project, 1, "started")
+        scene.eventually(lambda: len(scene.calls("chat.postMessage", project)) == len(MANY), "the posts", 20.0)
+
+        def step_on() -> bool:
+            stages = [{"name": f"stage {len(scene.calls('chat.update'))}", "status": "running"}]
+            scene.tell(project, 1, "progressed", stages=stages)
+            return "paused:budget" in scene.reasons(project).values()
+
+        scene.eventually(step_on, "the budget to be used up", 30.0)
+        workers = [log for log in scene.bot.folder.glob("worker-*.log") if project in log.read_text("utf-8")]
+        calls = [*scene.calls("chat.postMessage", project), *scene.calls("chat.update", project)]
+    assert len(workers) >= 2
+    assert len(calls) >= 2 * len(MANY)
+    assert [call["answer"] for call in calls if not call["answer"].get("ok")] == []

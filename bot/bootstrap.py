@@ -63,7 +63,10 @@ class Core:
             self.signal.pass_on(self.link.ring)
         self.router = Router(routes_of(settings), outside.destinations)
         self.sources = Sources(
-            {name: SourceAccess(one.projects, one.reader, one.control) for name, one in outside.sources.items()}
+            {
+                name: SourceAccess(one.projects, one.reader, one.control, one.may_have)
+                for name, one in outside.sources.items()
+            }
         )
         directories = {kind: one.directory for kind, one in outside.platforms.items() if one.directory}
         self.people = People(roles_of(settings), directories)

@@ -15,13 +15,17 @@ from bot.ports import BuildControl, BuildReader, Clock, Directory, Messenger, Mo
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One configured source. `probe` calls the system and says in a line what it found, or raises IntegrationError."""
+    """One configured source. `probe` calls the system and says in a line what it found, or raises IntegrationError.
+
+    `may_have` says whether a name can be one of the system's projects, where the configuration names none.
+    """
 
     webhook: WebhookSource
     reader: BuildReader | None = None
     control: BuildControl | None = None
     projects: tuple[str, ...] = ()
     probe: Callable[[], str] | None = None
+    may_have: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

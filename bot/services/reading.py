@@ -112,13 +112,17 @@ class Reading:
         return replies.builds_card(title, builds, locale, timezone, note)
 
     def _source_of(self, project: str) -> tuple[str, str]:
-        """Source and project; a project known from events alone has no source to ask."""
+        """Source and project; a project known from events alone is that of its events."""
+        known = self._store.read(lambda tx: tx.subjects.newest(project, 1))
         try:
-            return self._sources.source_of(project)
+            source, name = self._sources.source_of(project)
         except CommandInvalid:
-            if self._store.read(lambda tx: tx.subjects.newest(project, 1)):
+            if known:
                 return "", project
             raise
+        if known and not self._sources.is_certain(source, name):
+            return known[0].key.source, project
+        return source, name
 
     def _log(self, line: CommandLine, locale: str) -> Card:
         reference = parse_reference(line.arguments[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -14,11 +14,16 @@ from bot.ports import BuildControl, BuildReader, Transaction
 
 @dataclass(frozen=True, slots=True)
 class SourceAccess:
-    """How one source can be asked and told things; None where it cannot."""
+    """How one source can be asked and told things; None where it cannot.
+
+    `projects` are those that the configuration names; where it names none, `may_have` says of a name whether the source
+    may have it, which only the source itself can tell.
+    """
 
     projects: tuple[str, ...] = ()
     reader: BuildReader | None = None
     control: BuildControl | None = None
+    may_have: Callable[[str], bool] | None = None
 
 
 class Sources:
@@ -47,7 +52,7 @@ class Sources:
         known = [record.key for record in tx.subjects.find(project, reference.number)]
         found = {key for key in known if key.kind is SubjectKind.BUILD and source in (None, key.source)}
         if not found:  # older than the database, or never heard of: its source may know it
-            names = [source] if source else [name for name in self._sources if project in self._sources[name].projects]
+            names = [source] if source else self._names_for(project)
             found = {
                 SubjectKey(SubjectKind.BUILD, name, project, reference.number)
                 for name in names
@@ -62,14 +67,29 @@ class Sources:
     def source_of(self, project: str) -> tuple[str, str]:
         """Source and project of `project` or `source/project`; CommandInvalid when no source has it."""
         source, slash, rest = project.partition("/")
-        if slash and source in self._sources and rest in self._sources[source].projects:
+        if slash and source in self._sources and _has(self._sources[source], rest):
             return source, rest
-        names = [name for name, access in self._sources.items() if project in access.projects]
+        names = self._names_for(project)
         if len(names) > 1:
             raise CommandInvalid("ambiguous", ", ".join(f"{name}/{project}" for name in names))
         if not names:
-            raise CommandInvalid("unknown_project", self._nearest(project))
+            raise CommandInvalid("unknown_project", self.nearest(project))
         return names[0], project
+
+    def is_certain(self, source: str, project: str) -> bool:
+        """Whether the configuration names the project, so that nobody has to be asked whether there is one."""
+        return project in self._sources[source].projects
+
+    def nearest(self, project: str) -> str | None:
+        """The configured project whose name comes nearest, if one comes near."""
+        names = {name for access in self._sources.values() for name in access.projects}
+        near = get_close_matches(project, names, n=1, cutoff=0.5)
+        return near[0] if near else None
+
+    def _names_for(self, project: str) -> list[str]:
+        """The sources whose configuration names a project, else those that may have it."""
+        named = [name for name, access in self._sources.items() if project in access.projects]
+        return named or [name for name, access in self._sources.items() if _has(access, project)]
 
     def _split(self, reference: Reference) -> tuple[str | None, str]:
         """`a/b#1` is project b of source a when there is such a source, else project a/b."""
@@ -78,11 +98,10 @@ class Sources:
         return None, f"{reference.source}/{reference.project}"
 
     def _unknown(self, tx: Transaction, project: str, reference: Reference) -> tuple[str, str | None]:
-        if tx.subjects.newest(project, 1) or any(project in access.projects for access in self._sources.values()):
+        if tx.subjects.newest(project, 1) or self._names_for(project):
             return "unknown_build", f"{project}#{reference.number}"
-        return "unknown_project", self._nearest(project)
+        return "unknown_project", self.nearest(project)
 
-    def _nearest(self, project: str) -> str | None:
-        names = {name for access in self._sources.values() for name in access.projects}
-        near = get_close_matches(project, names, n=1, cutoff=0.5)
-        return near[0] if near else None
+
+def _has(access: SourceAccess, project: str) -> bool:
+    return project in access.projects or (access.may_have is not None and access.may_have(project))

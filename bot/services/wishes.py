@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.commands import CommandLine, CommandState, Verb
 from bot.domain.places import Place
 from bot.domain.routing import Milestone
-from bot.errors import CommandInvalid
+from bot.errors import CommandInvalid, DestinationGone
 from bot.ports import CommandRecord, Store, Subscription, Transaction
 from bot.services.presenters import replies
 from bot.services.sources import Sources
@@ -21,7 +21,10 @@ class Wishes:
         self._sources = sources
 
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
-        """Store the wish of a person who may; CommandInvalid for unknown milestones and projects."""
+        """Store the wish of a person who may; CommandInvalid for unknown milestones and projects.
+
+        Raises IntegrationError when only a source can tell whether there is the project, and it does not.
+        """
         project, *words = line.arguments
         place = record.command.reply_to.place
         try:
@@ -29,7 +32,7 @@ class Wishes:
         except ValueError:
             raise CommandInvalid("unknown_milestone", " ".join(words)) from None
         if project != "*" and not self._is_known(project):
-            raise CommandInvalid("unknown_project", project)
+            raise CommandInvalid("unknown_project", self._sources.nearest(project))
         is_mute = line.verb is Verb.MUTE
         wish = Subscription(place, project, is_mute, milestones, locale, record.command.actor.account)
 
@@ -45,8 +48,18 @@ class Wishes:
         )
 
     def _is_known(self, project: str) -> bool:
+        """Whether there is such a project; raises IntegrationError when only a source can tell that, and does not."""
+        if self._store.read(lambda tx: tx.subjects.newest(project, 1)):
+            return True
         try:
-            self._sources.source_of(project)
+            source, name = self._sources.source_of(project)
         except CommandInvalid:
-            return bool(self._store.read(lambda tx: tx.subjects.newest(project, 1)))
+            return False
+        reader = self._sources.reader(source)
+        if reader is None or self._sources.is_certain(source, name):
+            return True
+        try:
+            reader.list_builds(name, 1)
+        except DestinationGone:
+            return False
         return True

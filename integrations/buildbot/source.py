@@ -28,6 +28,7 @@ def build_source(name: str, config: Config, session: requests.Session, clock: Cl
         control=control,
         projects=tuple(config.projects),
         probe=lambda: probe(config, api, control),
+        may_have=None if config.projects else lambda project: config.project(project) is not None,
     )
 
 

@@ -40,7 +40,10 @@ ROLES = (
 
 @dataclass(slots=True)
 class World:
-    """Everything of one test. `is_resolved` gives destinations their places before anything else happens."""
+    """Everything of one test. `is_resolved` gives destinations their places before anything else happens.
+
+    `names_no_projects` leaves it to the CI system which projects it has.
+    """
 
     store: SqlStore
     database: Engine
@@ -52,6 +55,7 @@ class World:
         }
     )
     is_resolved: bool = True
+    names_no_projects: bool = False
     readable: frozenset[str] = frozenset()
     clock: FakeClock = field(default_factory=FakeClock)
     builds: FakeBuildSystem = field(default_factory=FakeBuildSystem)
@@ -80,7 +84,12 @@ class World:
         self.deliverer = Deliverer(self.store, self.clock, ids, {"slack": self.messenger}, addresses)
         sources = Sources(
             {
-                "buildbot": SourceAccess(("user-service",), self.builds, self.builds),
+                "buildbot": SourceAccess(
+                    () if self.names_no_projects else ("user-service",),
+                    self.builds,
+                    self.builds,
+                    (lambda name: "/" not in name) if self.names_no_projects else None,
+                ),
                 "generic": SourceAccess(("billing",)),
             }
         )

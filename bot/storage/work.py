@@ -127,7 +127,7 @@ class SqlCommands:
         due = (
             select(commands)
             .where(_IS_OPEN, commands.c.due_at <= now, commands.c.lease_until <= now)
-            .order_by(commands.c.accepted_at)
+            .order_by(commands.c.accepted_at, commands.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )

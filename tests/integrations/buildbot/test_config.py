@@ -99,3 +99,12 @@ def test_check_of_an_address_that_is_no_buildbot(config: Config, session: reques
     assert probe is not None
     with pytest.raises(Unavailable, match="address of a Buildbot"):
         probe()
+
+
+def test_without_projects_any_name_that_can_be_typed_may_be_one() -> None:
+    """Only Buildbot knows its builders then; with projects, the configuration alone says which there are."""
+    source = SPEC.build("buildbot", Config.model_validate(GOOD), requests.Session(), FakeClock())
+    assert source.may_have is not None
+    assert [source.may_have(name) for name in ("user-service", "shop (release)")] == [True, False]
+    named = {**GOOD, "projects": {"shop": {"builder": "shop (release)"}}}
+    assert SPEC.build("buildbot", Config.model_validate(named), requests.Session(), FakeClock()).may_have is None

@@ -273,6 +273,8 @@ class FakeMessenger:
     attempts: dict[str, str] = field(default_factory=dict)
     fails: dict[str, list[tuple[Exception, bool]]] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    moved: dict[str, str] = field(default_factory=dict)
     before_send: Callable[[], None] = lambda: None
     renders: Callable[[Content], None] = lambda _content: None
 
@@ -297,7 +299,7 @@ class FakeMessenger:
         if address in self.unknown:
             raise DestinationGone(self.platform, "channel_not_found")
         name = address.partition(":")[2]
-        return Place(f"{self.platform}:T/{name.lstrip('#')}", name)
+        return Place(self.moved.get(address, f"{self.platform}:T/{name.lstrip('#')}"), name)
 
     def capabilities(self, place: Place) -> Capabilities:
         """See `Messenger`."""
@@ -319,6 +321,8 @@ class FakeMessenger:
         error, is_done = scripted.pop(0) if scripted else (None, True)
         if error is not None and not is_done:
             raise error
+        if place.key in self.gone:
+            raise DestinationGone(self.platform, "channel_not_found")
         if ref is not None and (place.key, ref) not in self.posts:
             raise DestinationGone(self.platform, "message_not_found")
         if ref is not None and self.refuses_edits:

@@ -31,9 +31,9 @@ class Messenger(Protocol):
     ) -> str:
         """Post (or, with `ref`, change in place) and return the reference to change it by; `parent` is a thread's card.
 
-        `attempt_id` is left in the platform's record of a new post, so that `find` can see it. Raises DestinationGone
-        with reason `message_not_found` when `ref` was deleted and `cannot_edit` when it stands but may not be changed,
-        OutcomeUnknown when no answer came.
+        `attempt_id` is left in the platform's record of a new post, so that `find` can see it. Raises OutcomeUnknown
+        when no answer came, and DestinationGone: `channel_not_found` or `is_archived` when the place is gone,
+        `message_not_found` when `ref` was deleted, `cannot_edit` when it stands but may not be changed.
         """
         ...
 

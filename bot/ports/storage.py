@@ -321,6 +321,14 @@ class Places(Protocol):
         """Record that `address` is `place`, and move what was wanted at the address there."""
         ...
 
+    def addresses_of(self, key: str) -> Sequence[str]:
+        """The addresses that are resolved to a place."""
+        ...
+
+    def move(self, address: str, key: str, place: Place) -> None:
+        """Record that `address`, which was the place `key`, is `place` now; what is under way there is posted anew."""
+        ...
+
 
 class Subscriptions(Protocol):
     """What channels asked for from chat."""

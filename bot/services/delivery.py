@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
-from bot.domain.places import Operation
+from bot.domain.places import Operation, Place
 from bot.domain.retries import MOST_TRIES, pause_s
 from bot.domain.routing import Updates
 from bot.errors import (
@@ -39,6 +40,8 @@ from bot.telemetry import ATTEMPTS, logger
 
 DOUBT_PAUSE_S = 2.0
 LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests longer: the others are not to blame
+NOT_MOVED: Mapping[str, Place] = MappingProxyType({})
+_PLACE_GONE = frozenset({"channel_not_found", "is_archived"})
 
 log = logger(__name__)
 
@@ -62,6 +65,7 @@ class Deliverer:
         self._clock = clock
         self._planner = Planner(ids, messengers, addresses)
         self._messengers = messengers
+        self._addresses = addresses
         self._progress_interval_s = progress_interval_s
 
     def claim(self, limit: int) -> list[Delivery | Resolution]:
@@ -75,6 +79,13 @@ class Deliverer:
             self._resolve(work)
             return
         settlement, pause = self._attempt(work)
+        if settlement.is_dead and settlement.reason.partition(":")[2] in _PLACE_GONE:
+            try:
+                if moved := self._found_anew(work):
+                    self._settle(work, Settlement(work.card.id, "moved"), 0.0, moved)
+                    return
+            except IntegrationError as problem:
+                settlement, pause = self._after_failure(work, problem)
         self._settle(work, settlement, pause)
 
     def put_off(self, work: Delivery | Resolution) -> None:
@@ -183,7 +194,9 @@ class Deliverer:
 
     # --- settling
 
-    def _settle(self, delivery: Delivery, settlement: Settlement, rest: float) -> None:
+    def _settle(
+        self, delivery: Delivery, settlement: Settlement, rest: float, moved: Mapping[str, Place] = NOT_MOVED
+    ) -> None:
         now = self._now()
         lease, place = delivery.lease, delivery.place
         pace = delivery.capabilities.place_budget
@@ -196,6 +209,8 @@ class Deliverer:
                 return False
             if settlement.reason == "paused:rate_limited" and rest == 0.0 and account is not None:
                 tx.pacing.pause(account.scope, settlement.due_at)
+            for address, found in moved.items():
+                tx.places.move(address, lease.key, found)
             reason = settlement.reason if rest else ""
             return tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=reason)
 
@@ -217,6 +232,22 @@ class Deliverer:
             self._rest(work.lease, max(rest, problem.retry_after_s or 0.0), reason)
             return
         self._store.write(lambda tx: tx.places.adopt(address, place))
+
+    def _found_anew(self, delivery: Delivery) -> Mapping[str, Place]:
+        """Where the addresses of a place that is gone lead now: a channel was made again, a token is another team's."""
+        gone, messenger = delivery.place, self._messengers[delivery.place.platform]
+        found = {}
+        for address in self._store.read(lambda tx: tx.places.addresses_of(gone.key)):
+            if address not in self._addresses:
+                continue
+            try:
+                place = messenger.resolve(address)
+            except (DestinationGone, Rejected):
+                continue
+            if place.key != gone.key:
+                log.warning("destination has moved", destination=address, place=place.key)
+                found[address] = place
+        return found
 
     def _rest(self, lease: DestinationLease, seconds: float, reason: str) -> None:
         free_at = self._now() + seconds

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, not_, or_, select, update
 from sqlalchemy.sql.functions import max as highest
 
 from bot.domain.audit import AuditEntry, seal
-from bot.domain.places import Place
+from bot.domain.places import CARD_SLOT, Place
 from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.locks import Lock, hold, share
 from bot.storage.tables import audit, cards, destinations, places, subscriptions
 
 _ALL = select(places.c.address, places.c.key)
+_AT_ONCE = 500  # a statement takes only so many values
 
 
 @cache
@@ -49,10 +51,37 @@ class SqlPlaces:
 
     def adopt(self, address: str, place: Place) -> None:
         """Record that `address` is `place`, and move what was wanted at the address there."""
+        self._record(address, place)
+        self._carry(cards.c.destination == address, place, {})
+
+    def addresses_of(self, key: str) -> Sequence[str]:
+        """The addresses that are resolved to a place."""
+        return list(self._connection.scalars(select(places.c.address).where(places.c.key == key)))
+
+    def move(self, address: str, key: str, place: Place) -> None:
+        """Record that `address`, which was the place `key`, is `place` now; what is under way there is posted anew.
+
+        What has ended and was shown stays where it was, and so do the remarks on it.
+        """
+        self._record(address, place)
+        is_unfinished = or_(cards.c.wanted_revision > cards.c.shown_revision, not_(cards.c.is_final))
+        card = and_(cards.c.destination == key, cards.c.slot == CARD_SLOT, not_(cards.c.is_dead), is_unfinished)
+        subjects = list(self._connection.scalars(select(cards.c.subject_key).where(card)))
+        forgotten = {"message_ref": None, "attempt_id": None, "due_at": 0.0, "tries": 0, "shown_final": False}
+        for start in range(0, len(subjects), _AT_ONCE):
+            is_moved = and_(cards.c.destination == key, cards.c.subject_key.in_(subjects[start : start + _AT_ONCE]))
+            is_card = cards.c.slot == CARD_SLOT
+            shown = case((is_card, 0), else_=cards.c.shown_revision)
+            self._carry(is_moved, place, {**forgotten, "shown_revision": shown})
+
+    def _record(self, address: str, place: Place) -> None:
         row = {"address": address, "key": place.key, "label": place.label}
         self._connection.execute(_adopt(self._connection.dialect.name), row)
         self._keys = None
         self.ensure([place])
+
+    def _carry(self, which: ColumnElement[bool], place: Place, changes: Mapping[str, Any]) -> None:
+        """Give slots to another place, but for those that are open there already."""
         there = cards.alias()
         is_known = (
             select(there.c.id)
@@ -63,8 +92,8 @@ class SqlPlaces:
             )
             .exists()
         )
-        self._connection.execute(delete(cards).where(cards.c.destination == address, is_known))
-        self._connection.execute(update(cards).where(cards.c.destination == address).values(destination=place.key))
+        self._connection.execute(delete(cards).where(which, is_known))
+        self._connection.execute(update(cards).where(which).values(destination=place.key, **changes))
 
 
 _FOR_PROJECT = select(subscriptions).where(

@@ -49,6 +49,12 @@ class Channels:
                 raise DestinationGone(SYSTEM, "channel_not_found", words)
             return self._known[name]
 
+    def forget(self, channel: str) -> None:
+        """A channel is gone: what is known of its name is read anew."""
+        with self._lock:
+            if channel in self._known.values() or channel in self._read.values():
+                self._known, self._known_at, self._read, self._cursor = {}, float("-inf"), {}, ""
+
     def _read_page(self) -> bool:
         """Read the next page; False when it was the last one, and everything is known anew."""
         try:

@@ -14,7 +14,7 @@ from slack_sdk.web import SlackResponse, WebClient
 from bot.domain.budgets import Budget
 from bot.domain.cards import Content
 from bot.domain.places import Capabilities, Operation, Place, Rendered
-from bot.errors import OutcomeUnknown
+from bot.errors import DestinationGone, OutcomeUnknown
 from integrations.slack.channels import Channels
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import SYSTEM
@@ -85,6 +85,14 @@ class SlackMessenger:
         self, place: Place, rendered: Rendered, *, attempt_id: str, ref: str | None = None, parent: str | None = None
     ) -> str:
         """Post with the attempt in the message's metadata, or change; a thread starts at the message of `parent`."""
+        try:
+            return self._send(place, rendered, attempt_id, ref, parent)
+        except DestinationGone as problem:
+            if problem.reason in ("channel_not_found", "is_archived"):
+                self._channels.forget(place.id)
+            raise
+
+    def _send(self, place: Place, rendered: Rendered, attempt_id: str, ref: str | None, parent: str | None) -> str:
         if ref is not None:
             channel, _, ts = ref.partition("/")
             ask("chat.update", self._web.chat_update, channel=channel, ts=ts, **rendered.payload)

@@ -114,6 +114,18 @@ def test_a_deleted_card_is_said_to_be_gone(build: Build) -> None:
     assert caught.value.reason == "message_not_found"
 
 
+def test_a_channel_that_is_gone_is_not_remembered(build: Build, playground: Playground) -> None:
+    """Whoever archives a channel and makes another in its place need not start the bot anew."""
+    platform = build()
+    place = _place(platform)
+    playground.client.act(platform="slack", channel="#ci", archive=True)
+    with pytest.raises(DestinationGone) as caught:
+        platform.messenger.send(place, platform.messenger.render(CARD, place), attempt_id="A1")
+    assert caught.value.reason == "is_archived"
+    with pytest.raises(DestinationGone):
+        platform.messenger.resolve("slack:#ci")
+
+
 def test_a_channel_without_the_bot_is_gone(build: Build) -> None:
     """Somebody has to invite it."""
     platform = build()

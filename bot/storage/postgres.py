@@ -1,4 +1,4 @@
-"""PostgreSQL as the engine: a connection a call, from a pool; https://www.postgresql.org/docs/current/mvcc.html.
+"""PostgreSQL as the engine: one writer a process, many processes; https://www.postgresql.org/docs/current/mvcc.html.
 
 Writes run at READ COMMITTED. What must not happen twice at a time is held by locks that the operations take themselves:
 rows (`FOR UPDATE`), rows that others leave out (`SKIP LOCKED`), and the advisory locks named in `locks`. Reads run on
@@ -7,16 +7,17 @@ one snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Transaction
+from bot.storage.groups import CommitLost, Work, Writer
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ MOST_TRIES = 5
 # state. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING = frozenset({"40001", "40P01", "23505"})
 _REFUSED = "22"  # the class of values that a column cannot hold
+_HURRY = text("SET LOCAL lock_timeout = '100ms'")  # a group holds many locks, and its pieces can go one by one
 # A connection whose other end is gone is noticed within half a minute on both sides, so that its locks come free.
 _SESSION = {
     "statement_timeout": "8s",
@@ -41,25 +43,17 @@ _SESSION = {
 
 
 class PostgresStore:
-    """A database server; each call has a connection of its own."""
+    """A database server; reads have a connection each, writes gather at one writer."""
 
     def __init__(self, engine: Engine, cipher: MultiFernet) -> None:
         self._engine = engine
         self._cipher = cipher
         self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._writer = Writer(self._write)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        for _ in range(MOST_TRIES - 1):
-            try:
-                return self._write_once(work)
-            except DBAPIError as problem:
-                if not _is_passing(problem):
-                    raise _as_error(problem) from None  # the server's details tell the values of the row
-        try:
-            return self._write_once(work)
-        except DBAPIError as problem:
-            raise _as_error(problem) from None
+        return self._writer.write(work)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""
@@ -72,15 +66,32 @@ class PostgresStore:
             raise StorageUnavailable("all connections to the database are in use") from None
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Commit what is queued, then let go of the connections."""
+        self._writer.close()
         self._engine.dispose()
 
-    def _write_once(self, work: Callable[[Transaction], T]) -> T:
+    def _write(self, group: Sequence[Work]) -> list[Any]:
+        """Several pieces are tried once, and do not wait long for a lock; a single one is tried anew where that helps.
+
+        The server's details of an error tell the values of a row, so that no error of it is kept as a cause.
+        """
+        for tries in range(1, MOST_TRIES + 1):
+            try:
+                return self._write_once(group)
+            except DBAPIError as problem:
+                if len(group) > 1 or tries == MOST_TRIES or not _is_passing(problem):
+                    raise _as_error(problem) from None
+        raise AssertionError("unreachable")
+
+    def _write_once(self, group: Sequence[Work]) -> list[Any]:
         try:
             with self._engine.connect() as connection:
-                result = work(SqlTransaction(connection, self._cipher))
+                if len(group) > 1:
+                    connection.execute(_HURRY)
+                tx = SqlTransaction(connection, self._cipher)
+                results = [work(tx) for work in group]
                 _commit(connection)
-                return result
+                return results
         except PoolTimeout:
             raise StorageUnavailable("all connections to the database are in use: not written, try again") from None
 
@@ -121,7 +132,7 @@ def _commit(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
         connection.commit()
     except DBAPIError as problem:
         if problem.connection_invalidated:
-            raise StorageUnavailable("the database was lost while it committed") from None
+            raise CommitLost("the database was lost while it committed") from None
         raise
 
 

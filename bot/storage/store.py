@@ -1,28 +1,24 @@
 """The store: one writer that commits in groups, and readers beside it (SQLite, write-ahead log).
 
-Writers queue up for one thread that runs what has gathered as one transaction, so that a burst pays for one flush to
+Writer queue up for one thread that runs what has gathered as one transaction, so that a burst pays for one flush to
 disk. When a piece of work raises, the group is rolled back and each piece runs again in a transaction of its own.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from bot.errors import StorageUnavailable
 from bot.ports import Transaction
+from bot.storage.groups import Work, Writer
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
-MAX_GROUP = 64
-WRITE_DEADLINE_S = 8.0
 # Copying the log back into the file costs several flushes, whatever it holds; 4,000 pages are 16 MiB.
 CHECKPOINT_PAGES = 4000
 CACHE_KIB = 16_384
@@ -34,7 +30,6 @@ _PRAGMAS = (
     f"wal_autocheckpoint={CHECKPOINT_PAGES}",
     f"cache_size=-{CACHE_KIB}",
 )
-_Work = tuple[Callable[[Transaction], Any], "Future[Any]"]
 
 
 class SqliteStore:
@@ -43,20 +38,11 @@ class SqliteStore:
     def __init__(self, engine: Engine, cipher: MultiFernet) -> None:
         self._engine = engine
         self._cipher = cipher
-        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._thread.start()
+        self._writer = Writer(self._write)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        future: Future[T] = Future()
-        self._queue.put((work, future))
-        try:
-            return future.result(WRITE_DEADLINE_S)
-        except TimeoutError:
-            if future.cancel():
-                raise StorageUnavailable("the database is too busy: not written, try again") from None
-            return future.result()
+        return self._writer.write(work)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""
@@ -69,52 +55,19 @@ class SqliteStore:
 
     def close(self) -> None:
         """Commit what is queued, then let go of the file."""
-        self._queue.put(None)
-        self._thread.join()
+        self._writer.close()
         self._engine.dispose()
 
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            group, is_open = self._gather()
-            if group and not self._commit(group):
-                for piece in group:
-                    self._commit([piece], is_last=True)
-
-    def _gather(self) -> tuple[list[_Work], bool]:
-        """Whatever is queued now, at least one piece, and whether more may come."""
-        group: list[_Work] = []
-        piece = self._queue.get()
-        while piece is not None:
-            if piece[1].set_running_or_notify_cancel():
-                group.append(piece)
-            if len(group) >= MAX_GROUP:
-                return group, True
-            try:
-                piece = self._queue.get_nowait()
-            except Empty:
-                return group, True
-        return group, False
-
-    def _commit(self, group: list[_Work], *, is_last: bool = False) -> bool:
-        """Run a group in one transaction and answer its callers; False when it was rolled back unanswered."""
-        is_last = is_last or len(group) == 1
+    def _write(self, group: Sequence[Work]) -> list[Any]:
         try:
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                results = self._results(connection, group)
+                tx = SqlTransaction(connection, self._cipher)
+                results = [work(tx) for work in group]
                 connection.commit()
-        except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
-            if is_last:
-                group[0][1].set_exception(_as_error(problem))
-            return is_last
-        for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
-        return True
-
-    def _results(self, connection: Connection, group: list[_Work]) -> list[Any]:
-        tx = SqlTransaction(connection, self._cipher)
-        return [work(tx) for work, _ in group]
+                return results
+        except DBAPIError as problem:
+            raise StorageUnavailable(f"the database did not commit: {problem.orig}") from problem
 
 
 def open_sqlite(url: str) -> Engine:
@@ -133,11 +86,3 @@ def open_sqlite(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
-
-
-def _as_error(problem: BaseException) -> BaseException:
-    if isinstance(problem, DBAPIError):
-        error = StorageUnavailable(f"the database did not commit: {problem.orig}")
-        error.__cause__ = problem
-        return error
-    return problem

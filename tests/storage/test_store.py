@@ -45,7 +45,7 @@ def test_pieces_that_gather_commit_together(sqlite_store: SqliteStore, sqlite_da
     others = [threading.Thread(target=write, args=(number % 20,)) for number in range(20)]
     for thread in others:
         thread.start()
-    while sqlite_store._queue.qsize() < 20:
+    while sqlite_store._writer.queue.qsize() < 20:
         threading.Event().wait(0.001)
     go_on.set()
     for thread in (first, *others):
@@ -95,7 +95,7 @@ def test_one_bad_piece_does_not_spoil_the_others(sqlite_store: SqliteStore, sqli
     for name, work in pieces.items():
         threads.append(threading.Thread(target=run, args=(name, work)))
         threads[-1].start()
-    while sqlite_store._queue.qsize() < 3:
+    while sqlite_store._writer.queue.qsize() < 3:
         threading.Event().wait(0.001)
     go_on.set()
     for thread in threads:
@@ -160,7 +160,7 @@ def test_closing_commits_what_is_queued(sqlite_database: Engine) -> None:
     entry = AuditEntry(NOW, "slack:U1", "retry", "build:ci/a#1", "done")
     writers.append(threading.Thread(target=store.write, args=(lambda tx: tx.audit.append(entry),)))
     writers[1].start()
-    while store._queue.qsize() < 1:
+    while store._writer.queue.qsize() < 1:
         threading.Event().wait(0.001)
     closing = threading.Thread(target=store.close)
     closing.start()

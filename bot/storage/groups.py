@@ -1,0 +1,89 @@
+"""Writing in groups: what has gathered while a writer was busy is one transaction, and pays for one flush to disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from bot.errors import StorageUnavailable
+from bot.ports import Transaction
+
+T = TypeVar("T")
+MAX_GROUP = 64
+WRITE_DEADLINE_S = 8.0
+Work = Callable[[Transaction], Any]
+_Piece = tuple[Work, "Future[Any]"]
+
+
+class CommitLost(StorageUnavailable):
+    """Whether a group was committed is not known: none of its pieces may be run again unasked."""
+
+
+class Writer:
+    """A thread that runs pieces of work in groups; `run` commits a group and returns the pieces' results, or raises.
+
+    When it raises for several pieces, nothing of them was written and each is run again alone: one failure is nobody
+    else's.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Work]], list[Any]]) -> None:
+        self.queue: SimpleQueue[_Piece | None] = SimpleQueue()
+        self._run_group = run
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` with others or alone; StorageUnavailable when it was not begun in time, or could not commit."""
+        future: Future[T] = Future()
+        self.queue.put((work, future))
+        try:
+            return future.result(WRITE_DEADLINE_S)
+        except TimeoutError:
+            if future.cancel():
+                raise StorageUnavailable("the database is too busy: not written, try again") from None
+            return future.result()
+
+    def close(self) -> None:
+        """Run what is queued, then end."""
+        self.queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            group, is_open = self._gather()
+            if group and not self._commit(group):
+                for piece in group:
+                    self._commit([piece])
+
+    def _gather(self) -> tuple[list[_Piece], bool]:
+        """Whatever is queued now, at least one piece, and whether more may come."""
+        group: list[_Piece] = []
+        piece = self.queue.get()
+        while piece is not None:
+            if piece[1].set_running_or_notify_cancel():
+                group.append(piece)
+            if len(group) >= MAX_GROUP:
+                return group, True
+            try:
+                piece = self.queue.get_nowait()
+            except Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, group: list[_Piece]) -> bool:
+        """Run a group and answer its callers; False when it was rolled back unanswered."""
+        try:
+            results = self._run_group([work for work, _ in group])
+        except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
+            is_last = len(group) == 1 or isinstance(problem, CommitLost)
+            if is_last:
+                for _, future in group:
+                    future.set_exception(problem)
+            return is_last
+        for (_, future), result in zip(group, results, strict=True):
+            future.set_result(result)
+        return True

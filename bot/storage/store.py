@@ -1,6 +1,6 @@
 """The store: one writer that commits in groups, and readers beside it (SQLite, write-ahead log).
 
-Writer queue up for one thread that runs what has gathered as one transaction, so that a burst pays for one flush to
+Writers queue up for one thread that runs what has gathered as one transaction, so that a burst pays for one flush to
 disk. When a piece of work raises, the group is rolled back and each piece runs again in a transaction of its own.
 """
 

@@ -18,7 +18,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url)")
 _SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY", re.IGNORECASE)
 _SECRET_PATHS = frozenset({"key"})
-_PASSWORD_IN_URL = re.compile(r"://[^/@:]*:(?!\$\{)[^/@]+@")
+_PASSWORD_IN_URL = re.compile(r"://[^/@:]*:(?!\$\{)[^@]+@")
 MAX_FILE_BYTES = 1024 * 1024
 
 

@@ -207,7 +207,7 @@ class Settings(_Frozen):
     key: str = Field(default="", repr=False)
     server: Server = Server()
     log: Logging = Logging()
-    database_url: str = ""
+    database_url: str = Field(default="", repr=False)
     progress_interval_s: float = Field(default=2.0, ge=0)
     platforms: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
     destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict, repr=False)

@@ -13,6 +13,7 @@ CARD_SLOT = "card"
 NOTICE_SLOT = "notice"
 LOG_SLOT = "thread:log"
 OVERDUE_SLOT = "thread:overdue"
+ADMIN_SLOT = "admin"
 
 
 def attempts_slot(slot: str, attempt: int) -> str:
@@ -23,6 +24,11 @@ def attempts_slot(slot: str, attempt: int) -> str:
 def kind_of_slot(slot: str) -> str:
     """The slot without its attempt."""
     return slot.partition("@")[0]
+
+
+def stands_alone(slot: str) -> bool:
+    """Whether a slot is a post of its own: neither below nor beside a card."""
+    return slot in (CARD_SLOT, ADMIN_SLOT)
 
 
 class Operation(StrEnum):

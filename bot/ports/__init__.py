@@ -1,5 +1,6 @@
 """What services ask of the outside; integrations and storage implement these Protocols."""
 
+from bot.ports.inspection import AttemptRecord, DeliveryQuery, DeliveryRecord
 from bot.ports.platforms import Directory, Messenger, Modals, PersonFacts, Responder
 from bot.ports.sources import BuildControl, BuildReader, Received, Triggered, WebhookSource
 from bot.ports.storage import (
@@ -17,11 +18,14 @@ from bot.ports.storage import (
 from bot.ports.system import Clock, Ids
 
 __all__ = [
+    "AttemptRecord",
     "BuildControl",
     "BuildReader",
     "CardRecord",
     "Clock",
     "CommandRecord",
+    "DeliveryQuery",
+    "DeliveryRecord",
     "DestinationLease",
     "Directory",
     "Ids",

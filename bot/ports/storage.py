@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from bot.domain.audit import AuditEntry
 from bot.domain.builds import Build
 from bot.domain.commands import Command, CommandState
 from bot.domain.events import Event
 from bot.domain.folding import Folded
 from bot.domain.places import Place
 from bot.domain.subjects import SubjectKey
+from bot.ports.audit import AuditTrail
+
+if TYPE_CHECKING:
+    from bot.ports.inspection import Inspection  # which needs the records of this module
 
 T = TypeVar("T")
 
@@ -77,7 +80,7 @@ class DestinationLease:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What an attempt came to: the new state of its card and of its destination's pacing."""
+    """What an attempt came to; `detail` are the platform's own words on a failure, without secrets."""
 
     card_id: int
     reason: str
@@ -90,6 +93,7 @@ class Settlement:
     tries: int = 0
     is_dead: bool = False
     shown_final: bool | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,18 +346,6 @@ class Subscriptions(Protocol):
         ...
 
 
-class AuditTrail(Protocol):
-    """The append-only trail."""
-
-    def append(self, entry: AuditEntry) -> None:
-        """Add an entry; it is sealed into the chain later."""
-        ...
-
-    def seal(self, limit: int) -> int:
-        """Chain the oldest unsealed entries; returns how many."""
-        ...
-
-
 class Transaction(Protocol):
     """What can be done within one transaction."""
 
@@ -377,6 +369,8 @@ class Transaction(Protocol):
     def subscriptions(self) -> Subscriptions: ...
     @property
     def audit(self) -> AuditTrail: ...
+    @property
+    def inspection(self) -> Inspection: ...
 
 
 class Store(Protocol):

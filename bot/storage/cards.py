@@ -14,8 +14,9 @@ from bot.ports import CardRecord, DestinationLease, Settlement, Slot
 from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import attempts, budgets, cards, destinations
 
+MAX_DETAIL = 200
 _IS_DIRTY = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
-_RECORD = tuple(
+CARD_COLUMNS = tuple(
     cards.c[name]
     for name in (
         "id",
@@ -76,7 +77,7 @@ _CHANGE_OPTIONS = (
     )
     .values(options=bindparam("wished"))
 )
-_OF_SUBJECT = select(*_RECORD).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
+_OF_SUBJECT = select(*CARD_COLUMNS).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
 
 
 class SqlCards:
@@ -129,7 +130,7 @@ class SqlCards:
     def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
         """Shown cards whose final state has been wanted since before `before` and is not shown."""
         rows = (
-            select(*_RECORD)
+            select(*CARD_COLUMNS)
             .where(
                 _IS_DIRTY,
                 cards.c.slot == CARD_SLOT,
@@ -164,7 +165,7 @@ _URGENCY = case(
     else_=3,
 )
 _DUE = (
-    select(*_RECORD)
+    select(*CARD_COLUMNS)
     .where(cards.c.destination == bindparam("destination"), cards.c.due_at <= bindparam("now"), _IS_DIRTY)
     .order_by(_URGENCY, cards.c.due_at, cards.c.id)
     .limit(bindparam("most"))
@@ -238,6 +239,8 @@ class SqlDeliveries:
             return False
         if attempt_id is not None:
             ended = {"attempt": attempt_id, "finished_at": now, "outcome": settlement.reason}
+            if settlement.detail:
+                ended["detail"] = settlement.detail[:MAX_DETAIL]
             self._connection.execute(_END_ATTEMPT, ended)
         changed: dict[str, Any] = {
             "card": settlement.card_id,

@@ -121,6 +121,7 @@ cards = Table(
         sqlite_where=text("wanted_revision > shown_revision AND NOT is_dead"),
         postgresql_where=text("wanted_revision > shown_revision AND NOT is_dead"),
     ),
+    Index("cards_dead", "id", sqlite_where=text("is_dead"), postgresql_where=text("is_dead")),
     sqlite_autoincrement=True,  # a forgotten card's id never comes back: an attempt may still be under way for it
 )
 
@@ -134,6 +135,7 @@ attempts = Table(
     Column("started_at", Double, nullable=False),
     Column("finished_at", Double),
     Column("outcome", String(80), nullable=False),
+    Column("detail", String(200)),
     Index("attempts_card", "card_id", "started_at"),
     Index("attempts_started", "started_at"),
 )

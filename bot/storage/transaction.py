@@ -6,6 +6,7 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import Connection
 
 from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
+from bot.storage.inspection import SqlInspection
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
 from bot.storage.subjects import SqlEventLog, SqlSubjects
 from bot.storage.work import SqlCommands, SqlJobs
@@ -20,6 +21,7 @@ class SqlTransaction:
         "commands",
         "deliveries",
         "events",
+        "inspection",
         "jobs",
         "pacing",
         "places",
@@ -38,3 +40,4 @@ class SqlTransaction:
         self.places = SqlPlaces(connection)
         self.subscriptions = SqlSubscriptions(connection)
         self.audit = SqlAuditTrail(connection)
+        self.inspection = SqlInspection(connection)

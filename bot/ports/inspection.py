@@ -1,0 +1,85 @@
+"""What those who run Shipmate see of deliveries, and do to the ones that were given up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bot.ports.storage import CardRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryQuery:
+    """Which deliveries are meant: all that fit every part that is given; `reason` is without `dead:`.
+
+    `is_dead` leaves only those that were given up, `is_pending` only those that are wanted, not shown and not given up.
+    """
+
+    subject: str | None = None
+    destination: str | None = None
+    reason: str | None = None
+    ids: tuple[int, ...] | None = None
+    is_dead: bool = False
+    is_pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery with its place: `place_free_at` and `place_reason` say until when, and why, the whole place waits.
+
+    `last_attempt_at` is the end of its newest attempt, None before there was one. Times are seconds since 1970 (UTC).
+    """
+
+    card: CardRecord
+    label: str
+    opened_at: float
+    place_free_at: float
+    place_reason: str
+    last_attempt_at: float | None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something is wanted there that is not shown and was not given up."""
+        return self.card.wanted_revision > self.card.shown_revision and not self.card.is_dead
+
+    @property
+    def next_try_at(self) -> float | None:
+        """When it is looked at next (0: at once), as far as known now; None when nothing is to be done."""
+        return max(self.card.due_at, self.place_free_at) if self.is_pending else None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One try; `detail` are the platform's own words on a failure, without secrets."""
+
+    revision: int
+    operation: str
+    started_at: float
+    finished_at: float | None
+    outcome: str
+    detail: str
+
+
+class Inspection(Protocol):
+    """Deliveries as an operator sees them."""
+
+    def find(self, query: DeliveryQuery, limit: int) -> Sequence[DeliveryRecord]:
+        """The deliveries that a query means, newest first; those that are pending, next due first."""
+        ...
+
+    def attempts(self, card_id: int, limit: int) -> Sequence[AttemptRecord]:
+        """The newest attempts of a delivery, oldest first."""
+        ...
+
+    def revive(self, card_ids: Sequence[int]) -> Sequence[int]:
+        """Make dead deliveries wanted again, due at once; returns those that were dead."""
+        ...
+
+    def drop(self, card_ids: Sequence[int]) -> Sequence[int]:
+        """Take deliveries off the list of dead letters for good; returns those that were dead."""
+        ...
+
+    def announce(self, subject: str, destination: str, options: Mapping[str, Any], *, at: float, after: float) -> bool:
+        """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`."""
+        ...

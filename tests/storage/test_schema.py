@@ -72,7 +72,7 @@ def _schema_sql(connection: object) -> dict[str, set[str]]:
     rows = connection.execute(  # type: ignore[attr-defined] # an SQLAlchemy connection
         text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
     )
-    return {name: {part.strip(" \t()").lower() for part in sql.replace(" \n", "\n").split(",")} for name, sql in rows}
+    return {name: {part.strip(" \t\n()").lower() for part in sql.replace(" \n", "\n").split(",")} for name, sql in rows}
 
 
 def test_the_head_is_the_newest_migration() -> None:

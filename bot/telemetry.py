@@ -16,6 +16,7 @@ WEBHOOKS = Counter("shipmate_webhooks_total", "Webhook requests answered", ["sou
 ATTEMPTS = Counter("shipmate_attempts_total", "Attempts to show a card", ["platform", "outcome"])
 COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
+PRUNED = Counter("shipmate_pruned_total", "Rows dropped for their age", ["kind"])
 CONNECTED = Gauge("shipmate_connected", "Whether a chat platform's stream is connected", ["platform"])
 
 _SECRET_NAME = re.compile(

@@ -1,0 +1,87 @@
+"""Lets go of what is old, in small steps with pauses, so that neither webhooks nor deliveries wait for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.ports import Clock, Store, Transaction
+from bot.ports.retention import START, Cursor, SubjectAge, Swept
+from bot.telemetry import PRUNED, logger
+
+BATCH = 250
+SUBJECT_BATCH = 50  # each with a handful of cards
+PAUSE_S = 0.1
+
+log = logger(__name__)
+Sweep = Callable[[Transaction, Cursor], Swept]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each kind of thing is kept, in seconds; None keeps it for ever."""
+
+    events: float | None
+    attempts: float | None
+    subjects: float | None
+    last_runs: float | None
+    dead: float | None
+    commands: float | None
+
+
+class Pruner:
+    """Drops what is older than its limit. Ends between two steps when it is stopped."""
+
+    def __init__(self, store: Store, clock: Clock, limits: Limits, *, pause_s: float = PAUSE_S) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._pause_s = pause_s
+        self._is_over = threading.Event()
+
+    def start(self) -> None:
+        """Nothing: the clock calls `prune`."""
+
+    def stop(self) -> None:
+        """Take no further step."""
+        self._is_over.set()
+
+    def prune(self) -> dict[str, int]:
+        """Sweep everything once; how many of each kind were dropped."""
+        dropped = {}
+        for kind, sweep in self._sweeps().items():
+            if (count := self._sweep(sweep)) > 0:
+                PRUNED.labels(kind).inc(count)
+                dropped[kind] = count
+        if dropped:
+            log.info("pruned", **dropped)
+        return dropped
+
+    def _sweeps(self) -> dict[str, Sweep]:
+        """Subjects first: their cards hold attempts, and they hold commands themselves."""
+        limits = self._limits
+        events, attempts, commands = map(self._before, (limits.events, limits.attempts, limits.commands))
+        age = SubjectAge(*map(self._before, (limits.subjects, limits.last_runs, limits.dead)))
+        found: dict[str, Sweep] = {
+            "subjects": lambda tx, after: tx.retention.subjects(age, after, SUBJECT_BATCH),
+            "events": lambda tx, after: tx.retention.events(events, after, BATCH),
+            "attempts": lambda tx, after: tx.retention.attempts(attempts, after, BATCH),
+            "commands": lambda tx, after: tx.retention.commands(commands, after, BATCH),
+        }
+        return {kind: sweep for kind, sweep in found.items() if getattr(limits, kind) is not None}
+
+    def _before(self, limit_s: float | None) -> float:
+        """The time before which things are old; nothing is older than 0."""
+        return 0.0 if limit_s is None else self._clock.now().timestamp() - limit_s
+
+    def _sweep(self, sweep: Sweep) -> int:
+        dropped, after = 0, START
+        while not self._is_over.is_set():
+            swept = self._store.write(lambda tx, after=after: sweep(tx, after))  # type: ignore[misc]  # bound now
+            dropped += swept.dropped
+            if swept.after is None:
+                break
+            after = swept.after
+            self._is_over.wait(self._pause_s)
+        return dropped

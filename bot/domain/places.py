@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.domain.budgets import Budget
+from bot.domain.noise import QuietHours
 
 CARD_SLOT = "card"
 NOTICE_SLOT = "notice"
@@ -92,3 +93,5 @@ class DestinationSettings:
     address: str
     locale: str = "en"
     timezone: str = "UTC"
+    quiet_hours: QuietHours | None = None
+    progress_interval_s: float | None = None

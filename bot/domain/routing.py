@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from bot.domain.builds import Build, BuildStatus
+from bot.domain.noise import QuietHours, Threshold
 
 
 class Milestone(StrEnum):
@@ -65,7 +66,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A rule. `name` is its place in the configuration (`routes[0]`) or `subscription:…`."""
+    """A rule. `name` is its place in the configuration (`routes[0]`) or `subscription:…`.
+
+    `quiet_hours` and `progress_interval_s` outrank those of the destination.
+    """
 
     name: str
     match: Match
@@ -74,6 +78,11 @@ class Route:
     mention: tuple[str, ...] = ()
     thread_log: bool = False
     updates: Updates = Updates.FINAL
+    critical: bool = False
+    group: Threshold | None = None
+    flapping: Threshold | None = None
+    quiet_hours: QuietHours | None = None
+    progress_interval_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

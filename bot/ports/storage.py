@@ -13,6 +13,7 @@ from bot.domain.folding import Folded
 from bot.domain.places import Place
 from bot.domain.subjects import SubjectKey
 from bot.ports.audit import AuditTrail
+from bot.ports.noise import Noise
 
 if TYPE_CHECKING:
     from bot.ports.inspection import Inspection  # which needs the records of this module
@@ -57,15 +58,20 @@ class CardRecord:
     attempt_revision: int | None
     options: Mapping[str, Any]
     reason: str
+    folded_into: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot to open; `options` are the route's wishes (`mention`, `updates`, `locale`, `timezone`)."""
+    """A slot to open; `options` are the route's wishes (`mention`, `updates`, `locale`, `timezone`).
+
+    What is `folded_into` a digest (its key) is shown there, and stands nowhere else.
+    """
 
     destination: str
     slot: str
     options: Mapping[str, Any]
+    folded_into: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +373,8 @@ class Transaction(Protocol):
     def places(self) -> Places: ...
     @property
     def subscriptions(self) -> Subscriptions: ...
+    @property
+    def noise(self) -> Noise: ...
     @property
     def audit(self) -> AuditTrail: ...
     @property

@@ -34,13 +34,14 @@ from bot.ports import (
     Store,
     Transaction,
 )
+from bot.services.contents import content_of, spent_scope
 from bot.services.planning import REST_S, Delivery, Planner, Resolution
-from bot.services.presenters.build import present
 from bot.telemetry import ATTEMPTS, logger
 
 DOUBT_PAUSE_S = 2.0
 LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests longer: the others are not to blame
 NOT_MOVED: Mapping[str, Place] = MappingProxyType({})
+_ARRIVED = frozenset({"sent", "found"})
 _PLACE_GONE = frozenset({"channel_not_found", "is_archived"})
 
 log = logger(__name__)
@@ -49,7 +50,8 @@ log = logger(__name__)
 class Deliverer:
     """Shows what the cards want, at the places of all platforms.
 
-    `progress_interval_s` is the least time between two revisions of a card that is not final.
+    `progress_interval_s` is the least time between two revisions of a card that is not final, where its route and
+    destination name none.
     """
 
     def __init__(
@@ -109,11 +111,7 @@ class Deliverer:
         """What came of it, and for how long the destination rests beyond its budget (0 where all is well)."""
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         try:
-            # Where each state is a post of its own the end calls people itself, once.
-            calls = not delivery.capabilities.can_edit and not card.shown_final
-            options = {**card.options, "mentions_in_card": calls}
-            content = present(delivery.subject.build(), card.slot, options)
-            rendered = messenger.render(content, delivery.place)
+            rendered = messenger.render(content_of(delivery, self._now()), delivery.place)
             if card.message_ref is not None and rendered.digest == card.shown_digest:
                 return Settlement(card.id, "unchanged", shown_revision=delivery.subject.revision), 0.0
             if delivery.is_in_doubt:
@@ -134,7 +132,9 @@ class Deliverer:
             settlement, _ = self._give_up_slowly(card, "render_failed", is_hopeless=card.tries >= 2)
             # This card's own fault: the others there do not wait. The post may have been made all the same.
             return replace(settlement, keep_attempt=True), 0.0
-        due_at = 0.0 if card.is_final else self._now() + self._progress_interval_s
+        due_at = 0.0
+        if not card.is_final or delivery.digest is not None:
+            due_at = self._now() + card.options.get("progress_interval_s", self._progress_interval_s)
         return Settlement(
             card.id,
             "sent",
@@ -209,6 +209,8 @@ class Deliverer:
                 return False
             if settlement.reason == "paused:rate_limited" and rest == 0.0 and account is not None:
                 tx.pacing.pause(account.scope, settlement.due_at)
+            if settlement.reason in _ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:
+                tx.pacing.spend(scope, now + delivery.flapping.per_s)
             for address, found in moved.items():
                 tx.places.move(address, lease.key, found)
             reason = settlement.reason if rest else ""

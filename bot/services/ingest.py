@@ -13,6 +13,7 @@ from bot.domain.places import CARD_SLOT
 from bot.ports import Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.router import Router, join_options, slots_of, thread_slots
 from bot.services.signal import Signal
+from bot.services.storms import fold_away
 from bot.telemetry import EVENTS
 
 FIRST_POLL_S = 3.0
@@ -59,7 +60,9 @@ class Ingest:
         after = SubjectRecord(event.subject, folded, (before.revision if before else 0) + 1)
         after = replace(after, is_fixed=_is_fixed(tx, after))
         if before is not None and folded.generation > before.folded.generation:
+            digests = {card.folded_into for card in tx.cards.of_subject(str(event.subject)) if card.folded_into}
             tx.cards.forget(str(event.subject))
+            _touch(tx, digests, at)
         self._store_state(tx, after, at)
         self._judge_follower(tx, after, at)
         return Outcome.ACCEPTED
@@ -83,11 +86,18 @@ class Ingest:
             standing = tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at)
         if standing:
             slots = _join(tx, subject, standing, slots, build)
+        slots = fold_away(tx, slots, at)
         tx.cards.open(subject, record.revision, slots, is_final=build.is_finished, at=at)
+        _touch(tx, {slot.folded_into for slot in (*standing, *slots) if slot.folded_into}, at)
         is_shown = bool(standing or slots)
         will_be_shown = not build.is_finished and any(opening.is_waiting for opening in openings)
         if (is_shown or will_be_shown) and record.key.source in self._readable:
             _plan_reading(tx, record, build, at)
+
+
+def _touch(tx: Transaction, digests: set[str], at: float) -> None:
+    for digest in sorted(digests):  # in one order, whoever else does it at the same time
+        tx.noise.touch(digest, at)
 
 
 def _join(tx: Transaction, subject: str, standing: Sequence[Slot], asked: Sequence[Slot], build: Build) -> list[Slot]:

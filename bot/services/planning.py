@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.builds import BuildStatus
+from bot.domain.noise import Digest
 from bot.domain.places import (
     CARD_SLOT,
     LOG_SLOT,
@@ -17,8 +18,9 @@ from bot.domain.places import (
     kind_of_slot,
 )
 from bot.domain.routing import Updates
-from bot.domain.subjects import SubjectKey
+from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, SubjectRecord, Transaction
+from bot.services.noise import Flapping, Hold, flapping_hold, flapping_of, is_outdated, quiet_hold, storm_hold
 from bot.telemetry import logger
 
 LEASE_S = 30.0
@@ -27,6 +29,7 @@ CANDIDATES = 20
 PARENT_WAIT_S = 1.0
 PROGRESS_RESERVE = 0.5
 DETAILS_GRACE_S = 4.0
+DIGEST_LINES = 60
 REST_S = 60.0
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 
@@ -50,6 +53,8 @@ class Delivery:
     parent: str | None
     capabilities: Capabilities
     send_before: float
+    digest: Digest | None = None
+    flapping: Flapping | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +130,45 @@ class Planner:
         subject = tx.subjects.get(SubjectKey.parse(card.subject))
         if subject is None:
             return Settlement(card.id, "dead:subject_gone", is_dead=True)
-        if skipped := _skipped(card, capabilities):
+        parent, digest = _standing(tx, card)
+        if skipped := _folded(card) if digest else _skipped(card, capabilities):
             return Settlement(card.id, skipped, shown_revision=card.wanted_revision)
-        parent = None if card.slot == CARD_SLOT else _parent_of(tx, card)
         if parent is not None and parent.is_dead and parent.message_ref is None:
             return Settlement(card.id, "dead:no_card", is_dead=True)
         if parent is not None and _says_nothing_new(card, parent):
             return Settlement(card.id, "filtered:card_tells", shown_revision=card.wanted_revision)
-        if held := self._held_back(tx, card, subject, capabilities, now):
+        flapping = flapping_of(tx, card, subject)
+        if is_outdated(card, flapping):
+            return Settlement(card.id, "filtered:flapping", shown_revision=card.wanted_revision)
+        held = self._hushed(tx, card, flapping, capabilities, now)
+        if held := held or self._held_back(tx, card, subject, parent, capabilities, now):
             tx.pacing.postpone(card.id, *held)
             return None
-        return self._begin(tx, lease, card, subject, capabilities, now)
+        delivery = self._begin(tx, lease, card, subject, capabilities, parent=parent, now=now)
+        digests = subject.key.kind is SubjectKind.DIGEST
+        shown = tx.noise.digest(subject.key, DIGEST_LINES) if digests else None
+        return replace(delivery, digest=shown, flapping=flapping)
+
+    def _hushed(
+        self, tx: Transaction, card: CardRecord, flapping: Flapping | None, capabilities: Capabilities, now: float
+    ) -> Hold | None:
+        """Until when a due slot waits so that its channel is quiet; neither an edit nor a post in doubt."""
+        if _operation(card, capabilities) is Operation.UPDATE or card.attempt_id is not None:
+            return None
+        return flapping_hold(card, flapping, now) or quiet_hold(card, now) or storm_hold(tx, card, capabilities, now)
 
     def _held_back(
-        self, tx: Transaction, card: CardRecord, subject: SubjectRecord, capabilities: Capabilities, now: float
-    ) -> tuple[float, str] | None:
+        self,
+        tx: Transaction,
+        card: CardRecord,
+        subject: SubjectRecord,
+        parent: CardRecord | None,
+        capabilities: Capabilities,
+        now: float,
+    ) -> Hold | None:
         """Until when a due slot waits, and why."""
-        if card.slot != CARD_SLOT and capabilities.can_thread and _parent_ref(tx, card) is None:
+        is_below_nothing = parent is None or parent.message_ref is None
+        if card.slot != CARD_SLOT and capabilities.can_thread and is_below_nothing:
             return now + PARENT_WAIT_S, "waiting:card"
         if not capabilities.can_edit and _lacks_details(card, subject) and now < card.final_since + DETAILS_GRACE_S:
             return card.final_since + DETAILS_GRACE_S, "waiting:details"
@@ -164,6 +191,8 @@ class Planner:
         card: CardRecord,
         subject: SubjectRecord,
         capabilities: Capabilities,
+        *,
+        parent: CardRecord | None,
         now: float,
     ) -> Delivery:
         operation = _operation(card, capabilities)
@@ -171,16 +200,22 @@ class Planner:
         attempt_id = card.attempt_id or self._ids.new()
         if not is_in_doubt:
             tx.deliveries.begin(card, attempt_id, operation.value, now)
-        parent = _parent_ref(tx, card) if card.slot != CARD_SLOT and capabilities.can_thread else None
+        thread = parent.message_ref if parent is not None and capabilities.can_thread else None
         place = Place(lease.key, lease.label)
         send_before = now + LEASE_S - 2 * CALL_S
         return Delivery(
-            lease, place, card, subject, operation, attempt_id, is_in_doubt, parent, capabilities, send_before
+            lease, place, card, subject, operation, attempt_id, is_in_doubt, thread, capabilities, send_before
         )
 
 
 def _operation(card: CardRecord, capabilities: Capabilities) -> Operation:
     return Operation.UPDATE if card.message_ref is not None and capabilities.can_edit else Operation.POST
+
+
+def _folded(card: CardRecord) -> str | None:
+    """Why nothing is sent for a build that a digest shows: it has the state, and people are called by a notice."""
+    is_call = kind_of_slot(card.slot) == NOTICE_SLOT and card.options.get("mention")
+    return None if is_call else "folded:digest"
 
 
 def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
@@ -210,13 +245,18 @@ def _lacks_details(card: CardRecord, subject: SubjectRecord) -> bool:
     return card.is_final and build.status is BuildStatus.FAILED and build.facts.log_excerpt is None
 
 
-def _parent_of(tx: Transaction, card: CardRecord) -> CardRecord | None:
-    for other in tx.cards.of_subject(card.subject):
-        if other.destination == card.destination and other.slot == CARD_SLOT:
-            return other
+def _standing(tx: Transaction, card: CardRecord) -> tuple[CardRecord | None, str | None]:
+    """The card that a remark stands below (None for a card), and the digest that shows its subject, if one does."""
+    if card.slot == CARD_SLOT:
+        return None, card.folded_into
+    own = _card_of(tx, card.subject, card.destination)
+    if own is None or own.folded_into is None:
+        return own, None
+    return _card_of(tx, own.folded_into, card.destination), own.folded_into
+
+
+def _card_of(tx: Transaction, subject: str, destination: str) -> CardRecord | None:
+    for card in tx.cards.of_subject(subject):
+        if card.destination == destination and card.slot == CARD_SLOT:
+            return card
     return None
-
-
-def _parent_ref(tx: Transaction, card: CardRecord) -> str | None:
-    parent = _parent_of(tx, card)
-    return None if parent is None else parent.message_ref

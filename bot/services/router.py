@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.builds import Build
+from bot.domain.noise import QuietHours, join_noise
 from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, DestinationSettings, attempts_slot
 from bot.domain.routing import Judgement, Match, Milestone, Route, Updates, judge, milestones_of, traits_of
 from bot.ports import Slot, Subscription, Transaction
@@ -21,6 +22,8 @@ class Opening:
     locale: str
     timezone: str
     is_muted: bool = False
+    quiet_hours: QuietHours | None = None
+    progress_interval_s: float | None = None
 
     @property
     def opens(self) -> bool:
@@ -55,13 +58,12 @@ class Router:
             for name in judgement.route.to:
                 settings = self._destinations[name]
                 key = _key_of(tx, settings.address)
-                found.append(Opening(key, judgement, settings.locale, settings.timezone, key in muted))
+                found.append(_opening(key, judgement, settings, is_muted=key in muted))
         for wish in subscriptions:
             if not wish.is_mute:
                 judgement, place = judge([_route_of(wish)], traits, reached)[0], wish.destination
-                said = self.settings_of(tx, place)
-                locale, timezone = (said.locale, said.timezone) if said is not None else (wish.locale, "UTC")
-                found.append(Opening(place, judgement, locale, timezone, place in muted))
+                said = self.settings_of(tx, place) or DestinationSettings("", "", wish.locale)
+                found.append(_opening(place, judgement, said, is_muted=place in muted))
         return found
 
     def settings_of(self, tx: Transaction, destination: str) -> DestinationSettings | None:
@@ -76,17 +78,10 @@ def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
     """The slots that the openings ask for; several routes to one place add up to one card."""
     wishes: dict[str, dict[str, Any]] = {}
     for opening in openings:
-        if not opening.opens:
-            continue
-        route = opening.judgement.route
-        wish = wishes.setdefault(
-            opening.destination,
-            {"locale": opening.locale, "timezone": opening.timezone, "mention": [], "updates": "", "log": False},
-        )
-        platform = opening.destination.partition(":")[0]  # an account of another one is nobody there
-        called = [name for name in route.mention if name.partition(":")[0] == platform]
-        asked = {"mention": called, "updates": route.updates.value, "log": route.thread_log}
-        wishes[opening.destination] = join_options(wish, asked)
+        if opening.opens:
+            asked = _options(opening)
+            standing = wishes.get(opening.destination)
+            wishes[opening.destination] = asked if standing is None else join_options(standing, asked)
     slots = []
     for destination, wish in wishes.items():
         slots.append(Slot(destination, CARD_SLOT, wish))
@@ -98,7 +93,9 @@ def join_options(standing: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[
     """The options of a card that stands, and what another route asks for beyond them; its language and zone stay."""
     mention = [*standing["mention"], *(name for name in asked["mention"] if name not in standing["mention"])]
     updates = Updates.ALL.value if Updates.ALL.value in (standing["updates"], asked["updates"]) else asked["updates"]
-    return {**standing, "mention": mention, "updates": updates, "log": standing["log"] or asked["log"]}
+    kept = {name: standing[name] for name in ("locale", "timezone")}
+    joined = {**kept, "mention": mention, "updates": updates, "log": standing["log"] or asked["log"]}
+    return joined | join_noise(standing, asked)
 
 
 def thread_slots(destination: str, options: Mapping[str, Any], build: Build) -> list[Slot]:
@@ -114,6 +111,35 @@ def _thread_slots(build: Build, *, wants_log: bool) -> list[str]:
     if wants_log and Milestone.FAILED in reached and build.facts.log_excerpt:
         names.append(attempts_slot(LOG_SLOT, build.attempt))
     return names
+
+
+def _opening(place: str, judgement: Judgement, settings: DestinationSettings, *, is_muted: bool) -> Opening:
+    route = judgement.route
+    interval_s = settings.progress_interval_s if route.progress_interval_s is None else route.progress_interval_s
+    quiet_hours = route.quiet_hours or settings.quiet_hours
+    return Opening(place, judgement, settings.locale, settings.timezone, is_muted, quiet_hours, interval_s)
+
+
+def _options(opening: Opening) -> dict[str, Any]:
+    """What a route asks of a card; what holds it back stands there only where it is asked for."""
+    route = opening.judgement.route
+    platform = opening.destination.partition(":")[0]  # an account of another one is nobody there
+    options: dict[str, Any] = {
+        "locale": opening.locale,
+        "timezone": opening.timezone,
+        "mention": [name for name in route.mention if name.partition(":")[0] == platform],
+        "updates": route.updates.value,
+        "log": route.thread_log,
+    }
+    for name, threshold in (("group", route.group), ("flapping", route.flapping)):
+        if threshold is not None:
+            options[name] = [threshold.more_than, threshold.per_s]
+    quiet = opening.quiet_hours
+    if quiet is not None and not (route.critical and quiet.spares_critical):
+        options["quiet"] = [str(quiet)]
+    if opening.progress_interval_s is not None:
+        options["progress_interval_s"] = opening.progress_interval_s
+    return options
 
 
 def _key_of(tx: Transaction, address: str) -> str:

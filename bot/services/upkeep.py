@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.places import OVERDUE_SLOT, attempts_slot
-from bot.domain.subjects import SubjectKey
+from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import Clock, Slot, Store, Transaction
 from bot.services.signal import Signal
 
@@ -34,7 +34,7 @@ class Upkeep:
         def work(tx: Transaction) -> None:
             for card in overdue:
                 subject = tx.subjects.get(SubjectKey.parse(card.subject))
-                if subject is None:
+                if subject is None or subject.key.kind is SubjectKind.DIGEST:  # a digest has no end of its own
                     continue
                 slot = Slot(card.destination, attempts_slot(OVERDUE_SLOT, subject.folded.attempt), card.options)
                 tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)

@@ -38,6 +38,7 @@ CARD_COLUMNS = tuple(
         "attempt_revision",
         "options",
         "reason",
+        "folded_into",
     )
 )
 
@@ -47,10 +48,13 @@ def _open(dialect: str) -> Insert:
     return insert_new(dialect, cards, "subject_key", "destination", "slot")
 
 
-def _want(**changed: Any) -> ReturningUpdate[tuple[str, Any]]:  # noqa: ANN401 - expressions and values
+def _want(**changed: Any) -> ReturningUpdate[tuple[str, Any, str | None]]:  # noqa: ANN401 - expressions and values
     card_rows = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
-    statement = update(cards).where(card_rows).values(wanted_revision=bindparam("wanted"), **changed)
-    return statement.returning(cards.c.destination, cards.c.options)
+    # What is folded into a digest is shown there: nothing is wanted of its own card.
+    shown = case((cards.c.folded_into.is_not(None), bindparam("wanted")), else_=cards.c.shown_revision)
+    wanted = {"wanted_revision": bindparam("wanted"), "shown_revision": shown}
+    statement = update(cards).where(card_rows).values(**wanted, **changed)
+    return statement.returning(cards.c.destination, cards.c.options, cards.c.folded_into)
 
 
 _WANT_PROGRESS = _want(
@@ -75,7 +79,8 @@ _CHANGE_OPTIONS = (
         cards.c.destination == bindparam("place"),
         cards.c.slot == CARD_SLOT,
     )
-    .values(options=bindparam("wished"))
+    # what held it back may be gone with the old options, but for a failed attempt's pause
+    .values(options=bindparam("wished"), due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at))
 )
 _OF_SUBJECT = select(*CARD_COLUMNS).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
 
@@ -96,6 +101,9 @@ class SqlCards:
                 "destination": slot.destination,
                 "slot": slot.slot,
                 "wanted_revision": revision,
+                "shown_revision": revision if slot.folded_into else 0,
+                "folded_into": slot.folded_into,
+                "reason": "folded:digest" if slot.folded_into else "",
                 "is_final": is_final,
                 "final_since": at if is_final else 0.0,
                 "options": dict(slot.options),
@@ -112,7 +120,7 @@ class SqlCards:
             rows = self._connection.execute(_WANT_FINAL, {**wanted, "at": at})
         else:
             rows = self._connection.execute(_WANT_PROGRESS, wanted)
-        return [Slot(destination, CARD_SLOT, options) for destination, options in rows]
+        return [Slot(destination, CARD_SLOT, options, digest) for destination, options, digest in rows]
 
     def change(self, subject: str, destination: str, options: Mapping[str, Any]) -> None:
         """Give a subject's card at a destination other options."""

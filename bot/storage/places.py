@@ -14,7 +14,7 @@ from bot.domain.places import CARD_SLOT, Place
 from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.locks import Lock, hold, share
-from bot.storage.tables import audit, cards, destinations, places, subscriptions
+from bot.storage.tables import audit, cards, destinations, places, storms, subscriptions
 
 _ALL = select(places.c.address, places.c.key)
 _AT_ONCE = 500  # a statement takes only so many values
@@ -53,6 +53,10 @@ class SqlPlaces:
         """Record that `address` is `place`, and move what was wanted at the address there."""
         self._record(address, place)
         self._carry(cards.c.destination == address, place, {})
+        there = storms.alias()
+        is_known = select(there.c.destination).where(there.c.destination == place.key).exists()
+        at_address = storms.c.destination == address
+        self._connection.execute(update(storms).where(at_address, not_(is_known)).values(destination=place.key))
 
     def addresses_of(self, key: str) -> Sequence[str]:
         """The addresses that are resolved to a place."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from bot.errors import ConfigError
 from bot.storage.locks import Lock, hold
 
-HEAD = "0002"
+HEAD = "0003"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 

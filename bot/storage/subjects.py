@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Executable, and_, bindparam, select, text
 from bot.domain.builds import Phase
 from bot.domain.events import Event
 from bot.domain.folding import Folded
-from bot.domain.subjects import SubjectKey
+from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import SubjectRecord
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.tables import events, subjects
@@ -84,8 +84,9 @@ class SqlEventLog:
         return [(kind, occurred, received) for kind, occurred, received in newest][::-1]
 
 
-_COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
-_BY_KEY = select(*_COLUMNS).where(subjects.c.key == bindparam("key"))
+SUBJECT_COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
+_IS_BUILD = subjects.c.kind == SubjectKind.BUILD.value
+_BY_KEY = select(*SUBJECT_COLUMNS).where(subjects.c.key == bindparam("key"))
 _SAME_LINE = and_(
     subjects.c.key != bindparam("key"),
     subjects.c.source == bindparam("source"),
@@ -94,13 +95,13 @@ _SAME_LINE = and_(
     subjects.c.is_finished.is_(True),
 )
 _EARLIER = (
-    select(*_COLUMNS)
+    select(*SUBJECT_COLUMNS)
     .where(_SAME_LINE, subjects.c.ordered_at < bindparam("ordered_at"))
     .order_by(subjects.c.ordered_at.desc())
     .limit(1)
 )
 _LATER = (
-    select(*_COLUMNS)
+    select(*SUBJECT_COLUMNS)
     .where(_SAME_LINE, subjects.c.ordered_at > bindparam("ordered_at"))
     .order_by(subjects.c.ordered_at)
     .limit(1)
@@ -116,7 +117,7 @@ class SqlSubjects:
     def get(self, key: SubjectKey) -> SubjectRecord | None:
         """One subject."""
         row = self._connection.execute(_BY_KEY, {"key": str(key)}).first()
-        return None if row is None else _record(row)
+        return None if row is None else subject_record(row)
 
     def put(self, record: SubjectRecord, at: float) -> None:
         """Store a subject's new state."""
@@ -132,22 +133,24 @@ class SqlSubjects:
             "ordered_at": record.folded.ordered_at,
         }
         row = self._connection.execute(_EARLIER if earlier else _LATER, line).first()
-        return None if row is None else _record(row)
+        return None if row is None else subject_record(row)
 
     def find(self, project: str, number: str) -> Sequence[SubjectRecord]:
         """Subjects that people may mean by `project#number`, of any source."""
-        rows = select(*_COLUMNS).where(subjects.c.project == project, subjects.c.number == number).limit(10)
-        return [_record(row) for row in self._connection.execute(rows)]
+        is_meant = and_(_IS_BUILD, subjects.c.project == project, subjects.c.number == number)
+        rows = select(*SUBJECT_COLUMNS).where(is_meant).limit(10)
+        return [subject_record(row) for row in self._connection.execute(rows)]
 
     def newest(self, project: str | None, limit: int) -> Sequence[SubjectRecord]:
         """The newest subjects, of one project or of all, newest first."""
-        rows = select(*_COLUMNS).order_by(subjects.c.ordered_at.desc()).limit(limit)
+        rows = select(*SUBJECT_COLUMNS).where(_IS_BUILD).order_by(subjects.c.ordered_at.desc()).limit(limit)
         if project is not None:
             rows = rows.where(subjects.c.project == project)
-        return [_record(row) for row in self._connection.execute(rows)]
+        return [subject_record(row) for row in self._connection.execute(rows)]
 
 
-def _record(row: Any) -> SubjectRecord:  # noqa: ANN401 - a row of _COLUMNS
+def subject_record(row: Any) -> SubjectRecord:  # noqa: ANN401 - a row of SUBJECT_COLUMNS
+    """A subject as it was stored."""
     return SubjectRecord(SubjectKey.parse(row.key), Folded.from_json(row.folded), row.revision, row.is_fixed)
 
 

@@ -113,6 +113,7 @@ cards = Table(
     Column("options", JSON, nullable=False),
     Column("reason", String(80), nullable=False, server_default=""),
     Column("opened_at", Double, nullable=False),
+    Column("folded_into", String(300)),
     UniqueConstraint("subject_key", "destination", "slot", name="cards_slot"),
     Index(
         "cards_dirty",
@@ -122,7 +123,24 @@ cards = Table(
         postgresql_where=text("wanted_revision > shown_revision AND NOT is_dead"),
     ),
     Index("cards_dead", "id", sqlite_where=text("is_dead"), postgresql_where=text("is_dead")),
+    Index(
+        "cards_folded",
+        "folded_into",
+        sqlite_where=text("folded_into IS NOT NULL"),
+        postgresql_where=text("folded_into IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,  # a forgotten card's id never comes back: an attempt may still be under way for it
+)
+
+storms = Table(
+    "storms",
+    metadata,
+    Column("destination", String(200), primary_key=True),
+    Column("recent", JSON, nullable=False),
+    Column("digest", String(300), nullable=False, server_default=""),
+    Column("size", Integer, nullable=False, server_default="0"),
+    Column("begun_at", Double, nullable=False, server_default="0"),
+    Column("quiet_at", Double, nullable=False, server_default="0"),
 )
 
 attempts = Table(

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
 from bot.storage.inspection import SqlInspection
+from bot.storage.noise import SqlNoise
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
 from bot.storage.subjects import SqlEventLog, SqlSubjects
 from bot.storage.work import SqlCommands, SqlJobs
@@ -23,6 +24,7 @@ class SqlTransaction:
         "events",
         "inspection",
         "jobs",
+        "noise",
         "pacing",
         "places",
         "subjects",
@@ -39,5 +41,6 @@ class SqlTransaction:
         self.commands = SqlCommands(connection, cipher)
         self.places = SqlPlaces(connection)
         self.subscriptions = SqlSubscriptions(connection)
+        self.noise = SqlNoise(connection)
         self.audit = SqlAuditTrail(connection)
         self.inspection = SqlInspection(connection)

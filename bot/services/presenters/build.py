@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bot.domain.builds import Build, BuildStatus, Stage, StageStatus
@@ -30,7 +31,7 @@ from bot.domain.cards import Link as Hyperlink
 from bot.domain.logs import telling_lines
 from bot.domain.places import LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
-from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, STAGE_EMOJI, duration, status_word
+from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, STAGE_EMOJI, duration, status_word, window
 
 CARD_STAGES = 12
 CARD_TESTS = 5
@@ -51,7 +52,10 @@ def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
     if kind == LOG_SLOT:
         return log_notice(build, locale, timezone)
     mention = options.get("mention", ()) if options.get("mentions_in_card") else ()
-    return build_card(build, locale, timezone, mention)
+    card = build_card(build, locale, timezone, mention)
+    if "turns" not in options:
+        return card
+    return replace(card, fields=(*card.fields, _flapping(options["turns"], options["turns_per_s"], locale)))
 
 
 def build_card(build: Build, locale: str, timezone: str, mention: Sequence[str] = ()) -> Card:
@@ -164,13 +168,18 @@ def _fields(build: Build, locale: str) -> tuple[Field, ...]:
         rows.append(("Triggered by", text(Person(facts.triggered_by))))
     if facts.started_at:
         rows.append(("Started", text(Moment(facts.started_at))))
-    if facts.finished_at:
+    if facts.finished_at and build.is_finished:  # before the end it would tick
         rows.append(("Finished", text(Moment(facts.finished_at))))
-    if build.duration_s is not None:
+    if build.duration_s is not None and build.is_finished:
         rows.append(("Duration", text(duration(build.duration_s, locale))))
     if build.attempt > 1:
         rows.append(("Attempt", text(str(build.attempt))))
     return tuple(Field(translate(locale, label), value) for label, value in rows)
+
+
+def _flapping(turns: int, per_s: float, locale: str) -> Field:
+    words = translate(locale, "{count} changes in {window}", count=turns, window=window(per_s, locale))
+    return Field(translate(locale, "Flapping"), text(words))
 
 
 def _card_sections(build: Build, locale: str) -> list[Section]:
@@ -209,7 +218,7 @@ def _most_telling(stages: Sequence[Stage], most: int) -> list[Stage]:
 
 def _stage(stage: Stage, locale: str) -> Text:
     parts: list[Any] = [f"{STAGE_EMOJI[stage.status]} ", stage.name]
-    if stage.duration_s is not None:
+    if stage.duration_s is not None and stage.status not in (StageStatus.RUNNING, StageStatus.PENDING):
         parts.append(f" · {duration(stage.duration_s, locale)}")
     return text(*parts)
 

@@ -44,6 +44,16 @@ def status_word(status: BuildStatus, locale: str, *, is_fixed: bool = False) -> 
     return translate(locale, "fixed" if is_fixed else BUILD_WORD[status])
 
 
+def window(seconds: float, locale: str) -> str:
+    """A length of time that was chosen, such as `1 h`, `90 min` or `45 s`."""
+    whole = round(seconds)
+    if whole % 3600 == 0:
+        return translate(locale, "{hours} h", hours=whole // 3600)
+    if whole % 60 == 0:
+        return translate(locale, "{minutes} min", minutes=whole // 60)
+    return translate(locale, "{seconds} s", seconds=whole)
+
+
 def duration(seconds: float, locale: str) -> str:
     """`<1 s`, `0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`; zero comes of clocks that count whole seconds."""
     if seconds < 10:

@@ -1,0 +1,31 @@
+"""What a claimed attempt shows."""
+
+from __future__ import annotations
+
+from bot.domain.cards import Content
+from bot.services.noise import rings
+from bot.services.planning import Delivery
+from bot.services.presenters.build import present
+from bot.services.presenters.digest import digest_card
+
+
+def content_of(delivery: Delivery, now: float) -> Content:
+    """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense."""
+    card, flapping = delivery.card, delivery.flapping
+    if delivery.digest is not None:
+        return digest_card(delivery.digest, card.options["locale"], card.options["timezone"])
+    # Where each state is a post of its own the end calls people itself, once.
+    calls = not delivery.capabilities.can_edit and not card.shown_final
+    options = {**card.options, "mentions_in_card": calls}
+    if flapping is not None:
+        options |= {"turns": flapping.turns, "turns_per_s": flapping.per_s}
+        options["mentions_in_card"] = calls and flapping.resumes_at <= now
+    return present(delivery.subject.build(), card.slot, options)
+
+
+def spent_scope(delivery: Delivery, now: float) -> str | None:
+    """The budget of a flapping branch that the attempt uses up when it succeeds."""
+    flapping = delivery.flapping
+    if flapping is None or flapping.resumes_at > now:
+        return None
+    return flapping.scope if rings(delivery.card, delivery.subject, delivery.capabilities) else None

@@ -53,6 +53,9 @@ class Sources:
         found = {key for key in known if key.kind is SubjectKind.BUILD and source in (None, key.source)}
         if not found:  # older than the database, or never heard of: its source may know it
             names = [source] if source else self._names_for(project)
+            told = {record.key.source for record in tx.subjects.newest(project, 1)}
+            if source is None and told and not any(self.is_certain(name, project) for name in names):
+                names = [name for name in names if name in told]  # whose project it is has been heard
             found = {
                 SubjectKey(SubjectKind.BUILD, name, project, reference.number)
                 for name in names

@@ -56,6 +56,7 @@ def configuration(playground: Playground, **sections: Any) -> dict[str, Any]:
                 "kind": "buildbot",
                 "url": "http://127.0.0.1:9",
                 "webhook_token": {"file": "secrets/buildbot-token"},
+                "projects": {"user-service": {"builder": "user-service"}},
             },
         },
         "routes": [

@@ -72,6 +72,9 @@ def test_a_project_known_from_another_source_is_listed(world: World) -> None:
     world.ask("builds shop")
     world.work(5)
     assert "shop#3" in str(world.card_answer())
+    world.ask("show shop#4")
+    world.work(5)
+    assert world.said[-1] == "I know no such build. shop#4 · /ship help"
 
 
 def test_a_subscription_to_a_project_that_the_source_knows(world: World) -> None:

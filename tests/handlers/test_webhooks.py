@@ -163,9 +163,9 @@ def doors(shared: Doors) -> Iterator[Doors]:
 
 
 @pytest.fixture
-def own(store: SqliteStore, database: Engine) -> Iterator[Doors]:
+def own(sqlite_store: SqliteStore, sqlite_database: Engine) -> Iterator[Doors]:
     """Doors over a database of the test's own."""
-    with open_doors(store, database) as doors:
+    with open_doors(sqlite_store, sqlite_database) as doors:
         yield doors
 
 
@@ -375,9 +375,9 @@ class BusyStore:
         raise StorageUnavailable("locked, sesame")
 
 
-def test_a_busy_database_is_503(database: Engine) -> None:
+def test_a_busy_database_is_503(sqlite_database: Engine) -> None:
     """The answer says when to come back, and not what happened inside; bad input is still told apart."""
-    with open_doors(BusyStore(), database) as doors:  # type: ignore[arg-type] # nothing is written
+    with open_doors(BusyStore(), sqlite_database) as doors:  # type: ignore[arg-type] # nothing is written
         answer = doors.knock("generic", GENERIC)
         assert (answer.status, answer.headers["Retry-After"].isdigit()) == (503, True)
         assert b"sesame" not in answer.body

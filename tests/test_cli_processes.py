@@ -27,6 +27,7 @@ from playground import world
 from playground.children import Child, start_child
 from playground.options import Options
 from playground.server import Playground
+from tests.stores import ENGINES
 
 SECRET = "nightly-secret-of-32-characters"
 PATIENCE_S = 20.0
@@ -321,12 +322,17 @@ def test_processes_wait_for_the_schema_and_then_go_on(start: Start, key: str) ->
     assert [one.end() for one in (web, *others)] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_web_and_a_worker_process_show_a_card_without_waiting_for_the_poll(
-    start: Start, robot: Robot, key: str
+    start: Start, robot: Robot, key: str, engine: str, request: pytest.FixtureRequest
 ) -> None:
     """What one process commits wakes the other within a fraction of the second in which the worker looks anyway."""
     environment = {"SHIPMATE_KEY": key, "ROBOT_URL": robot.url}
-    web, worker = start("web", TOLD, **environment), start("worker", TOLD, **environment)
+    config = TOLD
+    if engine == "postgres":
+        server = request.getfixturevalue("postgres")
+        config += f"database_url: {server.url(server.fresh())}\n"
+    web, worker = start("web", config, **environment), start("worker", config, **environment)
     _upgrade(worker)
     wait_until(web.is_ready, web, worker)
     worker.wait_for("running")

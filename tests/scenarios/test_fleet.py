@@ -18,6 +18,7 @@ import pytest
 
 from bot.domain.budgets import Budget
 from integrations.slack.client import UPDATE_BURST
+from tests.postgres_server import Cluster, cluster
 from tests.scenarios.conftest import EXTRA_CHANNELS, configuration
 from tests.scenarios.fleet import Fleet
 from tests.scenarios.running import CI, DEV_GROUP, Scene, a_playground, fresh, scene_of
@@ -39,17 +40,15 @@ STREAMS = 2
 
 @contextmanager
 def fleet_scene(
-    request: pytest.FixtureRequest,
-    engine: str,
+    server: Cluster | None,
     folder: Path,
     roles: tuple[str, ...] | None = None,
     sections: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Scene]:
-    """A fleet over a database of an engine, beside a playground; `sections` of the configuration are given anew."""
+    """A fleet over a database of a server, or SQLite's, beside a playground; `sections` replace the settings'."""
     sections = dict(sections or {})
-    if engine == "postgres":
-        server = request.getfixturevalue("postgres")
+    if server is not None:
         sections["database_url"] = server.url(server.fresh())
     with a_playground(**{"budgets": False, "extra_channels": EXTRA_CHANNELS, **options}) as playground:
         settings = {**configuration(playground), **sections}
@@ -63,7 +62,8 @@ def fleet_scene(
 @pytest.fixture(scope="module", params=ENGINES)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One fleet an engine for the tests of this module, those imported above included."""
-    with fleet_scene(request, request.param, tmp_path_factory.mktemp("fleet")) as running:
+    server = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    with fleet_scene(server, tmp_path_factory.mktemp("fleet")) as running:
         running.eventually(lambda: _connections(running) == [STREAMS, STREAMS], "two connections to each platform")
         yield running
 
@@ -135,7 +135,7 @@ MANY = tuple(f"#many-{number}" for number in range(16))
 
 
 @pytest.mark.postgres
-def test_four_workers_keep_to_one_budget(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_four_workers_keep_to_one_budget(postgres: Cluster, tmp_path: Path) -> None:
     """Sixteen cards that change all the time are changed no faster by four workers than the one budget allows.
 
     The rates are Slack's own on both sides, so that none of the calls is refused as too fast either.
@@ -144,7 +144,7 @@ def test_four_workers_keep_to_one_budget(request: pytest.FixtureRequest, tmp_pat
     places = {name.removeprefix("#"): {"slack": name} for name in MANY}
     sections = {"destinations": places, "routes": [{"to": list(places)}]}
     options = {"budgets": True, "extra_channels": MANY}
-    with fleet_scene(request, "postgres", tmp_path, roles, sections, **options) as scene:
+    with fleet_scene(postgres, tmp_path, roles, sections, **options) as scene:
         project = fresh("many")
         scene.tell(project, 1, "started")
         scene.eventually(lambda: len(scene.calls("chat.postMessage", project)) == len(MANY), "the posts", 20.0)
@@ -166,3 +166,24 @@ def test_four_workers_keep_to_one_budget(request: pytest.FixtureRequest, tmp_pat
     span_s = updates[-1]["time"] - updates[0]["time"]
     assert budget.burst / 2 <= len(updates) <= budget.burst + span_s / budget.interval_s + 1
     assert [call["answer"] for call in calls if not call["answer"].get("ok")] == []
+
+
+@pytest.mark.postgres
+def test_a_server_that_restarts_is_come_back_to(tmp_path: Path) -> None:
+    """While the database is away the door says so and people wait; then all goes on, and nothing is doubled."""
+    roles = ("web", "stream", "worker", "clock")
+    with (
+        cluster("fsync=on", "synchronous_commit=on") as server,
+        fleet_scene(server, tmp_path, roles) as scene,
+    ):
+        project = fresh("web")
+        scene.tell(project, 1, "started")
+        card = scene.card(CI, f"{project} #1", "running")
+        server.stop("immediate")
+        assert scene.tell(project, 1, "finished", status="success").status_code == 503
+        server.start()
+        scene.eventually(lambda: scene.tell(project, 1, "finished", status="success").ok, "the door to accept")
+        assert scene.card(CI, f"{project} #1", "✅")["id"] == card["id"]
+        scene.ask(CI, f"/ship mute {project}", "🔕")
+        scene.eventually(scene.is_audit_sealed, "the trail to be chained", 15.0)
+        assert len(scene.calls("chat.postMessage", project)) == 1

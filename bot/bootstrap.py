@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from bot.application import Application, Part
 from bot.domain.places import Place
+from bot.durations import seconds_of
 from bot.errors import ConfigError, IntegrationError
 from bot.ports import Clock, Store
 from bot.services.acting import Acting
@@ -25,6 +26,7 @@ from bot.services.jobs import JobWorker
 from bot.services.people import People
 from bot.services.reading import Reading
 from bot.services.router import Router
+from bot.services.retention import Limits, Pruner
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.upkeep import Upkeep
@@ -45,6 +47,7 @@ from integrations.outside import Outside, connect_outside
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
 UPKEEP_S = 5.0
 
+PRUNE_S = 900.0
 log = logger(__name__)
 
 
@@ -105,8 +108,15 @@ def _assemble(core: Core, roles: frozenset[str]) -> Application:
     if "clock" in roles:
         leader = Leader(core.engine)
         upkeep = Upkeep(core.store, core.clock, core.signal)
-        tasks = {"seal": upkeep.seal_audit, "overdue": upkeep.tell_overdue}
-        parts += [leader, Schedules({name: (UPKEEP_S, _led(leader, task)) for name, task in tasks.items()})]
+        kept_for = {name: seconds_of(limit) for name, limit in core.settings.retention.model_dump().items()}
+        pruner = Pruner(core.store, core.clock, Limits(**kept_for))
+        tasks: dict[str, tuple[float, Callable[[], object]]] = {
+            "seal": (UPKEEP_S, upkeep.seal_audit),
+            "overdue": (UPKEEP_S, upkeep.tell_overdue),
+            "prune": (PRUNE_S, pruner.prune),
+        }
+        schedules = Schedules({name: (every_s, _led(leader, task)) for name, (every_s, task) in tasks.items()})
+        parts += [leader, pruner, schedules]
     blueprints: list[Blueprint] = []
     slack = core.outside.configs.get("slack")
     if slack is not None and (roles & ({"stream"} if slack.mode == "socket" else {"web"})):

@@ -137,6 +137,20 @@ def db_upgrade(path: Path) -> None:
     click.echo("the schema is up to date")
 
 
+@cli.command()
+@CONFIG
+@click.argument("target", metavar="PATH", type=click.Path(path_type=Path))
+def backup(path: Path, target: Path) -> None:
+    """Copy the SQLite database to PATH, while Shipmate runs.
+
+    PATH must not exist. The key, without which addresses in the copy cannot be read, is not in it.
+    """
+    from bot.storage.backup import back_up
+
+    size = back_up(_settings(path), target)
+    click.echo(f"{target}: {size / 2**20:.1f} MiB")
+
+
 # --- looking
 
 

@@ -58,7 +58,7 @@ def _chosen(option: str, given: str, known: Sequence[str]) -> Sequence[str]:
 
 
 def _first_generic(settings: Settings) -> str:
-    return next((name for name, section in settings.sources.items() if section.get("kind") == "generic"), "generic")
+    return next((name for name, source in settings.sources.items() if source.kind == "generic"), "generic")
 
 
 def _build_of(source: str, body: bytes, *, is_fixed: bool) -> Build:

@@ -32,6 +32,7 @@ from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.domain.subjects import SubjectKind
 from bot.errors import ConfigError
 from bot.i18n import LOCALES
+from bot.limits import RetentionSettings, SourceFrame
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
@@ -211,11 +212,12 @@ class Settings(_Frozen):
     progress_interval_s: float = Field(default=2.0, ge=0)
     platforms: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
     destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict, repr=False)
-    sources: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
+    sources: Mapping[str, SourceFrame] = Field(default_factory=dict, repr=False)
     routes: tuple[RouteSettings, ...] = ()
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
     secrets: tuple[str, ...] = Field(default=(), repr=False)
 
+    retention: RetentionSettings = RetentionSettings()
     @property
     def database(self) -> str:
         """The database's address: a SQLite file in `var` beside the configuration, unless another is named."""

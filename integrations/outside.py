@@ -39,12 +39,12 @@ def connect_outside(settings: Settings, clock: Clock) -> Outside:
         sections.setdefault(frame.platform, {})
     for kind, section in sections.items():
         _connect_platform(outside, settings, kind, section, clock)
-    for name, section in settings.sources.items():
-        kind = str(section.get("kind"))
+    for name, source in settings.sources.items():
+        kind = source.kind
         if kind not in SOURCES:
             raise ConfigError(f"sources.{name}.kind", f"must be one of {', '.join(SOURCES)}")
         source_spec = SOURCES[kind]
-        config = _validated(source_spec.config, section, f"sources.{name}")
+        config = _validated(source_spec.config, source.section, f"sources.{name}")
         outside.sources[name] = source_spec.build(name, config, outside.session, clock)
     return outside
 
@@ -66,7 +66,10 @@ def _connect_platform(
     for name, place in places.items():
         frame = settings.destinations[name]
         locale = frame.locale or platform.default_locale
-        outside.destinations[name] = DestinationSettings(name, spec.address(name, place), locale, frame.timezone)
+        hours = frame.quiet_hours.hours if frame.quiet_hours else None
+        outside.destinations[name] = DestinationSettings(
+            name, spec.address(name, place), locale, frame.timezone, hours, frame.progress_interval_s
+        )
 
 
 def _validated(model: type[BaseModel], section: object, path: str) -> Any:  # noqa: ANN401 - each integration's own

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from bot import telemetry
 from bot.cli import cli
 from bot.domain.commands import VERBS
+from bot.limits import SourceFrame
 from bot.settings import DestinationFrame, RoleSettings, RouteSettings, Settings, load
 from integrations.outside import connect_outside
 from integrations.registry import PLATFORMS, SOURCES
@@ -73,6 +74,7 @@ def models() -> dict[str, type[BaseModel]]:
         found[f"sources.<name>: {kind}"] = source.config
         found |= {f"sources.<name>.{path}": model for path, model in inner(source.config).items()}
     found["destinations.<name>"] = DestinationFrame
+    found["sources.<name>"] = SourceFrame
     return found | deep("routes[]", RouteSettings) | deep("roles.<name>", RoleSettings)
 
 

@@ -14,6 +14,7 @@ from bot.domain.places import Place
 from bot.domain.subjects import SubjectKey
 from bot.ports.audit import AuditTrail
 from bot.ports.noise import Noise
+from bot.ports.retention import Retention
 
 if TYPE_CHECKING:
     from bot.ports.inspection import Inspection  # which needs the records of this module
@@ -375,6 +376,8 @@ class Transaction(Protocol):
     def subscriptions(self) -> Subscriptions: ...
     @property
     def noise(self) -> Noise: ...
+    @property
+    def retention(self) -> Retention: ...
     @property
     def audit(self) -> AuditTrail: ...
     @property

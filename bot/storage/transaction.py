@@ -9,6 +9,7 @@ from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
 from bot.storage.inspection import SqlInspection
 from bot.storage.noise import SqlNoise
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
+from bot.storage.retention import SqlRetention
 from bot.storage.subjects import SqlEventLog, SqlSubjects
 from bot.storage.work import SqlCommands, SqlJobs
 
@@ -27,6 +28,7 @@ class SqlTransaction:
         "noise",
         "pacing",
         "places",
+        "retention",
         "subjects",
         "subscriptions",
     )
@@ -40,6 +42,7 @@ class SqlTransaction:
         self.jobs = SqlJobs(connection)
         self.commands = SqlCommands(connection, cipher)
         self.places = SqlPlaces(connection)
+        self.retention = SqlRetention(connection)
         self.subscriptions = SqlSubscriptions(connection)
         self.noise = SqlNoise(connection)
         self.audit = SqlAuditTrail(connection)

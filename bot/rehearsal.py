@@ -15,6 +15,7 @@ from bot.i18n import LOCALES
 from bot.ports import Slot, Transaction
 from bot.services.presenters.build import build_card
 from bot.services.presenters.examples import EXAMPLE_ZONES, EXAMPLES
+from bot.services.presenters.words import window
 from bot.services.router import Opening, Router, slots_of
 from bot.settings import Settings, routes_of
 from bot.system import SystemClock
@@ -100,7 +101,23 @@ def _route_lines(route: Route, openings: Sequence[Opening]) -> Iterator[str]:
         extras += [f"mentions {', '.join(route.mention)}"] if route.mention else []
         extras += ["log in the thread"] if route.thread_log else []
         extras += ["every update"] if route.updates == "all" else []
+        extras += _hushed(opening)
         yield f"  {'→' if opening.opens else '·'} {name} ({', '.join(extras)})"
+
+
+def _hushed(opening: Opening) -> Iterator[str]:
+    """What holds a card back, or folds it, at its place."""
+    route, quiet = opening.judgement.route, opening.quiet_hours
+    if route.group is not None:
+        yield f"a digest for more than {route.group.more_than} cards in {window(route.group.per_s, 'en')}"
+    if quiet is not None:
+        is_spared = route.critical and quiet.spares_critical
+        yield f"quiet {quiet}{', but critical: never held' if is_spared else ''}"
+    if route.flapping is not None:
+        times = f"{route.flapping.more_than} changes in {window(route.flapping.per_s, 'en')}"
+        yield f"few notices for more than {times}"
+    if opening.progress_interval_s is not None:
+        yield f"progress every {opening.progress_interval_s:g} s"
 
 
 def _summary(slots: Sequence[Slot], outside: Outside, build: Build) -> Iterator[str]:

@@ -33,6 +33,7 @@ from bot.domain.subjects import SubjectKind
 from bot.errors import ConfigError
 from bot.i18n import LOCALES
 from bot.limits import RetentionSettings, SourceFrame
+from bot.noise_settings import QuietSettings, ThresholdSettings
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
@@ -142,6 +143,11 @@ class RouteSettings(_Frozen):
     mention: Accounts = ()
     thread_log: bool = False
     updates: Updates = Updates.FINAL
+    critical: bool = False
+    group: ThresholdSettings | None = None
+    flapping: ThresholdSettings | None = None
+    quiet_hours: QuietSettings | None = None
+    progress_interval_s: float | None = Field(default=None, ge=0)
 
 
 class RoleScope(_Frozen):
@@ -166,6 +172,8 @@ class DestinationFrame(_Frozen):
 
     locale: str | None = None
     timezone: str = "UTC"
+    quiet_hours: QuietSettings | None = None
+    progress_interval_s: float | None = Field(default=None, ge=0)
 
     @field_validator("locale")
     @classmethod
@@ -209,6 +217,7 @@ class Settings(_Frozen):
     server: Server = Server()
     log: Logging = Logging()
     database_url: str = Field(default="", repr=False)
+    retention: RetentionSettings = RetentionSettings()
     progress_interval_s: float = Field(default=2.0, ge=0)
     platforms: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
     destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict, repr=False)
@@ -217,7 +226,6 @@ class Settings(_Frozen):
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
     secrets: tuple[str, ...] = Field(default=(), repr=False)
 
-    retention: RetentionSettings = RetentionSettings()
     @property
     def database(self) -> str:
         """The database's address: a SQLite file in `var` beside the configuration, unless another is named."""
@@ -277,6 +285,11 @@ def routes_of(settings: Settings) -> tuple[Route, ...]:
             mention=route.mention,
             thread_log=route.thread_log,
             updates=route.updates,
+            critical=route.critical,
+            group=route.group.threshold if route.group else None,
+            flapping=route.flapping.threshold if route.flapping else None,
+            quiet_hours=route.quiet_hours.hours if route.quiet_hours else None,
+            progress_interval_s=route.progress_interval_s,
         )
         for index, route in enumerate(settings.routes)
     )

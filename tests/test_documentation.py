@@ -73,7 +73,7 @@ def models() -> dict[str, type[BaseModel]]:
     for kind, source in SOURCES.items():
         found[f"sources.<name>: {kind}"] = source.config
         found |= {f"sources.<name>.{path}": model for path, model in inner(source.config).items()}
-    found["destinations.<name>"] = DestinationFrame
+    found |= deep("destinations.<name>", DestinationFrame)
     found["sources.<name>"] = SourceFrame
     return found | deep("routes[]", RouteSettings) | deep("roles.<name>", RoleSettings)
 
@@ -144,7 +144,7 @@ def test_every_setting_is_documented(section: str) -> None:
         if name == "kind" and section.startswith("sources."):
             expected[name] = "required"  # it chooses the model
         elif model is not Settings or name not in INTERNAL:
-            expected[name] = "required" if field.is_required() else shown_default(field.default)
+            expected[field.alias or name] = "required" if field.is_required() else shown_default(field.default)
     if section == "destinations.<name>":
         expected |= dict.fromkeys(PLATFORMS, "")
     assert documented()[section] == expected
@@ -224,9 +224,10 @@ def test_every_reason_is_documented() -> None:
     for row in rows(section_of("docs/operations.md", "Reasons")):
         told |= set(re.findall(r"`([\w:<>]+)`", row[0]))
     found = set()
-    for name in ("services/delivery.py", "services/router.py", "domain/routing.py"):
+    modules = ("delivery", "planning", "noise", "contents", "router")
+    for name in (*(f"services/{module}.py" for module in modules), "domain/routing.py", "storage/cards.py"):
         source = (ROOT / "bot" / name).read_text(encoding="utf-8")
-        found |= set(re.findall(r'"((?:paused|waiting|filtered|dead|failed|unresolved):[^"]*)"', source))
+        found |= set(re.findall(r'"((?:paused|waiting|filtered|held|folded|dead|failed|unresolved):[^"]*)"', source))
         found |= set(re.findall(r'(?:Settlement\(\s*card\.id,|Judgement\(route, True,)\s*"(\w+)"', source))
     families = {reason.partition(":")[0] for reason in told if "<" in reason}
     assert "sent" in found

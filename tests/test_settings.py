@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
+from bot.domain.noise import QuietHours, Threshold
 from bot.domain.routing import Milestone, Updates
 from bot.errors import ConfigError
 from bot.settings import load, roles_of, routes_of
@@ -64,6 +66,9 @@ def test_every_setting_reaches_its_place() -> None:
     assert first.when == {Milestone.FAILED, Milestone.FIXED}
     assert first.match.project == ("user-*", "!user-legacy")
     assert (first.thread_log, first.updates) == (True, Updates.ALL)
+    assert (first.group, first.flapping) == (Threshold(5, 60.0), Threshold(4, 3600.0))
+    assert (first.critical, first.progress_interval_s) == (True, 10.0)
+    assert first.quiet_hours == QuietHours(time(23, 30), time(6), spares_critical=False)
     assert second.when == {Milestone.STARTED, Milestone.FINISHED}
     (role,) = roles_of(settings)
     assert role.members == {"slack:U024BE7LH", "dingtalk:manager4220", "ada@example.com"}
@@ -71,6 +76,8 @@ def test_every_setting_reaches_its_place() -> None:
     assert destinations["研发群"].timezone == "Asia/Shanghai"
     assert destinations["ops"].locale == "zh-CN"
     assert destinations["by-id"].address == "slack:C0G9QF9GZ"
+    assert destinations["by-id"].quiet_hours == QuietHours(time(22), time(8))
+    assert destinations["by-id"].progress_interval_s == 30.0
 
 
 def test_words_that_yaml_takes_for_booleans_stay_words() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from bot.application import Application, Part
 from bot.domain.places import Place
-from bot.durations import seconds_of
+from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
 from bot.ports import Clock, Store
 from bot.services.acting import Acting
@@ -178,8 +178,10 @@ def _web(
         return next((problem for check in checks if (problem := check())), None) or application.unfinished
 
     receivers = {name: source.webhook for name, source in core.outside.sources.items()}
+    rates = {name: per_second_of(source.rate) for name, source in core.settings.sources.items()}
+    door = webhooks(receivers, core.ingest, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
     app = create_app(
-        [webhooks(receivers, core.ingest, core.clock), *blueprints],
+        [door, *blueprints],
         readiness,
         lambda: [f"{name}: {'connected' if is_up() else 'not connected'}" for name, is_up in connections.items()],
     )

@@ -14,6 +14,7 @@ IDLE_S = 20
 SEND_BYTES = 16 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 FRAME_BYTES = 64 * 1024  # a chunked body comes with the lengths of its chunks; Flask holds the body itself to the limit
+MEMORY_BYTES = 128 * 1024  # of each unfinished request; what is larger waits in a temporary file
 RETRY_AFTER_S = 30
 
 
@@ -77,7 +78,7 @@ class WebServer:
             channel_timeout=IDLE_S,
             cleanup_interval=5,
             max_request_body_size=MAX_BODY_BYTES + FRAME_BYTES,
-            inbuf_overflow=2 * MAX_BODY_BYTES,
+            inbuf_overflow=MEMORY_BYTES,
             asyncore_use_poll=True,
             ident="shipmate",
             clear_untrusted_proxy_headers=True,

@@ -6,11 +6,14 @@ codes make senders give up, or punish us.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import threading
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from bot.domain.budgets import Budget
 from bot.errors import InputError, StorageUnavailable, TooLarge
 from bot.ports import Clock, WebhookSource
 from bot.services.ingest import Ingest, Outcome
@@ -18,30 +21,71 @@ from bot.telemetry import WEBHOOKS, logger
 
 MAX_BODY_BYTES = 1024 * 1024
 RETRY_AFTER_S = 5
+BURST_S = 10.0
 
 log = logger(__name__)
 
 
-def webhooks(sources: Mapping[str, WebhookSource], ingest: Ingest, clock: Clock) -> Blueprint:
-    """`POST /webhooks/<source>` for every configured source."""
+class RateLimit:
+    """How many requests one source may make: `per_second`, and at once what makes up for ten quiet seconds.
+
+    One number a source, whatever it sends. Several processes each have their own.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._budget = Budget("", 1.0 / per_second, max(1, round(per_second * BURST_S)))
+        self._arrival = 0.0
+        self._lock = threading.Lock()
+
+    def wait_s(self, now: float) -> float:
+        """Take one request, or say in how many seconds one could be taken: 0 when it was."""
+        with self._lock:
+            # A clock that was set back does not lock a source out for longer than an empty bucket takes to fill.
+            self._arrival = min(self._arrival, now + BURST_S + self._budget.interval_s)
+            wait = self._budget.ready_at(self._arrival) - now
+            if wait <= 0:
+                self._arrival = self._budget.after(self._arrival, now)
+            return max(wait, 0.0)
+
+
+def webhooks(
+    sources: Mapping[str, WebhookSource],
+    ingest: Ingest,
+    clock: Clock,
+    *,
+    rates: Mapping[str, float | None] | None = None,
+    is_overloaded: Callable[[], bool] = lambda: False,
+) -> Blueprint:
+    """`POST /webhooks/<source>` for every configured source.
+
+    `rates` are requests a second, None without a limit. What is too much is answered 503, not 429: Alertmanager drops a
+    notification at 429 (https://github.com/prometheus/alertmanager/issues/2121), GitLab before 17.9 shut a webhook off
+    for good after four 4xx (https://gitlab.com/gitlab-org/gitlab/-/issues/396577), and both try again after 503.
+    `is_overloaded` says that the database does not keep up: nothing is read then, and nobody waits.
+    """
     door = Blueprint("webhooks", __name__)
+    limits = {name: RateLimit(rate) for name, rate in (rates or {}).items() if rate is not None}
 
     @door.post("/webhooks/<name>")
     def receive(name: str) -> Response:
         source = sources.get(name)
         if source is None:
             return _answer("", 404, f"there is no source {name[:50]!r}")
+        if is_overloaded():
+            return _later(name, "overloaded", RETRY_AFTER_S)
         try:
-            received = source.receive(_headers(), _body(), clock.now())
+            now = clock.now()
+            received = source.receive(_headers(), _body(), now)
+            # Only who is authentic uses up a source's rate.
+            if name in limits and (wait := limits[name].wait_s(now.timestamp())) > 0:
+                return _later(name, "rate_limited", max(1, math.ceil(wait)))
             outcomes = ingest.accept(received.events)
         except InputError as problem:
             log.warning("webhook refused", source=name, status=problem.status, error=problem)
             return _answer(name, problem.status, str(problem))
         except StorageUnavailable as problem:
             log.error("webhook not stored", source=name, error=problem)
-            answer = _answer(name, 503, "not stored, try again")
-            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
-            return answer
+            return _later(name, "not_stored", RETRY_AFTER_S)
         if not received.events:
             return _answer(name, 202 if received.reason.startswith("unknown:") else 200, received.reason)
         is_new = any(outcome is not Outcome.DUPLICATE for outcome in outcomes)
@@ -68,8 +112,15 @@ def _body() -> bytes:
         raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes") from None
 
 
-def _answer(source: str, status: int, reason: str) -> Response:
-    WEBHOOKS.labels(source, str(status), reason.partition(":")[0] if status < 300 else "refused").inc()
+def _later(source: str, reason: str, retry_after_s: int) -> Response:
+    """Nothing is wrong with the request: it is to come again."""
+    answer = _answer(source, 503, f"{reason}: try again", reason)
+    answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
+
+
+def _answer(source: str, status: int, reason: str, label: str = "refused") -> Response:
+    WEBHOOKS.labels(source, str(status), reason.partition(":")[0] if status < 300 else label).inc()
     answer = jsonify({"status": "ok" if status < 300 else "error", "reason": reason})
     answer.status_code = status
     return answer

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, TypeVar
 
 from bot.errors import StorageUnavailable
@@ -14,6 +15,8 @@ from bot.ports import Transaction
 T = TypeVar("T")
 MAX_GROUP = 64
 WRITE_DEADLINE_S = 8.0
+MOST_WAITING = 500
+LONGEST_WAIT_S = 2.0
 Work = Callable[[Transaction], Any]
 _Piece = tuple[Work, "Future[Any]"]
 
@@ -32,12 +35,16 @@ class Writer:
     def __init__(self, run: Callable[[Sequence[Work]], list[Any]]) -> None:
         self.queue: SimpleQueue[_Piece | None] = SimpleQueue()
         self._run_group = run
+        self._waiting: dict[int, float] = {}  # since when, the longest first
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` with others or alone; StorageUnavailable when it was not begun in time, or could not commit."""
         future: Future[T] = Future()
+        with self._lock:
+            self._waiting[id(future)] = monotonic()
         self.queue.put((work, future))
         try:
             return future.result(WRITE_DEADLINE_S)
@@ -45,6 +52,15 @@ class Writer:
             if future.cancel():
                 raise StorageUnavailable("the database is too busy: not written, try again") from None
             return future.result()
+        finally:
+            with self._lock:
+                del self._waiting[id(future)]
+
+    def is_overloaded(self) -> bool:
+        """Whether so many pieces wait, or one so long, that nobody else should join them who can come again later."""
+        with self._lock:
+            since = next(iter(self._waiting.values()), None)
+            return since is not None and (len(self._waiting) > MOST_WAITING or monotonic() - since > LONGEST_WAIT_S)
 
     def close(self) -> None:
         """Run what is queued, then end."""

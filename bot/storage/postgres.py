@@ -55,6 +55,10 @@ class PostgresStore:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
         return self._writer.write(work)
 
+    def is_overloaded(self) -> bool:
+        """Whether the writer does not keep up with what it is given."""
+        return self._writer.is_overloaded()
+
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""
         try:

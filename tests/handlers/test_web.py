@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from flask import Blueprint, Response, request
@@ -140,6 +140,20 @@ def test_a_length_that_is_too_much_is_refused_before_the_body(port: int) -> None
     with line_to(port) as line:
         line.write(request_of("POST", "/size", {"Content-Length": str(10 * MAX_BODY_BYTES)}))
         assert line.read().status == 413
+    assert _is_answered(port)
+
+
+def test_a_body_without_end_is_cut_off(port: int) -> None:
+    """Whoever sends chunk after chunk is answered 413 and hung up on, soon after what is allowed."""
+    chunk = chunked(b"x" * 65536)[: -len(chunked())]
+    with line_to(port) as line:
+        line.write(request_of("POST", "/size", {"Transfer-Encoding": "chunked"}))
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 100 * MAX_BODY_BYTES:
+                line.write(chunk)
+                sent += 65536
+        assert sent < 50 * MAX_BODY_BYTES  # most of it in the sockets' buffers
     assert _is_answered(port)
 
 

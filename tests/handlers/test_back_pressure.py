@@ -1,0 +1,143 @@
+"""The sources' door under pressure: who sends too much, or comes when the database does not keep up, is told when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Engine, text
+
+from bot.services.ingest import Ingest
+from bot.services.router import Router
+from bot.services.signal import Signal
+from bot.storage import groups
+from handlers.webhooks import RateLimit, webhooks
+from integrations import generic
+from tests.fakes import EPOCH, FakeClock
+from tests.handlers.serving import Answer, line_to, serve
+from tests.stores import SqlStore
+from tests.waiting import wait_until
+
+SECRET = "sixteen-letters-or-more"
+RATES = {"nightly": 0.2, "other": 0.2, "free": None}
+BURST = 2
+
+
+class Door:
+    """The doors of three sources, which share a secret."""
+
+    def __init__(self, port: int, clock: FakeClock) -> None:
+        self._port = port
+        self.clock = clock
+
+    def tell(self, number: int, source: str = "nightly", *, secret: str = SECRET) -> Answer:
+        """Say that a build started."""
+        body = json.dumps({"event": "build.started", "project": "user-service", "number": number}).encode()
+        at = int(self.clock.now().timestamp())
+        signature = generic.sign(secret, f"msg-{number}", at, body)
+        headers = {"webhook-id": f"msg-{number}", "webhook-timestamp": str(at), "webhook-signature": signature}
+        with line_to(self._port) as line:
+            return line.ask("POST", f"/webhooks/{source}", headers, body)
+
+
+@pytest.fixture
+def door(store: SqlStore) -> Iterator[Door]:
+    """Doors over a store, as the composition root opens them."""
+    clock = FakeClock()
+    ingest = Ingest(store, clock, Router((), {}), Signal(), frozenset())
+    config = generic.Config.model_validate({"secrets": [SECRET]})
+    sources = {name: generic.GenericWebhook(name, config) for name in RATES}
+    blueprint = webhooks(sources, ingest, clock, rates=RATES, is_overloaded=store.is_overloaded)
+    with serve([blueprint], threads=8) as port:
+        yield Door(port, clock)
+
+
+def test_a_source_above_its_rate_comes_again(door: Door) -> None:
+    """What is too much is answered 503 with the seconds to wait, and is taken after them; other sources go on."""
+    for number in range(BURST):
+        assert door.tell(number).status == 202
+    refused = door.tell(9)
+    assert (refused.status, refused.said["reason"]) == (503, "rate_limited: try again")
+    wait = int(refused.headers["Retry-After"])
+    assert 0 < wait <= 5
+    assert door.tell(9, "other").status == 202
+    door.clock.advance(wait)
+    assert door.tell(9).status == 202
+    assert door.tell(10).status == 503
+
+
+def test_a_stranger_uses_up_nobodys_rate(door: Door) -> None:
+    """The signature is looked at first."""
+    for number in range(5 * BURST):
+        assert door.tell(number, secret="not-the-source's-secret").status == 401
+    assert [door.tell(number).status for number in range(BURST)] == [202] * BURST
+
+
+def test_a_source_without_a_rate_has_none(door: Door) -> None:
+    """`off` takes what comes."""
+    assert {door.tell(number, "free").status for number in range(20)} == {202}
+
+
+def test_a_rate_is_kept_over_any_time() -> None:
+    """Ten seconds' worth at once, then one after the other as the rate says; a quiet hour adds no more than that."""
+    limit, now = RateLimit(5.0), EPOCH.timestamp()
+    assert sum(limit.wait_s(now) == 0 for _ in range(200)) == pytest.approx(50, abs=1)
+    taken = sum(limit.wait_s(now + step / 100) == 0 for step in range(1000))
+    assert taken == pytest.approx(50, abs=1)
+    assert sum(limit.wait_s(now + 3600) == 0 for _ in range(200)) == pytest.approx(50, abs=1)
+
+
+def test_a_clock_that_is_set_back_shuts_nobody_out() -> None:
+    """The wait is never longer than an empty bucket takes to fill."""
+    limit, now = RateLimit(5.0), EPOCH.timestamp()
+    assert limit.wait_s(now) == 0
+    assert limit.wait_s(now - 86400) <= 10.2
+    assert limit.wait_s(now - 86400 + 10.3) == 0
+
+
+@contextmanager
+def stuck(database: Engine) -> Iterator[None]:
+    """Somebody else holds the database, so that nothing is written."""
+    with database.connect() as connection:
+        if database.dialect.name == "postgresql":
+            connection.execute(text("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"))
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield
+        connection.rollback()
+
+
+def test_nobody_waits_for_a_database_that_does_not_keep_up(
+    door: Door, store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who came first wait for it; further ones are sent away at once, and nothing of them is kept in memory."""
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", 0.05)
+    with ThreadPoolExecutor(2) as pool:
+        with stuck(database):
+            first = pool.submit(door.tell, 1, "free")
+            wait_until(store.is_overloaded)
+            answers = [door.tell(number, "free") for number in range(2, 22)]
+            assert not first.done()
+        assert {answer.status for answer in answers} == {503}
+        assert {answer.said["reason"] for answer in answers} == {"overloaded: try again"}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert first.result(30).status == 202
+    wait_until(lambda: not store.is_overloaded())
+    assert door.tell(2, "free").status == 202
+
+
+def test_a_long_queue_is_too_much_too(store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that wait a short time are sent away like one that waits long."""
+    monkeypatch.setattr(groups, "MOST_WAITING", 3)
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", 1e9)
+    with ThreadPoolExecutor(4) as pool:
+        with stuck(database):
+            event = text("SELECT count(*) FROM events")
+            waiting = [pool.submit(store.write, lambda tx: tx.events._connection.execute(event)) for _ in range(4)]
+            wait_until(store.is_overloaded)
+        for one in waiting:
+            one.result(30)
+    assert not store.is_overloaded()

@@ -1,0 +1,50 @@
+"""Two hundred slow and half-open clients at the web door, in every way of running it, with no proxy in front."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.handlers.serving import Line, chunked, line_to, request_of
+from tests.test_cli_processes import Start, _upgrade, home, key, start, tell, wait_until  # noqa: F401 - fixtures
+
+CLIENTS = 200
+WAYS = {"run": ("run",), "processes": ("web", "worker", "clock")}
+_WHOLE = request_of("POST", "/webhooks/nightly", {"Content-Length": "100000"}, b"x" * 50)
+HALVES = (
+    b"",
+    _WHOLE[:30],
+    _WHOLE,
+    request_of("POST", "/webhooks/nightly", {"Transfer-Encoding": "chunked"}, chunked(b"x" * 50)[:-5]),
+)
+
+
+@contextmanager
+def crowd(port: int) -> Iterator[list[Line]]:
+    """Connections that say nothing, half a head, a head and some of its body, or some chunks."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(line_to(port)) for _ in range(CLIENTS)]
+        for line, half in zip(lines, itertools.cycle(HALVES), strict=False):
+            line.write(half)
+        yield lines
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_hundred_slow_clients_delay_nobody(start: Start, key: str, way: str) -> None:  # noqa: F811 - fixtures
+    """While all of them are there, some of them dripping, webhooks are accepted and operators' pages answered."""
+    processes = [start(role, SHIPMATE_KEY=key) for role in WAYS[way]]
+    door = processes[0]
+    if way != "run":
+        _upgrade(door)
+    wait_until(door.is_ready, *processes)
+    with crowd(int(door.url.rpartition(":")[2])) as lines:
+        for number in range(20):
+            for line in lines[2::4]:
+                line.write(b"x")  # a byte at a time of what was promised
+            assert tell(door, number).status_code == 202
+            assert door.is_ready()
+        assert all(line.is_open() for line in lines)
+    assert tell(door, 20).status_code == 202

@@ -141,7 +141,7 @@ def slack_settings(
     return {
         "platforms": {"slack": slack},
         "destinations": {name: {"slack": channel} for channel, name in names.items()},
-        "sources": {"generic": {"kind": "generic", "secrets": ["${WEBHOOK_SECRET}"]}},
+        "sources": {"generic": {"kind": "generic", "secrets": ["${WEBHOOK_SECRET}"], "rate": "off"}},
         "routes": [
             {"match": {"kind": "build", "project": project}, "to": [names[channel]]}
             for project, channel in routed.items()

@@ -21,6 +21,7 @@ from bot.errors import ConfigError, StorageUnavailable
 from bot.settings import Settings, load
 from bot.storage import watch
 from bot.storage.opening import obstacle, open_database, open_key
+from bot.storage.schema import HEAD
 from bot.storage.store import open_sqlite
 from bot.storage.watch import CommitWatch
 from handlers.schedules import Schedules
@@ -126,7 +127,7 @@ def test_a_process_of_its_own_leaves_the_schema_alone(tmp_path: Path) -> None:
     """It opens the file and says what stands in the way."""
     settings = _settings(tmp_path)
     engine = open_database(settings, is_upgraded=False)
-    assert obstacle(engine) == "the database's schema is missing, not 0001: run `shipmate db upgrade`"
+    assert obstacle(engine) == f"the database's schema is missing, not {HEAD}: run `shipmate db upgrade`"
     engine.dispose()
     engine = open_database(settings, is_upgraded=True)
     assert obstacle(engine) is None
@@ -147,6 +148,7 @@ def test_a_database_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     open_database(settings, is_upgraded=True).dispose()
     with sqlite3.connect(tmp_path / "var" / "shipmate.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("INSERT INTO schema_support VALUES ('9000')")
     connection.close()
     with pytest.raises(ConfigError, match="was written by a newer version"):
         open_database(settings, is_upgraded=True)
@@ -179,9 +181,9 @@ def test_a_database_that_is_taken_away_makes_it_unready(tmp_path: Path) -> None:
             connection.execute("UPDATE alembic_version SET version_num = '0000'")
         answer = requests.get(f"{url}/readyz", timeout=5)
         assert answer.status_code == 503
-        assert answer.text == "the database's schema is 0000, not 0001: run `shipmate db upgrade`\n"
+        assert answer.text == f"the database's schema is 0000, not {HEAD}: run `shipmate db upgrade`\n"
         with connection:
-            connection.execute("UPDATE alembic_version SET version_num = '0001'")
+            connection.execute(f"UPDATE alembic_version SET version_num = '{HEAD}'")
         connection.close()
         assert requests.get(f"{url}/readyz", timeout=5).status_code == 200
 

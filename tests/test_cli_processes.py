@@ -22,6 +22,7 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
+from bot.storage.schema import HEAD
 from integrations.generic import sign
 from playground import world
 from playground.children import Child, start_child
@@ -311,7 +312,7 @@ def test_processes_wait_for_the_schema_and_then_go_on(start: Start, key: str) ->
     status, words = web.readiness()
     assert (status, words.partition("\n")[0]) == (
         503,
-        "the database's schema is missing, not 0001: run `shipmate db upgrade`",
+        f"the database's schema is missing, not {HEAD}: run `shipmate db upgrade`",
     )
     assert tell(web, 1).status_code == 503
     _upgrade(web)

@@ -16,7 +16,7 @@ from bot.errors import ConfigError
 from bot.settings import Settings
 from bot.storage.cipher import cipher_of, make_key
 from bot.storage.postgres import PostgresStore, first_line, open_postgres
-from bot.storage.schema import HEAD, upgrade, version_of
+from bot.storage.schema import HEAD, can_serve, upgrade, version_of
 from bot.storage.store import SqliteStore, open_sqlite
 from bot.telemetry import remember_secrets
 
@@ -109,10 +109,12 @@ def obstacle(engine: Engine) -> str | None:
     """Why the database cannot be worked with, in a sentence; None when it can."""
     try:
         version = version_of(engine)
+        if can_serve(engine, version):
+            return None
     except DBAPIError as problem:
         return f"the database cannot be read: {first_line(problem)}"
     except PoolTimeout:
         return "the database cannot be read: all connections are in use"
-    if version == HEAD:
-        return None
+    if version is not None and version > HEAD:
+        return "the database was written by a newer version: run that one"
     return f"the database's schema is {version or 'missing'}, not {HEAD}: run `shipmate db upgrade`"

@@ -144,7 +144,8 @@ class SqlRetention:
         """Ended commands accepted before `before`, but for those whose subject is there: they keep it from a second."""
         rows = self._old(_OLD_COMMANDS, before, after, limit)
         aims = {row.id: _subject_of(row.effect_key) for row in rows}
-        known = set(self._connection.scalars(_KNOWN, {"keys": [aim for aim in aims.values() if aim]}))
+        asked = [aim for aim in aims.values() if aim]
+        known = set(self._connection.scalars(_KNOWN, {"keys": asked})) if asked else set()
         dropped = self._drop(_DROP_COMMANDS, [key for key, aim in aims.items() if aim not in known])
         return Swept(dropped, _cursor(rows, limit))
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from bot.errors import ConfigError
 from bot.storage.locks import Lock, hold
 
-HEAD = "0003"
+HEAD = "0004"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -22,9 +22,24 @@ def version_of(engine: Engine) -> str | None:
         return version
 
 
+def can_serve(engine: Engine, version: str | None) -> bool:
+    """Whether this code works with a database of `version`: its own, or a newer one that has only been added to.
+
+    A version that takes something away, or changes its meaning, writes into `schema_support` who can do without it.
+    """
+    if version is None or version <= HEAD:
+        return version == HEAD
+    with engine.connect() as connection:
+        oldest: str | None = connection.scalar(text("SELECT max(oldest) FROM schema_support"))
+    return oldest is None or oldest <= HEAD
+
+
 def upgrade(engine: Engine) -> bool:
-    """Bring the schema to `HEAD`, one process at a time; False when it was there already, ConfigError when beyond."""
-    if version_of(engine) == HEAD:
+    """Bring the schema to `HEAD`, one process at a time; False when there was nothing to do.
+
+    ConfigError when it is so far beyond that this code cannot work with it.
+    """
+    if can_serve(engine, version_of(engine)):
         return False
     with engine.connect() as connection:
         _lock(connection)  # a second process waits here, then finds it done

@@ -115,6 +115,7 @@ cards = Table(
     Column("opened_at", Double, nullable=False),
     Column("folded_into", String(300)),
     UniqueConstraint("subject_key", "destination", "slot", name="cards_slot"),
+    Index("cards_destination", "destination"),
     Index(
         "cards_dirty",
         "destination",
@@ -171,6 +172,7 @@ jobs = Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
     Index("jobs_due", "due_at"),
+    Index("jobs_subject", "subject_key"),
 )
 
 commands = Table(
@@ -234,3 +236,6 @@ audit = Table(
     Index("audit_unsealed", "seq", sqlite_where=text("hash IS NULL"), postgresql_where=text("hash IS NULL")),
     sqlite_autoincrement=True,
 )
+
+# The oldest version of the schema whose code can work with this one; without a row, every older one can.
+schema_support = Table("schema_support", metadata, Column("oldest", String(10), primary_key=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Engine, event, func, select, update
 
 from bot.domain.audit import AuditEntry
 from bot.domain.builds import BuildStatus
@@ -14,6 +14,7 @@ from bot.errors import Rejected
 from bot.services import retention
 from bot.services.ingest import Outcome
 from bot.services.retention import Limits, Pruner
+from bot.storage.store import SqliteStore
 from bot.storage.tables import cards, jobs, metadata, subjects
 from tests.services.world import CI, World
 from tests.stores import event_of, key_of
@@ -304,3 +305,32 @@ def test_a_stop_ends_it_between_two_steps(world: World) -> None:
 
     world.store.write = last_write  # type: ignore[assignment, method-assign] # the fixture ends with the test
     assert pruner.prune() == {"events": 3}
+
+
+def test_pruning_scans_no_large_table(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
+    """What it looks at, and what it asks about each row, is found along an index, however much there is."""
+    world = World(sqlite_store, sqlite_database)
+    key = world.builds.start()
+    world.builds.finish(key, FAILED)
+    world.accept(world.builds.fetch(key, with_log=False))
+    world.ask("retry user-service#1")
+    world.work(10)
+    finish(world, 13, at=20)
+    world.deliver(60)
+    world.clock.advance(400 * DAY)
+    said: list[tuple[str, object]] = []
+
+    @event.listens_for(sqlite_database, "before_cursor_execute")
+    def note(_c: object, _cur: object, statement: str, parameters: object, _ctx: object, _many: bool) -> None:
+        said.append((statement, parameters))
+
+    dropped = Pruner(world.store, world.clock, LIMITS, pause_s=0).prune()
+    event.remove(sqlite_database, "before_cursor_execute", note)
+    assert set(dropped) == {"subjects", "events", "attempts", "commands"}
+    plans = []
+    with sqlite_database.connect() as connection:
+        for statement, parameters in said:
+            if statement.startswith(("SELECT", "DELETE")):
+                plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert len(plans) > 10
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []

@@ -14,7 +14,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event, inspect, text
 
 from bot.domain.commands import Actor, Command, ReplyTo
+from bot.domain.places import Place
 from bot.ports import Slot, SubjectRecord, Transaction
+from bot.ports.retention import START, SubjectAge
 from bot.storage import schema
 from bot.storage.postgres import open_postgres
 from bot.storage.schema import HEAD, upgrade, version_of
@@ -154,6 +156,11 @@ HOT = {
         Command("c", "d", Actor("slack:U", "u"), "help", ReplyTo("slack", "p"))
     ),
     "unsealed audit": lambda tx: tx.audit.seal(10),
+    "a place's name": lambda tx: tx.places.adopt("slack:#ci", Place("slack:T/C", "#ci")),
+    "old events": lambda tx: tx.retention.events(NOW, START, 10),
+    "old attempts": lambda tx: tx.retention.attempts(NOW, START, 10),
+    "old commands": lambda tx: tx.retention.commands(NOW, START, 10),
+    "old subjects": lambda tx: tx.retention.subjects(SubjectAge(NOW, NOW, NOW), START, 10),
 }
 FINE = (
     "SCAN destinations",  # as many as are configured

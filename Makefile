@@ -42,7 +42,7 @@ check: setup ## Run the quick checks and the quick tests
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/pytest -n $(JOBS) -m "not buildbot and not browser and not slow"
 
-benchmarks: setup buildbot ## Measure, and print each figure beside its yardstick
+benchmarks: setup ## Measure, and print each figure beside its yardstick
 	$(VENV)/bin/python -m benchmarks
 
 buildbot: $(BUILDBOT)/.installed ## Install Buildbot for the demo and the tests, into .demo

@@ -19,14 +19,15 @@ from bot.errors import ConfigError, IntegrationError
 from bot.ports import Clock, Store
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
 from bot.services.dispatcher import Crew, Dispatcher
 from bot.services.ingest import Ingest
 from bot.services.jobs import JobWorker
 from bot.services.people import People
 from bot.services.reading import Reading
-from bot.services.router import Router
 from bot.services.retention import Limits, Pruner
+from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.upkeep import Upkeep
@@ -46,8 +47,8 @@ from integrations.outside import Outside, connect_outside
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
 UPKEEP_S = 5.0
-
 PRUNE_S = 900.0
+
 log = logger(__name__)
 
 
@@ -151,6 +152,7 @@ def _dispatcher(core: Core) -> Dispatcher:
         {kind: platform.messenger for kind, platform in outside.platforms.items()},
         frozenset(destination.address for destination in outside.destinations.values()),
         core.settings.progress_interval_s,
+        dead_letters=DeadLetters(outside.destinations.get(core.settings.admin)),
     )
     commands = CommandWorker(
         store=store,

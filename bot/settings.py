@@ -38,6 +38,7 @@ from bot.noise_settings import QuietSettings, ThresholdSettings
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
 _SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_ROUTED_KINDS = tuple(kind for kind in SubjectKind if kind is not SubjectKind.DEAD_LETTER)
 _WORDS = {
     "extra_forbidden": "is no known setting",
     "missing": "is missing",
@@ -89,7 +90,7 @@ Glob = Annotated[str, AfterValidator(_is_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
 Accounts = Annotated[tuple[Annotated[str, AfterValidator(_is_account)], ...], BeforeValidator(_as_tuple)]
 Members = Annotated[tuple[Annotated[str, AfterValidator(_is_member)], ...], BeforeValidator(_as_tuple)]
-Kinds = Annotated[tuple[Annotated[Glob, _one_of(SubjectKind)], ...], BeforeValidator(_as_tuple)]
+Kinds = Annotated[tuple[Annotated[Glob, _one_of(_ROUTED_KINDS)], ...], BeforeValidator(_as_tuple)]
 Statuses = Annotated[tuple[Annotated[Glob, _one_of(BuildStatus)], ...], BeforeValidator(_as_tuple)]
 
 
@@ -209,7 +210,8 @@ class DestinationFrame(_Frozen):
 class Settings(_Frozen):
     """The whole configuration; `folder` is where the file lies, relative paths start there.
 
-    `key` encrypts bearer addresses in the database: Fernet keys, comma-separated, the one in use first.
+    `key` encrypts bearer addresses in the database: Fernet keys, comma-separated, the one in use first. `admin` is the
+    destination that is told when a delivery is given up.
     """
 
     folder: Path
@@ -224,6 +226,7 @@ class Settings(_Frozen):
     sources: Mapping[str, SourceFrame] = Field(default_factory=dict, repr=False)
     routes: tuple[RouteSettings, ...] = ()
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
+    admin: str = ""
     secrets: tuple[str, ...] = Field(default=(), repr=False)
 
     @property
@@ -264,6 +267,8 @@ def _check_names(settings: Settings) -> None:
         for position, name in enumerate(route.to):
             if name not in settings.destinations:
                 raise ConfigError(f"routes[{index}].to[{position}]", f"{name!r} is no destination")
+    if settings.admin and settings.admin not in settings.destinations:
+        raise ConfigError("admin", f"{settings.admin!r} is no destination")
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")

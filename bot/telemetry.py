@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 EVENTS = Counter("shipmate_events_total", "Events taken in", ["source", "outcome"])
 WEBHOOKS = Counter("shipmate_webhooks_total", "Webhook requests answered", ["source", "status", "reason"])
 ATTEMPTS = Counter("shipmate_attempts_total", "Attempts to show a card", ["platform", "outcome"])
+DEAD_LETTERS = Counter("shipmate_dead_letters_total", "Deliveries given up", ["platform", "reason"])
 COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
 PRUNED = Counter("shipmate_pruned_total", "Rows dropped for their age", ["kind"])

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.i18n import LOCALES, _catalogue
+from bot.services.presenters.causes import CAUSES
+from bot.services.presenters.dead_letters import SLOT_WORDS
+from bot.services.presenters.explain import DIMENSION_WORDS, EVENT_WORDS, OPERATION_WORDS
+from bot.services.presenters.reasons import MILESTONE_WORDS, REASON_WORDS
 from bot.services.presenters.replies import GONE, NEWS, PROBLEMS, REFUSALS, SUMMARIES
 from bot.services.presenters.words import BUILD_WORD
 
@@ -62,6 +66,9 @@ def _said() -> dict[str, str]:
     """Each message that code may translate, and where."""
     found = {text: "a table" for table in (PROBLEMS, REFUSALS, SUMMARIES, GONE, BUILD_WORD) for text in table.values()}
     found |= {text: "a table" for _, text in NEWS.values()}
+    tables = (REASON_WORDS, MILESTONE_WORDS, SLOT_WORDS, EVENT_WORDS, DIMENSION_WORDS, OPERATION_WORDS)
+    found |= {text: "a table" for table in tables for text in table.values()}
+    found |= {text: "a cause" for cause in CAUSES for text in (cause.words, cause.advice)}
     for path, module in _modules():
         for node in ast.walk(module):
             position = SPEAKERS.get(_name(node)) if isinstance(node, ast.Call) else None

@@ -86,6 +86,7 @@ _REFERENCE = re.compile(
     r"(?:(?P<kind>[a-z_]+):)?(?:(?P<source>[A-Za-z0-9_.-]+)/)?(?P<project>[^#]+)#(?P<number>[^#@\s]+)"
     r"(?:@(?P<attempt>\d+))?"
 )
+_CARD = re.compile(r"#?\d{1,18}")  # `explain` also takes the number of a card, as operators are shown it
 MAX_COMMAND_LENGTH = 500
 
 
@@ -122,7 +123,8 @@ def parse_command(typed: str) -> CommandLine:
         raise CommandInvalid("missing_argument", spec.usage)
     if spec.target is Target.BUILD:
         rest = [" ".join(rest)]  # names of projects may hold blanks
-        parse_reference(rest[0])
+        if spec.verb is not Verb.EXPLAIN or not _CARD.fullmatch(rest[0]):
+            parse_reference(rest[0])
     return CommandLine(spec.verb, tuple(rest))
 
 

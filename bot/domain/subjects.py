@@ -18,6 +18,7 @@ class SubjectKind(StrEnum):
     TEST_REPORT = "test_report"
     SECURITY_FINDING = "security_finding"
     DIGEST = "digest"
+    DEAD_LETTER = "dead_letter"
 
 
 _KEY = re.compile(r"(?P<kind>[a-z_]+):(?P<source>[A-Za-z0-9_.-]+)/(?P<project>.+)#(?P<number>[^#\s]+)", re.DOTALL)

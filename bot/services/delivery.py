@@ -35,8 +35,9 @@ from bot.ports import (
     Transaction,
 )
 from bot.services.contents import content_of, spent_scope
+from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.planning import REST_S, Delivery, Planner, Resolution
-from bot.telemetry import ATTEMPTS, logger
+from bot.telemetry import ATTEMPTS, logger, redact
 
 DOUBT_PAUSE_S = 2.0
 LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests longer: the others are not to blame
@@ -62,10 +63,13 @@ class Deliverer:
         messengers: Mapping[str, Messenger],
         addresses: frozenset[str],
         progress_interval_s: float = 2.0,
+        *,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._planner = Planner(ids, messengers, addresses)
+        self._dead_letters = dead_letters or DeadLetters()
+        self._planner = Planner(ids, messengers, addresses, self._dead_letters)
         self._messengers = messengers
         self._addresses = addresses
         self._progress_interval_s = progress_interval_s
@@ -73,7 +77,9 @@ class Deliverer:
     def claim(self, limit: int) -> list[Delivery | Resolution]:
         """Take up to `limit` destinations with due work; each comes back with one attempt to make."""
         now = self._now()
-        return self._store.write(lambda tx: self._planner.claim(tx, now, limit))
+        claimed, letters = self._store.write(lambda tx: self._planner.claim(tx, now, limit))
+        record(letters)
+        return claimed
 
     def carry_out(self, work: Delivery | Resolution) -> None:
         """Make the attempt and record what came of it."""
@@ -99,11 +105,14 @@ class Deliverer:
         settlement, rest = self._give_up_slowly(work.card, "unexpected", is_hopeless=work.card.tries >= 2)
         settlement = replace(settlement, keep_attempt=True)  # the post may have been made
 
-        def settle(tx: Transaction) -> None:
-            if tx.deliveries.settle(work.lease, work.attempt_id, settlement, now):
+        def settle(tx: Transaction) -> DeadLetter | None:
+            is_held, letter = self._dead_letters.settle(tx, work.lease, work.attempt_id, work.card, settlement, now=now)
+            if is_held:
                 tx.pacing.release(work.lease, arrival=work.lease.arrival, free_at=now + rest, reason="")
+            return letter
 
-        self._store.write(settle)
+        if letter := self._store.write(settle):
+            record([letter])
 
     # --- attempting
 
@@ -126,7 +135,8 @@ class Deliverer:
                 parent=delivery.parent,
             )
         except IntegrationError as problem:
-            return self._after_failure(delivery, problem)
+            settlement, rest = self._after_failure(delivery, problem)
+            return replace(settlement, detail=redact(problem.detail)), rest
         except Exception as problem:  # the delivery worker: a card that cannot be drawn stops no other
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
             settlement, _ = self._give_up_slowly(card, "render_failed", is_hopeless=card.tries >= 2)
@@ -204,9 +214,12 @@ class Deliverer:
         free_at = max(pace.ready_at(arrival), now + rest)
         account = delivery.capabilities.account_budgets.get(delivery.operation)
 
-        def work(tx: Transaction) -> bool:
-            if not tx.deliveries.settle(lease, delivery.attempt_id, settlement, now):
-                return False
+        def work(tx: Transaction) -> tuple[bool, DeadLetter | None]:
+            is_held, letter = self._dead_letters.settle(
+                tx, lease, delivery.attempt_id, delivery.card, settlement, now=now
+            )
+            if not is_held:
+                return False, None
             if settlement.reason == "paused:rate_limited" and rest == 0.0 and account is not None:
                 tx.pacing.pause(account.scope, settlement.due_at)
             if settlement.reason in _ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:
@@ -214,9 +227,10 @@ class Deliverer:
             for address, found in moved.items():
                 tx.places.move(address, lease.key, found)
             reason = settlement.reason if rest else ""
-            return tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=reason)
+            return tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=reason), letter
 
-        is_held = self._store.write(work)
+        is_held, letter = self._store.write(work)
+        record([letter] if letter else [])
         outcome = settlement.reason if is_held else "lease_lost"
         ATTEMPTS.labels(place.platform, outcome).inc()
         log.info(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest
 from bot.domain.places import (
+    ADMIN_SLOT,
     CARD_SLOT,
     LOG_SLOT,
     NOTICE_SLOT,
@@ -16,10 +17,12 @@ from bot.domain.places import (
     Operation,
     Place,
     kind_of_slot,
+    stands_alone,
 )
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, SubjectRecord, Transaction
+from bot.services.dead_letters import DeadLetter, DeadLetters, announced
 from bot.services.noise import Flapping, Hold, flapping_hold, flapping_of, is_outdated, quiet_hold, storm_hold
 from bot.telemetry import logger
 
@@ -67,14 +70,21 @@ class Resolution:
 class Planner:
     """Leases destinations and chooses one attempt for each; `addresses` are those that may not be resolved yet."""
 
-    def __init__(self, ids: Ids, messengers: Mapping[str, Messenger], addresses: frozenset[str]) -> None:
+    def __init__(
+        self, ids: Ids, messengers: Mapping[str, Messenger], addresses: frozenset[str], dead_letters: DeadLetters
+    ) -> None:
         self._ids = ids
         self._messengers = messengers
         self._addresses = addresses
+        self._dead_letters = dead_letters
 
-    def claim(self, tx: Transaction, now: float, limit: int) -> list[Delivery | Resolution]:
-        """Take up to `limit` free destinations; one that cannot be judged or read rests, and the others do not wait."""
+    def claim(self, tx: Transaction, now: float, limit: int) -> tuple[list[Delivery | Resolution], list[DeadLetter]]:
+        """Take up to `limit` free destinations, and what was given up without an attempt.
+
+        A destination that cannot be judged or read rests, and the others do not wait.
+        """
         claimed: list[Delivery | Resolution] = []
+        letters: list[DeadLetter] = []
         for lease in tx.deliveries.lease(now, now + LEASE_S, limit):
             if lease.key in self._addresses:
                 claimed.append(Resolution(lease))
@@ -84,7 +94,7 @@ class Planner:
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason=capabilities)
                 continue
             try:
-                delivery = self._plan(tx, lease, capabilities, now)
+                delivery = self._plan(tx, lease, capabilities, letters, now)
             except _UNREADABLE as problem:  # its cards cannot even be listed: other destinations do not wait for it
                 log.exception("destination cannot be read", destination=lease.label, error=problem)
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason="paused:unreadable")
@@ -93,7 +103,7 @@ class Planner:
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now, reason="")
             else:
                 claimed.append(delivery)
-        return claimed
+        return claimed, letters
 
     def _capabilities(self, lease: DestinationLease) -> Capabilities | str:
         """What can be done at a destination, or why nothing can."""
@@ -108,7 +118,12 @@ class Planner:
             return "paused:unexpected"
 
     def _plan(
-        self, tx: Transaction, lease: DestinationLease, capabilities: Capabilities, now: float
+        self,
+        tx: Transaction,
+        lease: DestinationLease,
+        capabilities: Capabilities,
+        letters: list[DeadLetter],
+        now: float,
     ) -> Delivery | None:
         """The attempt to make at a leased destination: the first due slot that nothing holds back."""
         for card in tx.deliveries.due_cards(lease.key, now, CANDIDATES):
@@ -120,14 +135,15 @@ class Planner:
             if isinstance(planned, Delivery):
                 return planned
             if planned is not None:
-                tx.deliveries.settle(lease, None, planned, now)
+                _, letter = self._dead_letters.settle(tx, lease, None, card, planned, now=now)
+                letters += [letter] if letter else []
         return None
 
     def _plan_card(
         self, tx: Transaction, lease: DestinationLease, card: CardRecord, capabilities: Capabilities, now: float
     ) -> Delivery | Settlement | None:
         """The attempt to make for a due slot, or how it is settled without one, or None when it waits."""
-        subject = tx.subjects.get(SubjectKey.parse(card.subject))
+        subject = announced(card) if card.slot == ADMIN_SLOT else tx.subjects.get(SubjectKey.parse(card.subject))
         if subject is None:
             return Settlement(card.id, "dead:subject_gone", is_dead=True)
         parent, digest = _standing(tx, card)
@@ -168,7 +184,7 @@ class Planner:
     ) -> Hold | None:
         """Until when a due slot waits, and why."""
         is_below_nothing = parent is None or parent.message_ref is None
-        if card.slot != CARD_SLOT and capabilities.can_thread and is_below_nothing:
+        if not stands_alone(card.slot) and capabilities.can_thread and is_below_nothing:
             return now + PARENT_WAIT_S, "waiting:card"
         if not capabilities.can_edit and _lacks_details(card, subject) and now < card.final_since + DETAILS_GRACE_S:
             return card.final_since + DETAILS_GRACE_S, "waiting:details"

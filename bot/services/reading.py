@@ -9,16 +9,17 @@ from bot.domain.places import DestinationSettings, Place
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
+from bot.services.explaining import card_id_of, explain, explain_delivery
 from bot.services.ingest import Ingest
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.build import build_card, details_card
+from bot.services.presenters.explain import Explanation, explain_card
 from bot.services.router import Router
 from bot.services.sources import Sources
 
 LIST_LENGTH = 8
 LOG_LINES = 40
-EXPLAINED_EVENTS = 10
 
 
 class Reading:
@@ -47,7 +48,7 @@ class Reading:
             case Verb.LOG:
                 return self._log(line, locale)
             case Verb.EXPLAIN:
-                return self._explain(line, locale)
+                return self._explain(line, locale, self._timezone(command))
             case Verb.WHOAMI:
                 return replies.whoami_card(command.actor, self._people.roles_of(command.actor), locale)
             case Verb.HERE:
@@ -133,27 +134,16 @@ class Reading:
             return replies.log_card(key.short, (record.build().facts.log_excerpt or "") if record else "", locale)
         return replies.log_card(key.short, reader.read_log(key, max_lines=LOG_LINES), locale)
 
-    def _explain(self, line: CommandLine, locale: str) -> Card:
-        reference = parse_reference(line.arguments[0])
+    def _explain(self, line: CommandLine, locale: str, timezone: str) -> Card:
+        card_id = card_id_of(line.arguments[0])
 
-        def work(tx: Transaction) -> Card:
-            key = self._sources.locate(tx, reference)
-            record = tx.subjects.get(key)
-            if record is None:
-                raise CommandInvalid("unknown_build", key.short)
-            build = record.build()
-            cards = tx.cards.of_subject(str(key))
-            rows = [(card.destination, card.slot, card.reason or "waiting") for card in cards]
-            standing = {card.destination for card in cards}
-            rows += [
-                (opening.destination, opening.judgement.route.name, opening.reason)
-                for opening in self._router.openings(tx, build)
-                if opening.destination not in standing
-            ]
-            events = [kind for kind, _, _ in tx.events.of_subject(str(key), EXPLAINED_EVENTS)]
-            return replies.explain_card(build, rows, events, locale)
+        def work(tx: Transaction) -> Explanation:
+            if card_id is not None:
+                return explain_delivery(tx, self._router, card_id)
+            return explain(tx, self._router, self._sources.locate(tx, parse_reference(line.arguments[0])))
 
-        return self._store.read(work)
+        story = self._store.read(work)
+        return explain_card(story, self._clock.now().timestamp(), locale, timezone)
 
     def _here(self, command: Command, locale: str) -> Card:
         place = command.reply_to.place

@@ -16,6 +16,7 @@ from bot.domain.routing import Match, Route
 from bot.ports import CardRecord, CommandRecord
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
 from bot.services.dispatcher import carry_out
 from bot.services.ingest import Ingest, Outcome
@@ -57,6 +58,7 @@ class World:
     is_resolved: bool = True
     names_no_projects: bool = False
     readable: frozenset[str] = frozenset()
+    admin: str = ""
     clock: FakeClock = field(default_factory=FakeClock)
     builds: FakeBuildSystem = field(default_factory=FakeBuildSystem)
     responder: FakeResponder = field(default_factory=FakeResponder)
@@ -81,7 +83,14 @@ class World:
                 self.store.write(lambda tx, address=address, place=place: tx.places.adopt(address, place))
         else:
             self.store.write(lambda tx: tx.places.ensure([Place(address, address) for address in addresses]))
-        self.deliverer = Deliverer(self.store, self.clock, ids, {"slack": self.messenger}, addresses)
+        self.deliverer = Deliverer(
+            self.store,
+            self.clock,
+            ids,
+            {"slack": self.messenger},
+            addresses,
+            dead_letters=DeadLetters(self.destinations.get(self.admin)),
+        )
         sources = Sources(
             {
                 "buildbot": SourceAccess(

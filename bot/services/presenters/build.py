@@ -29,8 +29,9 @@ from bot.domain.cards import (
 )
 from bot.domain.cards import Link as Hyperlink
 from bot.domain.logs import telling_lines
-from bot.domain.places import LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
+from bot.domain.places import ADMIN_SLOT, LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
+from bot.services.presenters.dead_letters import dead_letter_notice
 from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, STAGE_EMOJI, duration, status_word, window
 
 CARD_STAGES = 12
@@ -45,6 +46,8 @@ def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
     """What stands in a slot of a build; `options` are those of the card's route and destination."""
     locale, timezone = options.get("locale", "en"), options.get("timezone", "UTC")
     kind = kind_of_slot(slot)
+    if kind == ADMIN_SLOT:
+        return dead_letter_notice(options, locale, timezone)
     if kind == NOTICE_SLOT:
         return build_notice(build, options.get("mention", ()), locale, timezone)
     if kind == OVERDUE_SLOT:

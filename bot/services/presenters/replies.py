@@ -20,6 +20,7 @@ PROBLEMS = {
     "too_long": "That is too long for a command.",
     "unknown_project": "I know no project of that name.",
     "unknown_build": "I know no such build.",
+    "unknown_card": "I know no card of that number.",
     "ambiguous": "Several builds have that name. Say which one:",
     "bad_parameter": "Parameters look like this: name=value",
     "unknown_milestone": "Known milestones: started, finished, failed, fixed.",
@@ -192,17 +193,6 @@ def here_card(place: str, name: str | None, locale: str) -> Card:
         fields.append(Field(translate(locale, "Configured as"), text(Code(name))))
     title = translate(locale, "This place")
     return Card(Tone.NEUTRAL, title, emoji="📍", fields=tuple(fields), sections=tuple(sections), locale=locale)
-
-
-def explain_card(build: Build, rows: Sequence[tuple[str, str, str]], events: Sequence[str], locale: str) -> Card:
-    """Each place, whether a card stands there, and the named reason; then the events that led here."""
-    lines = tuple(text(Strong(place), f" · {slot} · ", Code(reason)) for place, slot, reason in rows)
-    sections = (
-        Lines(lines or (text(translate(locale, "No route speaks of it.")),), title=translate(locale, "Places")),
-        Lines(tuple(text(event) for event in events), title=translate(locale, "Events")),
-    )
-    title = translate(locale, "Why {build} is shown where it is", build=build.key.short)
-    return Card(Tone.NEUTRAL, title, emoji="🔎", sections=sections, locale=locale)
 
 
 def already(locale: str, person: str, account: str, run: str | None) -> Notice:

@@ -1,0 +1,103 @@
+"""Giving a delivery up: the dead letter, and the notice to those who run Shipmate, in one transaction.
+
+A notice is a slot of its own at the admin's place, so it is paced, tried again and kept from doubling like any other
+post. It belongs to a cause (a place and a reason) instead of a build: the row of a cause says when it was last told of,
+which all workers share and no restart forgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.domain.builds import Phase
+from bot.domain.folding import Folded
+from bot.domain.places import ADMIN_SLOT, DestinationSettings, Place
+from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.ports import CardRecord, DestinationLease, Settlement, SubjectRecord, Transaction
+from bot.services.presenters.causes import label_of
+from bot.telemetry import DEAD_LETTERS, logger
+
+QUIET_S = 3600.0
+_DEAD = "dead:"
+_CONSEQUENCES = frozenset({"no_card"})  # of another dead letter, which was told of
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that was given up just now; `reason` is without `dead:`."""
+
+    card: CardRecord
+    label: str
+    reason: str
+
+
+class DeadLetters:
+    """Settles attempts, and has the admin told of what dies; `admin` is the configured place, None for nobody."""
+
+    def __init__(self, admin: DestinationSettings | None = None) -> None:
+        self._admin = admin
+
+    def settle(
+        self,
+        tx: Transaction,
+        lease: DestinationLease,
+        attempt_id: str | None,
+        card: CardRecord,
+        settlement: Settlement,
+        *,
+        now: float,
+    ) -> tuple[bool, DeadLetter | None]:
+        """Whether the lease was still held, and what died; once that is committed, `record` counts it."""
+        if not tx.deliveries.settle(lease, attempt_id, settlement, now):
+            return False, None
+        if not (settlement.is_dead and settlement.reason.startswith(_DEAD)):
+            return True, None
+        letter = DeadLetter(card, lease.label, settlement.reason.removeprefix(_DEAD))
+        self._announce(tx, letter, now)
+        return True, letter
+
+    def _announce(self, tx: Transaction, letter: DeadLetter, now: float) -> None:
+        """Have the admin told, unless the same was told of within the hour; of its own notices nobody is told."""
+        card, admin = letter.card, self._admin
+        if admin is None or card.slot == ADMIN_SLOT or letter.reason in _CONSEQUENCES:
+            return
+        cause = _key_of(card.destination, letter.reason)
+        options = {
+            "locale": admin.locale,
+            "timezone": admin.timezone,
+            "subject": card.subject,
+            "slot": card.slot,
+            "place": letter.label,
+            "platform": Place(card.destination, "").platform,
+            "reason": letter.reason,
+        }
+        place = tx.places.key_of(admin.address) or admin.address
+        tx.inspection.announce(cause, place, options, at=now, after=now - QUIET_S)
+
+
+def record(letters: Sequence[DeadLetter]) -> None:
+    """Count and log what was given up."""
+    for letter in letters:
+        platform = Place(letter.card.destination, "").platform
+        DEAD_LETTERS.labels(platform, label_of(letter.reason)).inc()
+        log.warning(
+            "given up",
+            id=letter.card.id,
+            subject=letter.card.subject,
+            slot=letter.card.slot,
+            destination=letter.label,
+            reason=letter.reason,
+        )
+
+
+def announced(card: CardRecord) -> SubjectRecord:
+    """What stands for a build where a notice to the admin is shown: nothing but the cause's key."""
+    return SubjectRecord(SubjectKey.parse(card.subject), Folded(0, 1, Phase.FINISHED, 0.0), card.wanted_revision)
+
+
+def _key_of(destination: str, reason: str) -> str:
+    platform, _, rest = destination.partition(":")
+    return str(SubjectKey(SubjectKind.DEAD_LETTER, platform, rest, reason))

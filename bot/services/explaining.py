@@ -1,0 +1,86 @@
+"""The whole way of a build: events, the routes' answers, what stands where, and the attempts that led there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bot.domain.builds import Build
+from bot.domain.routing import DIMENSIONS, traits_of
+from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.errors import CommandInvalid
+from bot.ports import DeliveryQuery, DeliveryRecord, Transaction
+from bot.services.presenters.explain import Explanation, RouteAnswer, SlotStory
+from bot.services.router import Opening, Router
+
+EVENTS = 10
+ROUTES = 12
+SLOTS = 8
+ATTEMPTS = 4
+_CARD_ID = re.compile(r"#?(\d{1,18})")
+
+
+def card_id_of(word: str) -> int | None:
+    """The number of a delivery, as `shipmate dead list` shows it: `17` or `#17`; None for anything else."""
+    found = _CARD_ID.fullmatch(word)
+    return int(found[1]) if found else None
+
+
+def explain_delivery(tx: Transaction, router: Router, card_id: int) -> Explanation:
+    """The way of one delivery; CommandInvalid where there is none of that number, or it is none of a build."""
+    found = tx.inspection.find(DeliveryQuery(ids=(card_id,)), 1)
+    if not found:
+        raise CommandInvalid("unknown_card", f"#{card_id}")
+    key = SubjectKey.parse(found[0].card.subject)
+    if key.kind is not SubjectKind.BUILD:
+        raise CommandInvalid("unknown_card", f"#{card_id}")
+    return explain(tx, router, key, only=found[0].card.destination)
+
+
+def explain(tx: Transaction, router: Router, key: SubjectKey, *, only: str = "") -> Explanation:
+    """The way of a build to all its places, or to `only` one; CommandInvalid for one that nobody has heard of."""
+    record = tx.subjects.get(key)
+    if record is None:
+        raise CommandInvalid("unknown_build", key.short)
+    build = record.build()
+    deliveries = list(tx.inspection.find(DeliveryQuery(subject=str(key), destination=only or None), 200))
+    deliveries.sort(key=lambda one: (one.label, one.card.id))
+    openings = [one for one in router.openings(tx, build) if only in ("", one.destination)]
+    routes = _routes(tx, router, build, openings, deliveries)
+    shown = [
+        SlotStory(delivery, tuple(tx.inspection.attempts(delivery.card.id, ATTEMPTS)))
+        for delivery in deliveries[:SLOTS]
+    ]
+    return Explanation(
+        build,
+        tx.events.of_subject(str(key), EVENTS),
+        routes[:ROUTES],
+        shown,
+        hidden_routes=max(0, len(routes) - ROUTES),
+        hidden_slots=max(0, len(deliveries) - SLOTS),
+        only_place=only,
+    )
+
+
+def _routes(
+    tx: Transaction, router: Router, build: Build, openings: Sequence[Opening], deliveries: Sequence[DeliveryRecord]
+) -> list[RouteAnswer]:
+    """A route's places with the same answer stand together; a place that is muted has an answer of its own."""
+    labels = {delivery.card.destination: delivery.label for delivery in deliveries}
+    places: dict[tuple[str, str], list[str]] = {}
+    routes = {}
+    for opening in openings:
+        settings = router.settings_of(tx, opening.destination)
+        name = settings.name if settings else labels.get(opening.destination, opening.destination)
+        answer = (opening.judgement.route.name, opening.reason)
+        places.setdefault(answer, []).append(name)
+        routes[answer] = opening.judgement.route
+    traits = traits_of(build)
+    answers = []
+    for (name, reason), names in places.items():
+        dimension = reason.partition(":")[2] if reason.startswith("filtered:") else ""
+        wanted, found = (), ""
+        if dimension in DIMENSIONS:
+            wanted, found = getattr(routes[name, reason].match, dimension), getattr(traits, dimension)
+        answers.append(RouteAnswer(name, reason, tuple(names), wanted, found))
+    return answers

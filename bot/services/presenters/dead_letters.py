@@ -1,0 +1,47 @@
+"""What those who run Shipmate are told when a delivery is given up."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from bot.domain.cards import Code, Notice, Preformatted, Strong, text
+from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
+from bot.domain.subjects import SubjectKey
+from bot.i18n import translate
+from bot.services.presenters.causes import advice_words, cause_words
+
+SLOT_WORDS = {
+    CARD_SLOT: "card",
+    NOTICE_SLOT: "notice",
+    LOG_SLOT: "log",
+    OVERDUE_SLOT: "remark that it is late",
+    "admin": "notice to the admin",
+}
+
+
+def slot_words(slot: str, locale: str) -> str:
+    """What of a subject a slot shows; further attempts are numbered."""
+    kind, _, attempt = slot.partition("@")
+    words = translate(locale, SLOT_WORDS.get(kind_of_slot(slot), kind))
+    return f"{words} ({attempt})" if attempt else words
+
+
+def dead_letter_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
+    """What was given up where, why, and what to do: the first of its cause, for all that follow within the hour."""
+    reason = options["reason"]
+    body = text(
+        Strong(translate(locale, "Given up")),
+        f" · {SubjectKey.parse(options['subject']).short} ({slot_words(options['slot'], locale)}) → ",
+        Strong(f"{options['place']}"),
+        f" ({options['platform']}) · ",
+        cause_words(reason, locale),
+        "" if locale.startswith("zh") else " ",
+        advice_words(reason, locale),
+        " · ",
+        Code(f"dead:{reason}"),
+    )
+    where = f"--reason {shlex.quote(reason)} --destination {shlex.quote(options['place'])}"
+    lines = Preformatted(f"shipmate dead list {where}\nshipmate dead replay {where}")
+    return Notice("📪", body, excerpt=lines, locale=locale, timezone=timezone)

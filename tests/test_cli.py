@@ -81,6 +81,21 @@ def test_routes_says_for_each_route_what_it_does(run: Run) -> None:
     ]
 
 
+def test_routes_says_what_holds_a_card_back(run: Run) -> None:
+    """Digests, quiet hours, flapping and the pace of progress stand beside the place they are for."""
+    config = CONFIG.partition("routes:")[0].replace(
+        'ci: {slack: "#ci"}', 'ci: {slack: "#ci", quiet_hours: {from: "22:00", to: "08:00", except: [critical]}}'
+    )
+    wishes = "group: {more_than: 5, per: 1m}, flapping: {more_than: 4, per: 90m}, progress_interval_s: 10"
+    config += f"routes:\n  - {{to: [ci, 研发], {wishes}}}\n  - {{to: ci, critical: true}}\n"
+    output = run("routes", "-", config=config, given=json.dumps(FAILED)).output
+    kept = "a digest for more than 5 cards in 1 min"
+    calm = "few notices for more than 4 changes in 90 min, progress every 10 s"
+    assert f"→ ci (locale en, time zone UTC, {kept}, quiet 22:00-08:00, {calm})" in output
+    assert f"→ 研发 (locale zh-CN, time zone Asia/Shanghai, {kept}, {calm})" in output
+    assert "→ ci (locale en, time zone UTC, quiet 22:00-08:00, but critical: never held)" in output
+
+
 def test_routes_says_when_nothing_is_sent(run: Run) -> None:
     """An event that no route wants ends in a line that says so."""
     lines = _judge(run, project="payments", branch="trial")

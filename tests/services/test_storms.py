@@ -21,7 +21,7 @@ from bot.ports import CardRecord
 from bot.services.upkeep import Upkeep
 from tests.fakes import Call
 from tests.services.world import CI, World
-from tests.stores import event_of, fresh_store, key_of
+from tests.stores import event_of, fresh_store
 
 RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
 GROUPED = Route("routes[0]", Match(), ("ci",), group=Threshold(3, 60.0))
@@ -333,4 +333,6 @@ def test_a_folded_build_is_found_by_its_number(make_world: Callable[..., World])
     start(world, range(1, 6))
     assert world.card(5).folded_into == digest_card(world).subject
     assert world.slots(5) == {(CI, "card")}
-    assert world.store.read(lambda tx: tx.subjects.get(key_of(5))) is not None
+    world.ask("explain user-service#5")
+    world.work()
+    assert "stands in a digest there" in str(world.answer)

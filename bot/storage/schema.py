@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import sleep
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from bot.errors import ConfigError
 from bot.storage.locks import Lock, hold
 
 HEAD = "0004"
+MOST_TRIES = 50
+PAUSE_S = 0.5
+TABLE_WAIT_S = 2
+_LOCKED_OUT = frozenset({"40P01", "55P03"})  # by processes at work: nothing was changed, all of it is tried again
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -41,18 +47,27 @@ def upgrade(engine: Engine) -> bool:
     """
     if can_serve(engine, version_of(engine)):
         return False
-    with engine.connect() as connection:
-        _lock(connection)  # a second process waits here, then finds it done
-        _run(connection)
-        connection.commit()
-    return True
+    for tries in range(1, MOST_TRIES + 1):
+        try:
+            with engine.connect() as connection:
+                _lock(connection)  # a second process waits here, then finds it done
+                _run(connection)
+                connection.commit()
+            return True
+        except DBAPIError as problem:
+            if getattr(problem.orig, "sqlstate", None) not in _LOCKED_OUT or tries == MOST_TRIES:
+                raise
+            sleep(PAUSE_S)
+    raise AssertionError("unreachable")
 
 
 def _lock(connection: Connection) -> None:
+    """Wait for other upgrades as long as they take, but never long for tables: whoever comes later waits behind us."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes as long as it takes
         hold(connection, Lock.SCHEMA)
+        connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_WAIT_S}s'"))
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 

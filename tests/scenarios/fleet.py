@@ -59,6 +59,20 @@ class Fleet(RunningBot):
         if stuck:
             pytest.fail(f"{', '.join(stuck)} did not end within {STOP_S:.0f} s:\n{self.tail()}")
 
+    def replace(self, role: str) -> None:
+        """End one process of a role as an operator does, and start another one; returns when it runs."""
+        child = next(one for one in self.children if one.name == role)
+        self.children.remove(child)
+        if not child.stop(time.monotonic() + STOP_S):
+            pytest.fail(f"{role} did not end within {STOP_S:.0f} s:\n{self.tail()}")
+        log = self.folder / f"{role}-again-{len(list(self.folder.glob('*.log')))}.log"
+        self.children.append(self._start(role, log))
+        deadline = time.monotonic() + READY_S
+        while "running " not in log.read_text("utf-8", "replace"):
+            if time.monotonic() > deadline or self.children[-1].process.poll() is not None:
+                pytest.fail(f"{role} does not run:\n{self.tail()}")
+            time.sleep(POLL_S)
+
     def kill(self, name: str) -> None:
         """End one process of a role as a crash does."""
         child = next(one for one in self.children if one.name == name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
 
 from bot.durations import per_second_of, seconds_of
 
@@ -21,8 +21,9 @@ def _is_rate(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, AfterValidator(_is_duration)]
-Rate = Annotated[str, AfterValidator(_is_rate)]
+_Text = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)  # 30 is no duration, but a text
+Duration = Annotated[str, _Text, AfterValidator(_is_duration)]
+Rate = Annotated[str, _Text, AfterValidator(_is_rate)]
 
 
 class RetentionSettings(BaseModel):

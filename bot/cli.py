@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bot.errors import ConfigError, InputError
+from bot.cli_deliveries import CONFIG, dead, deliveries
+from bot.errors import ConfigError, InputError, StorageUnavailable
 
 if TYPE_CHECKING:
     from bot.settings import Settings
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
-CONFIG = click.option(
-    "--config",
-    "path",
-    default="shipmate.yaml",
-    show_default=True,
-    envvar="SHIPMATE_CONFIG",
-    type=click.Path(path_type=Path),
-    help="The configuration file.",
-)
 
 
 class _Refusal(click.ClickException):
@@ -40,7 +32,7 @@ class _Refusal(click.ClickException):
 
 
 class _Misconfiguration(_Refusal):
-    """What is wrong with the configuration."""
+    """What is wrong with the configuration, or with what it names."""
 
     exit_code = 1
 
@@ -49,7 +41,7 @@ class _Shipmate(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         try:
             return super().invoke(ctx)
-        except ConfigError as problem:
+        except (ConfigError, StorageUnavailable) as problem:
             raise _Misconfiguration(str(problem)) from None
         except InputError as problem:
             raise _Refusal(str(problem)) from None
@@ -224,6 +216,10 @@ def slack_manifest(command: str, public_url: str, name: str) -> None:
 
     mode: Literal["http", "socket"] = "http" if public_url else "socket"
     click.echo(json.dumps(manifest(command, mode, public_url, name), indent=2, ensure_ascii=False))
+
+
+for command in (deliveries, dead):
+    cli.add_command(command)
 
 
 def main() -> None:

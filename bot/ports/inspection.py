@@ -11,7 +11,9 @@ from bot.ports.storage import CardRecord
 
 @dataclass(frozen=True, slots=True)
 class DeliveryQuery:
-    """Which deliveries are meant: all that fit every part that is given; `reason` is without `dead:`.
+    """Which deliveries are meant: all that fit every part that is given.
+
+    `destination` is a place's key or label, `reason` one of dead letters without `dead:`.
 
     `is_dead` leaves only those that were given up, `is_pending` only those that are wanted, not shown and not given up.
     """

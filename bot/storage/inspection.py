@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select, text, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, text, update
 
 from bot.domain.places import ADMIN_SLOT
 from bot.ports import AttemptRecord, CardRecord, DeliveryQuery, DeliveryRecord
@@ -136,7 +136,8 @@ def _conditioned(query: DeliveryQuery) -> Select[Any]:
     if query.subject is not None:
         wanted = wanted.where(cards.c.subject_key == query.subject)
     if query.destination is not None:
-        wanted = wanted.where(cards.c.destination == query.destination)
+        named = query.destination
+        wanted = wanted.where(or_(cards.c.destination == named, destinations.c.label == named))
     if query.reason is not None:
         wanted = wanted.where(cards.c.reason == f"{DEAD_REASON}{query.reason}")
     if query.is_dead:

@@ -47,11 +47,7 @@ class PostgresLink:
 
     def measure(self) -> None:
         """Compare the clocks now; StorageUnavailable when the database does not answer."""
-        try:
-            with self._engine.connect() as connection:
-                self.clock.measure(lambda: float(connection.scalar(text(_NOW)) or 0.0))
-        except (SQLAlchemyError, PoolTimeout):
-            raise StorageUnavailable("the database does not tell its time") from None
+        measure(self._engine, self.clock)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -117,3 +113,19 @@ class PostgresLink:
         notices = list(driver.notifies(timeout=0))
         if any(notice.pid != driver.info.backend_pid for notice in notices):
             self._on_commit()
+
+
+def measure(engine: Engine, clock: DatabaseClock) -> None:
+    """Compare a clock with the server's; StorageUnavailable when that does not answer."""
+    try:
+        with engine.connect() as connection:
+            clock.measure(lambda: float(connection.scalar(text(_NOW)) or 0.0))
+    except (SQLAlchemyError, PoolTimeout):
+        raise StorageUnavailable("the database does not tell its time") from None
+
+
+def tell_all(engine: Engine) -> None:
+    """Tell every process that listens that there may be work; one that does not hear of it finds it within a second."""
+    with suppress(SQLAlchemyError, PoolTimeout), engine.connect() as connection:
+        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+        connection.commit()

@@ -23,6 +23,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
+from tests.cards.operations import explained, given_up, overfull
 
 STARTED = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 BUILD_URL = "https://ci.example.com/builds/12?tab=(log)&x=1"
@@ -45,14 +46,15 @@ def cards() -> dict[str, Card]:
     """Every case in every language, by `<case>.<locale>`."""
     made = {}
     for locale in (ENGLISH, CHINESE):
-        for make in (minimal, typical, longest, hostile, decided, calling):
+        for make in (minimal, typical, longest, hostile, decided, calling, explained, overfull):
             made[f"{make.__name__}.{locale}"] = make(locale)
     return made
 
 
 def notices() -> dict[str, Notice]:
     """Remarks that notify, by `<case>.<locale>`."""
-    return {f"{make.__name__}.{locale}": make(locale) for locale in (ENGLISH, CHINESE) for make in (remark, outburst)}
+    makers = (remark, outburst, given_up)
+    return {f"{make.__name__}.{locale}": make(locale) for locale in (ENGLISH, CHINESE) for make in makers}
 
 
 def minimal(locale: str) -> Card:

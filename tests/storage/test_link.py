@@ -15,7 +15,7 @@ from bot.services.signal import Signal
 from bot.storage import postgres
 from bot.storage.clock import DatabaseClock
 from bot.storage.leader import Leader
-from bot.storage.link import PostgresLink
+from bot.storage.link import PostgresLink, tell_all
 from bot.storage.postgres import PostgresStore, open_postgres
 from bot.system import SystemClock
 from tests.fakes import EPOCH, FakeClock
@@ -63,6 +63,15 @@ def processes(postgres_url: str) -> Iterator[tuple[Process, Process]]:
     yield both
     for one in both:
         one.end()
+
+
+def test_a_command_of_a_terminal_wakes_every_process(processes: tuple[Process, Process]) -> None:
+    """It has no link of its own and tells all that have one."""
+    one, other = processes
+    terminal = open_postgres(one.engine.url.render_as_string(hide_password=False))
+    tell_all(terminal)
+    terminal.dispose()
+    wait_until(lambda: (one.heard, other.heard) == (2, 2))
 
 
 def test_a_ring_is_heard_by_the_others_and_not_by_oneself(processes: tuple[Process, Process]) -> None:

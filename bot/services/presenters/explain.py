@@ -12,7 +12,7 @@ from bot.domain.cards import Card, Code, Lines, Moment, Paragraph, Section, Stro
 from bot.i18n import translate
 from bot.ports import AttemptRecord, DeliveryRecord
 from bot.services.presenters.dead_letters import slot_words
-from bot.services.presenters.reasons import reason_words
+from bot.services.presenters.reasons import outcome_words, reason_words
 from bot.services.presenters.words import duration
 
 LATE_S = 5.0  # an event that was heard so much after it happened says so
@@ -151,7 +151,7 @@ def _attempt(attempt: AttemptRecord, locale: str) -> Text:
         "↳ ",
         _moment(attempt.started_at),
         f" · {operation} ({translate(locale, 'state {revision}', revision=attempt.revision)}) → ",
-        reason_words(attempt.outcome, locale),
+        outcome_words(attempt.outcome, locale),
     ]
     if attempt.outcome not in ("sent", "unchanged"):
         parts += [" · ", Code(attempt.outcome)]

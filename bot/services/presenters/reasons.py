@@ -62,6 +62,14 @@ def reason_words(reason: str, locale: str) -> str:
             return reason
 
 
+def outcome_words(outcome: str, locale: str) -> str:
+    """What one attempt came to."""
+    family, _, detail = outcome.partition(":")
+    if family == "failed":
+        return translate(locale, "failed: {cause}", cause=_inline(cause_words(detail, locale)))
+    return reason_words(outcome, locale)
+
+
 def _inline(sentence: str) -> str:
     """A sentence as part of another one."""
     return sentence.rstrip(".。")

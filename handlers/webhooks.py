@@ -59,7 +59,7 @@ def webhooks(
     """`POST /webhooks/<source>` for every configured source.
 
     `rates` are requests a second, None without a limit. What is too much is answered 503, not 429: Alertmanager drops a
-    notification at 429 (https://github.com/prometheus/alertmanager/issues/2121), GitLab before 17.9 shut a webhook off
+    notification at 429 (https://github.com/prometheus/alertmanager/issues/2121), older GitLabs shut a webhook off
     for good after four 4xx (https://gitlab.com/gitlab-org/gitlab/-/issues/396577), and both try again after 503.
     `is_overloaded` says that the database does not keep up: nothing is read then, and nobody waits.
     """

@@ -115,7 +115,7 @@ def _routes(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, f"routes[{index}]", words)
     if not settings.routes:
         yield Finding(DOUBT, "routes", "there are none: nothing is shown but what channels subscribe to")
-    used = {name for route in settings.routes for name in route.to}
+    used = {name for route in settings.routes for name in route.to} | {settings.admin}
     for name in settings.destinations:
         if settings.routes and name not in used:
             yield Finding(DOUBT, f"destinations.{name}", "no route leads here")

@@ -254,6 +254,14 @@ def test_check_says_that_everything_answers_and_where_things_go(run: Run, playgr
     assert [path.name for path in Path().iterdir()] == ["shipmate.yaml"]
 
 
+def test_check_asks_for_no_route_to_the_admin(run: Run, playground: Playground) -> None:
+    """A place that is told of dead letters has its use; one that nothing leads to is worth a look."""
+    places, routes = '{ci: {slack: "#ci"}, ops: {slack: "#ci"}}', "routes: [{to: ci}]\n"
+    doubt = "?? destinations.ops: no route leads here"
+    assert doubt in run("check", config=_at(playground, places, more=routes), **TOKENS).output
+    assert doubt not in run("check", config=_at(playground, places, more=f"{routes}admin: ops\n"), **TOKENS).output
+
+
 def test_check_looks_at_the_key_and_the_database(run: Run) -> None:
     """Both can be used, or what is wrong with them is said."""
     run("db", "upgrade")
@@ -297,5 +305,18 @@ def test_db_upgrade_makes_the_schema_and_may_be_repeated(run: Run) -> None:
 def test_help_lists_every_command(run: Run) -> None:
     """Someone who types --help finds all there is."""
     output = run("--help").output
-    for name in ("run", "web", "worker", "stream", "clock", "check", "routes", "preview", "db", "slack"):
+    for name in (
+        "run",
+        "web",
+        "worker",
+        "stream",
+        "clock",
+        "check",
+        "routes",
+        "preview",
+        "db",
+        "slack",
+        "dead",
+        "deliveries",
+    ):
         assert f"\n  {name} " in output

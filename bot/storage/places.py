@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete,
 from sqlalchemy.sql.functions import max as highest
 
 from bot.domain.audit import AuditEntry, seal
-from bot.domain.places import CARD_SLOT, Place
+from bot.domain.places import ADMIN_SLOT, CARD_SLOT, Place
 from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.locks import Lock, hold, share
@@ -69,7 +69,8 @@ class SqlPlaces:
         """
         self._record(address, place)
         is_unfinished = or_(cards.c.wanted_revision > cards.c.shown_revision, not_(cards.c.is_final))
-        card = and_(cards.c.destination == key, cards.c.slot == CARD_SLOT, not_(cards.c.is_dead), is_unfinished)
+        is_post = cards.c.slot.in_((CARD_SLOT, ADMIN_SLOT))  # others go with the card that they belong to
+        card = and_(cards.c.destination == key, is_post, not_(cards.c.is_dead), is_unfinished)
         subjects = list(self._connection.scalars(select(cards.c.subject_key).where(card)))
         forgotten = {"message_ref": None, "attempt_id": None, "due_at": 0.0, "tries": 0, "shown_final": False}
         for start in range(0, len(subjects), _AT_ONCE):

@@ -159,6 +159,16 @@ def test_an_admin_that_is_not_resolved_yet_is_told_later(make_world: Callable[..
     assert len(_told(world)) == 1
 
 
+def test_an_admins_channel_that_was_made_again_is_told(world: World) -> None:
+    """The notice goes to the channel that has the name now, and nothing is lost."""
+    world.messenger.gone.add(ADMIN)
+    world.messenger.moved["slack:#ops"] = "slack:T/ops-made-again"
+    _bury(world, 1)
+    world.deliver(60)
+    assert [call.title[:8] for call in world.messenger.calls if call.place == "slack:T/ops-made-again"] == ["Given up"]
+    assert [one.card.destination for one in _dead(world)] == [CI]
+
+
 def test_the_notice_is_in_the_admins_language(make_world: Callable[..., World]) -> None:
     """Chinese words, and the same command."""
     ops = DestinationSettings("ops", "slack:#ops", "zh-CN", "Asia/Shanghai")

@@ -61,9 +61,9 @@ CAUSES = (
         "thread_not_found cannot_reply_to_message not_found message_not_found cannot_edit",
     ),
     Cause(
-        "The robot was removed or stopped.",
+        "The robot was removed or stopped, or is not configured.",
         "Make a new one and name it in the configuration, then replay.",
-        "robot_not_found robot_stopped",
+        "robot_not_found robot_stopped not_configured",
     ),
     Cause(
         "The robot's security settings refuse the post.",
@@ -91,7 +91,8 @@ CAUSES = (
     Cause(
         "The platform could not be reached, or did not answer.",
         "See whether it can be reached from here, then replay.",
-        "unreachable deadline no_answer unreadable_answer busy http_5xx server_error slow_search "
+        "unreachable deadline no_answer unreadable_answer not_json too_many_pages slow_search "
+        "throttled busy http_5xx server_error "
         "service_unavailable request_timeout internal_error fatal_error update_failed "
         "external_channel_migrating team_added_to_org",
     ),

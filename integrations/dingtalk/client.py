@@ -33,13 +33,21 @@ _NOTHING_SHOWN = {"asked": "1"}
 
 
 class DingTalkMessenger:
-    """Shows content through custom robots (by name) and, in groups, through the app robot."""
+    """Shows content through custom robots (by name) and, in groups (id to name), through the app robot."""
 
     def __init__(
-        self, config: Config, robots: Mapping[str, Robot], session: requests.Session, app: App | None, clock: Clock
+        self,
+        config: Config,
+        robots: Mapping[str, Robot],
+        groups: Mapping[str, str],
+        *,
+        session: requests.Session,
+        app: App | None,
+        clock: Clock,
     ) -> None:
         self._config = config
         self._robots = dict(robots)
+        self._groups = dict(groups)
         self._by_key = {robot.key: robot for robot in robots.values()}
         self._session = session
         self._app = app
@@ -51,7 +59,7 @@ class DingTalkMessenger:
         if kind == "robot" and name in self._robots:
             return Place(self._robots[name].key, name)
         if kind == "group" and name and self._app is not None:
-            return Place(f"{SYSTEM}:{self._app.client_id}/{name}", name)
+            return Place(f"{SYSTEM}:{self._app.client_id}/{name}", self._groups.get(name, name))
         raise DestinationGone(SYSTEM, "not_configured", kind)
 
     def capabilities(self, place: Place) -> Capabilities:

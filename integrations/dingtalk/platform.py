@@ -25,8 +25,9 @@ def build(config: Config, destinations: Mapping[str, Destination], session: requ
     for name, destination in destinations.items():
         if destination.group is not None and app is None:
             raise ConfigError(f"destinations.{name}.dingtalk.group", "needs platforms.dingtalk.client_id")
+    groups = {destination.group: name for name, destination in destinations.items() if destination.group is not None}
     return Platform(
-        messenger=DingTalkMessenger(config, robots, session, app, clock),
+        messenger=DingTalkMessenger(config, robots, groups, session=session, app=app, clock=clock),
         responder=DingTalkResponder(config, session, app, clock),
         directory=DingTalkDirectory(app) if app is not None else None,
         default_locale=config.locale,

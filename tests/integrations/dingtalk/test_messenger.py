@@ -225,3 +225,10 @@ def test_the_probe_says_what_it_found(build: Build) -> None:
     assert build().probe() == "app dingplayground: credentials accepted; 1 custom robot(s), not called"  # type: ignore[misc]  # DingTalk always has one
     with pytest.raises(AuthFailed):
         build(client_secret="wrong").probe()  # type: ignore[misc]  # as above
+
+
+def test_a_group_is_called_by_its_destinations_name(build: Build) -> None:
+    """DingTalk's id of a group means nothing to people; one that is not configured has no other name."""
+    messenger = build().messenger
+    assert messenger.resolve(f"dingtalk:group:{world.DINGTALK_GROUP}").label == "dev"
+    assert messenger.resolve("dingtalk:group:cidOTHER==").label == "cidOTHER=="

@@ -18,7 +18,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check benchmarks buildbot lock clean tools
+.PHONY: help setup demo test check crash benchmarks buildbot lock clean tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: setup ## Run the quick checks and the quick tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/pytest -n $(JOBS) -m "not buildbot and not browser and not slow"
+
+crash: setup ## Kill the bot at every named point and 200 times at random (SEED=… repeats or goes on)
+	$(VENV)/bin/python -m tests.crash.campaign --seed "$(SEED)"
 
 benchmarks: setup ## Measure, and print each figure beside its yardstick
 	$(VENV)/bin/python -m benchmarks

@@ -112,3 +112,75 @@ class LastingBuildbot:
             self.stand_in.date = datetime.now(UTC)
             said = self.stand_in.send(given)
         return said.status_code, dict(said.headers), said.content
+
+
+class ManyBuilds(LastingBuildbot):
+    """The same for any number of builds of several projects, each rebuilt and forced as often as it is asked for.
+
+    `rebuilt` are the numbers of the builds that were rebuilt, `forced` the reasons of those that were forced, one entry
+    a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rebuilt: list[int] = []
+        self.forced: list[str] = []
+        self._last = 0
+        self._sets: dict[int, dict[str, Any]] = {}
+        self.stand_in.answers |= {
+            "POST forceschedulers/force": self._force,
+            "GET buildsets": self._found_sets,
+            "GET buildrequests": self._found_requests,
+        }
+
+    def make(self, project: str, results: int, **of: Any) -> int:
+        """A build that has ended; its number."""
+        self._last += 1
+        number, now = self._last, int(datetime.now(UTC).timestamp())
+        made = build(number, results=results, started_at=now, complete_at=now)
+        self._sets[number] = {"bsid": number, "reason": "", "rebuilt_buildid": None, "submitted_at": now, **of}
+        request = {"buildrequestid": number, "buildsetid": number, "complete": True, "results": results}
+        self.stand_in.answers |= {
+            f"GET builders/{project}": rows("builders", {"builderid": 7, "name": project, "masterids": [1]}),
+            f"GET builders/{project}/builds/{number}": rows("builds", made),
+            f"GET builds/{number}/steps": rows("steps"),
+            f"GET builds/{number}/changes": rows("changes"),
+            f"GET buildrequests/{number}": rows("buildrequests", request),
+            f"GET buildrequests/{number}/builds": rows("builds", made),
+            f"GET buildsets/{number}": rows("buildsets", self._sets[number]),
+            f"POST builds/{number}": lambda _call: self._rebuilt(project, number),
+        }
+        return number
+
+    def fail(self, project: str) -> int:
+        """A build that has failed; its number."""
+        with self._lock:
+            return self.make(project, 2)
+
+    def told(self, project: str, number: int, *, is_over: bool) -> dict[str, Any]:
+        """What the reporter says of a build, at its beginning or its end."""
+        made = dict(self.stand_in.answers[f"GET builders/{project}/builds/{number}"][1]["builds"][0])
+        if not is_over:
+            made |= {"complete": False, "complete_at": None, "results": None, "state_string": "building"}
+        return {**made, "builder": {"name": project}, "url": f"{self.url}/#/builders/7/builds/{number}"}
+
+    def _rebuilt(self, project: str, number: int) -> Answer:
+        self.rebuilt.append(number)
+        made = self.make(project, 0, reason="rebuild", rebuilt_buildid=number)
+        return 200, {"result": [made, {"7": made}]}
+
+    def _force(self, call: Call) -> Answer:
+        reason = str(call.body["params"]["reason"])
+        self.forced.append(reason)
+        made = self.make(PROJECT, 0, reason=reason)
+        return 200, {"result": [made, {"7": made}]}
+
+    def _found_sets(self, call: Call) -> Answer:
+        roots = [int(one) for key, given in call.query.items() if key.startswith("rebuilt_buildid") for one in given]
+        found = [one for one in self._sets.values() if not roots or one["rebuilt_buildid"] in roots]
+        return rows("buildsets", *found)
+
+    def _found_requests(self, call: Call) -> Answer:
+        wanted = [int(one) for key, given in call.query.items() if key.startswith("buildsetid") for one in given]
+        found = [{"buildrequestid": one, "buildsetid": one} for one in self._sets if not wanted or one in wanted]
+        return rows("buildrequests", *found)

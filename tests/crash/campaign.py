@@ -1,12 +1,13 @@
 """The long campaign: `python -m tests.crash.campaign [--seed N] [--kills 200] [--only POINT …]`.
 
-First the bot dies at every named point once, then at random moments under a mixed load. One line is written for each
-point and each round of random kills; what has passed under the same seed is not repeated.
+First the bot dies at every named point once, then at random moments under a mixed load. Each death is a line, and each
+point and each round of random kills a verdict; what has passed under the same seed is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import signal
 import sys
@@ -67,6 +68,8 @@ class Keeper:
                 self.outside.is_over.set()
                 return
             self.deaths += 1
+            if lot.after_s is not None:
+                print(f"  kill {self.deaths} of {len(self.lots)}, {lot.after_s:.2f} s after the start", flush=True)
 
     def stop(self) -> None:
         """Start it no more."""
@@ -93,6 +96,7 @@ def live_through(lots: Sequence[Lot], load: Callable[[Outside, Keeper], None], *
             keeper.stop()
             thread.join()
         if found:
+            RECORDS.mkdir(exist_ok=True)
             kept = RECORDS / f"failed-{int(time.time())}.log"
             kept.write_bytes((Path(folder) / "log").read_bytes())
             found.append(f"log: {kept}")
@@ -130,38 +134,53 @@ def at_random(draw: random.Random, kills: int) -> list[str]:
     return live_through(lots, load, is_random=True)
 
 
-def main() -> int:
-    """Run what has not passed yet; the number of failures."""
-    parser = argparse.ArgumentParser(description="Kill the bot at every named point and at random moments.")
-    parser.add_argument("--seed", default="", help="repeat, or go on with, the campaign of this seed")
-    parser.add_argument("--kills", type=int, default=200, help="how many random kills (200)")
-    parser.add_argument("--only", nargs="*", default=None, metavar="POINT", help="only these points, no random kills")
-    given = parser.parse_args()
-    seed = given.seed or str(random.SystemRandom().randrange(10**6))
-    RECORDS.mkdir(exist_ok=True)
-    record = RECORDS / f"{seed}.txt"
-    passed = set(record.read_text("utf-8").splitlines()) if record.exists() and given.only is None else set()
-    print(f"seed {seed}, {len(POINTS)} points, record {record}", flush=True)
-    points: list[str] = list(POINTS) if given.only is None else given.only
-    tasks: list[tuple[str, Callable[[], list[str]]]] = [(f"point {name}", partial(at_point, name)) for name in points]
-    if given.only is None:
-        for first in range(0, given.kills, ROUND):
-            kills, name = min(ROUND, given.kills - first), f"{seed}:{first}"
-            tasks.append((f"random {first + 1}-{first + kills}", partial(at_random, random.Random(name), kills)))
+def _tasks(seed: str, kills: int, only: Sequence[str] | None) -> dict[str, Callable[[], list[str]]]:
+    """What is to be lived through, by the title under which it is recorded."""
+    tasks: dict[str, Callable[[], list[str]]] = {
+        f"point {name}": partial(at_point, name) for name in (POINTS if only is None else only)
+    }
+    if only is None:
+        for first in range(0, kills, ROUND):
+            count, draw = min(ROUND, kills - first), random.Random(f"{seed}:{first}")
+            tasks[f"kills {first + 1}-{first + count}"] = partial(at_random, draw, count)
+    return tasks
+
+
+def _live(tasks: dict[str, Callable[[], list[str]]], record: Path | None) -> int:
+    """Carry out what `record` does not tell as passed; how many failed."""
+    passed = record.read_text("utf-8").splitlines() if record is not None and record.exists() else []
+    if passed:
+        print(f"{len(passed)} have passed before; remove {record} to repeat them", flush=True)
     failures = 0
-    for title, task in tasks:
+    for title, task in tasks.items():
         if title in passed:
             continue
         began = time.monotonic()
         found = task()
         failures += bool(found)
         print(f"{title}: {'; '.join(found) or 'whole'} ({time.monotonic() - began:.1f} s)", flush=True)
-        if not found and given.only is None:
+        if record is not None and not found:
             with record.open("a", encoding="utf-8") as lines:
                 lines.write(f"{title}\n")
-    print(f"{failures} failures, seed {seed}", flush=True)
     return failures
 
 
+def main() -> int:
+    """Run what has not passed yet; the exit code."""
+    parser = argparse.ArgumentParser(description="Kill the bot at every named point and at random moments.")
+    parser.add_argument("--seed", default="", help="repeat, or go on with, the campaign of this seed")
+    parser.add_argument("--kills", type=int, default=200, help="how many random kills (200)")
+    parser.add_argument("--only", nargs="*", default=None, metavar="POINT", help="only these points, no random kills")
+    given = parser.parse_args()
+    seed = given.seed or str(random.SystemRandom().randrange(10**6))
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # each death cuts off calls to the playground
+    RECORDS.mkdir(exist_ok=True)
+    print(f"seed {seed}, {len(POINTS)} points, {given.kills} random kills", flush=True)
+    record = None if given.only is not None else RECORDS / f"{seed}.txt"
+    failures = _live(_tasks(seed, given.kills, given.only), record)
+    print(f"{failures} failures, seed {seed}", flush=True)
+    return 1 if failures else 0
+
+
 if __name__ == "__main__":
-    sys.exit(min(main(), 1))
+    sys.exit(main())

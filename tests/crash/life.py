@@ -57,7 +57,8 @@ class Life:
             "NO_PROXY": "127.0.0.1",
             "PYTHONPATH": str(ROOT),
         }
-        command = [sys.executable, "-m", "tests.crash.runner", point, "run", "--config", self.folder / "shipmate.yaml"]
+        program = [sys.executable, "-m", "tests.crash.runner", point]
+        command = [*program, "run", "--config", str(self.folder / "shipmate.yaml")]
         self.child = start_child("shipmate", command, self.folder / "log", environment=environment, folder=self.folder)
         if awaits:
             self.eventually(self._is_ready, "the bot to be ready")

@@ -7,6 +7,8 @@ one snapshot.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,6 +27,7 @@ CONNECTIONS = 12
 CONNECT_S = 5
 POOL_WAIT_S = 8.0
 MOST_TRIES = 5
+PAUSE_S = 0.02  # at most, after the first try
 # Deadlocks, lost serialisations and rows that another transaction added meanwhile: the same work again meets a new
 # state. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING = frozenset({"40001", "40P01", "23505"})
@@ -85,6 +88,8 @@ class PostgresStore:
             except DBAPIError as problem:
                 if len(group) > 1 or tries == MOST_TRIES or not _is_passing(problem):
                     raise _as_error(problem) from None
+                # Apart, so that the two that met do not meet again in the same order.
+                time.sleep(random.uniform(0.0, tries * PAUSE_S))  # noqa: S311 - no secret hangs on it
         raise AssertionError("unreachable")
 
     def _write_once(self, group: Sequence[Work]) -> list[Any]:

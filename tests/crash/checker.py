@@ -29,7 +29,8 @@ def check(outside: Outside, *, may_give_up: bool = False) -> list[str]:
     """
     life = outside.life
     outside.until(lambda: not any(map(life.count, AT_REST)), "all work to be done")
-    found = [*_commands(outside, may_give_up=may_give_up), *_cards(outside), *_messages(outside), *_deaths(outside)]
+    given_up = _given_up(outside) if may_give_up else {}
+    found = [*_commands(outside, given_up), *_cards(outside, given_up), *_messages(outside), *_deaths(outside)]
     life.kill()
     if not life.trail_is_whole():
         found.append("the audit trail is broken")
@@ -46,18 +47,23 @@ def _shown(outside: Outside, place: str) -> list[dict[str, Any]]:
     return outside.life.playground.client.messages("dingtalk" if place == GROUP else "slack", place)
 
 
-def _commands(outside: Outside, *, may_give_up: bool) -> list[str]:
+def _given_up(outside: Outside) -> dict[str, str]:
+    """The ids and words of commands that ended because the bot died in each of their tries."""
+    rows = _rows(outside, f"SELECT id, typed FROM commands WHERE state <> 'done' AND tries > {MOST_TRIES}")
+    return {row["id"]: row["typed"] for row in rows}
+
+
+def _commands(outside: Outside, given_up: dict[str, str]) -> list[str]:
     """Each acknowledged press and line was executed once, and nothing was triggered that was not asked for."""
+    rows = _rows(outside, "SELECT id, typed, state FROM commands")
+    ended, excused = {row["id"] for row in rows if row["state"] != "done"}, set(given_up)
     found = []
-    rows = _rows(outside, "SELECT id, typed, state, tries FROM commands")
-    ended = {row["id"] for row in rows if row["state"] != "done"}
-    excused = {row["id"] for row in rows if row["id"] in ended and may_give_up and row["tries"] > MOST_TRIES}
     found += [f"command {name} was not done" for name in sorted(ended - excused)]
     for number, times in Counter(outside.buildbot.rebuilt).items():
         if times != 1 or number not in outside.pressed:
             found.append(f"#{number} was rebuilt {times} times, pressed {outside.pressed.count(number)}")
     missed = set(outside.pressed) - set(outside.buildbot.rebuilt)
-    if len(missed) > sum(row["id"] in excused and "retry" in row["typed"] for row in rows):
+    if len(missed) > sum("retry" in typed for typed in given_up.values()):
         found.append(f"pressed and never rebuilt: {sorted(missed)}")
     runs = [row["id"] for row in rows if " run " in f" {row['typed']} "]
     if len(runs) < outside.runs_taken:
@@ -73,9 +79,14 @@ def _commands(outside: Outside, *, may_give_up: bool) -> list[str]:
     return found
 
 
-def _cards(outside: Outside) -> list[str]:
+def _cards(outside: Outside, given_up: dict[str, str]) -> list[str]:
     """Each build that was told of is shown once at each of its places, in its final state."""
     found = []
+    retried = {
+        (PROJECT, number)
+        for number in outside.buildbot.rebuilt
+        if not any(shows(PROJECT, number, typed.replace("#", " #")) for typed in given_up.values())
+    }
     for project, number in outside.told:
         for place in PLACES[project]:
             if place == LOST:
@@ -85,7 +96,7 @@ def _cards(outside: Outside) -> list[str]:
                 found.append(f"{project} #{number} stands {len(shown)} times in {place}")
             elif not any(word in shown[0]["text"] for word in ("failed", "失败")):
                 found.append(f"{project} #{number} is not shown as failed in {place}")
-            elif project == PROJECT and number in outside.buildbot.rebuilt and "🔁" not in shown[0]["text"]:
+            elif (project, number) in retried and "🔁" not in shown[0]["text"]:
                 found.append(f"{project} #{number} does not tell of its rebuild in {place}")
     open_ones = "is_final AND NOT shown_final AND NOT is_dead AND folded_into IS NULL AND slot = 'card'"
     rows = _rows(outside, f"SELECT * FROM cards WHERE {open_ones} OR attempt_id IS NOT NULL AND NOT is_dead")

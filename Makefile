@@ -57,7 +57,7 @@ lock: setup ## Write the lock files anew
 	$(COMPILE) playground/buildbot.in --output-file playground/buildbot.lock
 
 clean: ## Remove all that was installed and made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .demo .crash .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 tools:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, select
@@ -13,12 +13,12 @@ from bot.domain.events import Event
 from bot.domain.identity import Role
 from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
-from bot.ports import CardRecord, CommandRecord
+from bot.ports import CardRecord, CommandRecord, Transaction
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
-from bot.services.dispatcher import carry_out
+from bot.services.dispatcher import Worker, carry_out
 from bot.services.ingest import Ingest, Outcome
 from bot.services.jobs import JobWorker
 from bot.services.people import People
@@ -124,18 +124,7 @@ class World:
 
     def deliver(self, seconds: float = 0.0) -> None:
         """Carry out what is due, until nothing is due within the next `seconds`."""
-        end = self.clock.now().timestamp() + seconds
-        for _ in range(3000):
-            due = self.store.read(lambda tx: tx.deliveries.next_ready_at())
-            now = self.clock.now().timestamp()
-            if due is None or due > end:
-                self.clock.advance(end - now)
-                return
-            if due > now:
-                self.clock.advance(due - now + 1e-5)  # a clock counts whole microseconds
-            for work in self.deliverer.claim(4):
-                carry_out(self.deliverer, work)
-        raise AssertionError("deliveries never come to rest")
+        self._run_out(self.deliverer, lambda tx: tx.deliveries.next_ready_at(), seconds)
 
     def claim(self) -> list[Delivery | Resolution]:
         """Take what is due, and leave it in hand."""
@@ -164,18 +153,22 @@ class World:
 
     def enrich(self, seconds: float = 0.0) -> None:
         """Carry out the jobs that are due, and those that become due within the next `seconds`."""
+        self._run_out(self.jobs, lambda tx: tx.jobs.next_due_at(), seconds)
+
+    def _run_out(self, worker: Worker, next_due_at: Callable[[Transaction], float | None], seconds: float) -> None:
+        """Let a worker carry out what is due, the clock going on from one piece to the next, for so many seconds."""
         end = self.clock.now().timestamp() + seconds
         for _ in range(3000):
-            due = self.store.read(lambda tx: tx.jobs.next_due_at())
+            due = self.store.read(next_due_at)
             now = self.clock.now().timestamp()
             if due is None or due > end:
                 self.clock.advance(end - now)
                 return
             if due > now:
                 self.clock.advance(due - now + 1e-5)  # a clock counts whole microseconds
-            for job in self.jobs.claim(4):
-                carry_out(self.jobs, job)
-        raise AssertionError("jobs never come to rest")
+            for work in worker.claim(4):
+                carry_out(worker, work)
+        raise AssertionError("work never comes to rest")
 
     # --- commands
 

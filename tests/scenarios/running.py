@@ -250,6 +250,18 @@ class Scene:
         rows = [dict(row._mapping) for row in self._rows(select(tables.audit).order_by(tables.audit.c.seq))]
         return [row for row in rows if all(word in " ".join(map(str, row.values())) for word in words)]
 
+    def audited(self, count: int, *words: str) -> list[Json]:
+        """The audit entries that hold all `words`, once there are `count`: a command's last one follows its effect."""
+
+        def find() -> list[Json] | None:
+            found = self.audit(*words)
+            return found if len(found) >= count else None
+
+        found = self.eventually(find, f"{count} audit entries with {words}")
+        assert found is not None
+        assert len(found) == count, found
+        return found
+
     def is_audit_sealed(self) -> bool:
         """Whether every entry is in the chain; a broken link fails the test."""
         previous = ""

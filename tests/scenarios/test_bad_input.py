@@ -170,4 +170,4 @@ def test_a_source_that_only_tells_cannot_be_told(scene: Scene) -> None:
         account = {"alice": "U024ALICE01", "chenwei": "U024CHENWEI"}[person]
         expected = "I cannot act on it" if person == "alice" else "You have no role here"
         scene.whisper(account, expected, since=before)
-    assert [entry["outcome"] for entry in scene.audit(project)][-2:] == ["conflict:read_only", "refused:no_role"]
+    assert [entry["outcome"] for entry in scene.audited(3, project)][1:] == ["conflict:read_only", "refused:no_role"]

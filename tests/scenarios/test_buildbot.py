@@ -40,7 +40,7 @@ def test_a_failed_push_is_retried_by_a_click(buildbot_scene: BuildbotScene) -> N
     assert old["id"] == opened["id"]
     assert not any("retry" in str(one["id"]) for one in old["actions"])
     assert buildbot_scene.builds("user-service") == number + 1
-    [started, done] = scene.audit("slack:U024ALICE01", "retry", f"user-service#{number}")
+    [started, done] = scene.audited(2, "slack:U024ALICE01", "retry", f"user-service#{number}")
     assert (started["outcome"], done["outcome"]) == ("started", f"done:build:buildbot/user-service#{number + 1}")
     scene.eventually(scene.is_audit_sealed, "the audit trail to be sealed", SLOW_S)
 
@@ -59,7 +59,7 @@ def test_two_people_press_retry_and_one_build_starts(buildbot_scene: BuildbotSce
     number = int(title.rpartition("#")[2])
     scene.card(CI, f"user-service #{number + 1}", f"✅ user-service #{number + 1}", timeout_s=SLOW_S)
     assert buildbot_scene.requests() == before + 1
-    assert len(scene.audit(f"user-service#{number}", "duplicate:")) == 2
+    scene.audited(2, f"user-service#{number}", "duplicate:")
 
 
 def test_a_press_that_comes_twice_acts_once(buildbot_scene: BuildbotScene) -> None:
@@ -72,7 +72,7 @@ def test_a_press_that_comes_twice_acts_once(buildbot_scene: BuildbotScene) -> No
     number = int(title.rpartition("#")[2])
     scene.card(CI, f"user-service #{number + 1}", f"✅ user-service #{number + 1}", timeout_s=SLOW_S)
     assert buildbot_scene.requests() == before + 1
-    assert len(scene.audit("retry", f"user-service#{number}", "started")) == 1
+    scene.audited(1, "retry", f"user-service#{number}", "started")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_who_has_no_role_is_told_so(buildbot_scene: BuildbotScene, channel: str,
     else:
         scene.said(DEV_GROUP, "🔒", since=said, timeout_s=SLOW_S)
     number = int(title.rpartition("#")[2])
-    [entry] = scene.audit(account, f"user-service#{number}")
+    [entry] = scene.audited(1, account, f"user-service#{number}")
     assert (entry["verb"], entry["outcome"]) == ("retry", "refused:no_role")
     assert buildbot_scene.requests() == before
 
@@ -107,7 +107,7 @@ def test_cancel_stops_the_slow_build(buildbot_scene: BuildbotScene) -> None:
     assert cancelled["id"] == card["id"]
     [build] = buildbot_scene.buildbot.read(f"builders/slow-service/builds?number={number}")["builds"]
     assert (build["complete"], build["results"]) == (True, 6)
-    assert scene.audit("slack:U024ALICE01", "cancel", f"slow-service#{number}", "done")
+    scene.audited(1, "slack:U024ALICE01", "cancel", f"slow-service#{number}", "done")
 
 
 def test_details_open_at_once_and_are_filled_then(buildbot_scene: BuildbotScene) -> None:

@@ -48,7 +48,7 @@ def test_a_channel_subscribes_and_mutes(scene: Scene, make: Callable[[Scene], st
     scene.tell(project, 2, "finished", status="success")
     scene.card(channel, f"{project} #2", f"✅ {project} #2")  # a card that stands is kept true
     assert scene.cards(channel, f"{project} #3") == []
-    assert [entry["verb"] for entry in scene.audit(project, "done")] == ["subscribe", "mute"]
+    assert [entry["verb"] for entry in scene.audited(2, project, "done")] == ["subscribe", "mute"]
 
 
 def test_a_channel_subscribes_to_failures_alone(scene: Scene) -> None:
@@ -79,7 +79,7 @@ def test_who_may_not_is_told_and_nothing_changes(
     channel, project = make(scene), fresh("web")
     scene.tell(project, 1, "started")
     scene.ask(channel, line.format(project), refusal, as_=person)
-    [entry] = scene.audit(account, project)
+    [entry] = scene.audited(1, account, project)
     assert entry["outcome"].startswith("refused:")
     scene.tell(project, 2, "started")
     scene.card(CI, f"{project} #2")
@@ -159,4 +159,4 @@ def test_a_sent_again_envelope_is_answered_once(scene: Scene) -> None:
     scene.ask(DEV_GROUP, f"@Shipmate 静音 {project}", "🔕")
     assert scene.playground.act(platform="dingtalk", redeliver=True)["ok"]
     scene.ask(CI, "/ship whoami", "slack:U024ALICE01")
-    assert len(scene.audit("mute", project)) == 2
+    scene.audited(2, "mute", project)

@@ -57,7 +57,7 @@ def test_a_channel_without_the_bot_from_its_death_to_its_replay(start: Callable[
     for number in range(2, 6):
         scene.card(LOST, f"{project} #{number}", f"⏳ {project}")
     assert dead(scene) == []
-    assert len(scene.audit("cli:", "replay", "done")) == 5
+    scene.audited(5, "cli:", "replay", "done")
     scene.eventually(scene.is_audit_sealed, "the operator's entries to be sealed")
     assert len(scene.messages(ADMIN)) == 1
 

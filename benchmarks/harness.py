@@ -167,6 +167,11 @@ def calls(playground_port: int, method: str = "", since: int = 0) -> list[dict[s
     return list(found["calls"] if isinstance(found, dict) else found)
 
 
+def last_call(playground_port: int) -> int:
+    """The number of the playground's newest record of a call; 0 where there is none."""
+    return int(json.loads(fetch(f"http://127.0.0.1:{playground_port}/api/calls?since=1000000000"))["last"])
+
+
 def wait_until(holds: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.01) -> None:
     """Look again and again; TimeoutError when it does not come true."""
     deadline = time.monotonic() + timeout_s

@@ -13,6 +13,7 @@ from bot.domain.folding import Folded
 from bot.domain.places import Place
 from bot.domain.subjects import SubjectKey
 from bot.ports.audit import AuditTrail
+from bot.ports.deploying import Deployments, Locks
 from bot.ports.noise import Noise
 from bot.ports.retention import Retention
 
@@ -370,6 +371,10 @@ class Transaction(Protocol):
     def jobs(self) -> Jobs: ...
     @property
     def commands(self) -> Commands: ...
+    @property
+    def deployments(self) -> Deployments: ...
+    @property
+    def locks(self) -> Locks: ...
     @property
     def places(self) -> Places: ...
     @property

@@ -237,5 +237,50 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("number", _BigId, primary_key=True),
+    Column("dedup_key", String(200), nullable=False, unique=True),
+    Column("service", String(250), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("requested_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=False, server_default="0"),
+    Column("due_at", Double),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("snapshot", JSON, nullable=False),
+    Index(
+        "deployments_active",
+        "service",
+        "environment",
+        unique=True,
+        sqlite_where=text("is_active"),
+        postgresql_where=text("is_active"),
+    ),
+    Index("deployments_line", "service", "environment", "number"),
+    Index("deployments_ended", "ended_at"),
+    Index(
+        "deployments_due",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,  # people name deployments by their numbers: none comes back
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("service", String(250), primary_key=True),
+    Column("environment", String(100), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("account", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("at", Double, nullable=False),
+)
+
 # The oldest version of the schema whose code can work with this one; without a row, every older one can.
 schema_support = Table("schema_support", metadata, Column("oldest", String(10), primary_key=True))

@@ -6,6 +6,7 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import Connection
 
 from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
+from bot.storage.deployments import SqlDeployments, SqlLocks
 from bot.storage.inspection import SqlInspection
 from bot.storage.noise import SqlNoise
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
@@ -22,9 +23,11 @@ class SqlTransaction:
         "cards",
         "commands",
         "deliveries",
+        "deployments",
         "events",
         "inspection",
         "jobs",
+        "locks",
         "noise",
         "pacing",
         "places",
@@ -41,6 +44,8 @@ class SqlTransaction:
         self.pacing = SqlPacing(connection)
         self.jobs = SqlJobs(connection)
         self.commands = SqlCommands(connection, cipher)
+        self.deployments = SqlDeployments(connection)
+        self.locks = SqlLocks(connection)
         self.places = SqlPlaces(connection)
         self.retention = SqlRetention(connection)
         self.subscriptions = SqlSubscriptions(connection)

@@ -1,0 +1,324 @@
+"""A version of a service on its way to an environment: an explicit state machine.
+
+Nothing here reads a clock or a network: every step takes the instant it happens at and gives the next snapshot, or
+raises Conflict with a sentence for the person who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from bot.domain.checks import CheckProgress
+from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.errors import Conflict
+
+SOURCE = "shipmate"
+
+
+class DeploymentState(StrEnum):
+    """How far a deployment has come."""
+
+    REQUESTED = "requested"
+    AWAITING_APPROVAL = "awaiting_approval"
+    QUEUED = "queued"
+    DEPLOYING = "deploying"
+    VERIFYING = "verifying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing was started yet."""
+        return self in WAITING
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it may be changing the environment at this moment: one at a time for each."""
+        return self in ACTIVE
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it goes on by itself no more."""
+        return self not in WAITING and self not in ACTIVE and self is not DeploymentState.ROLLING_BACK
+
+
+_S = DeploymentState
+WAITING = frozenset({_S.REQUESTED, _S.AWAITING_APPROVAL, _S.QUEUED})
+ACTIVE = frozenset({_S.DEPLOYING, _S.VERIFYING})
+MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
+    _S.REQUESTED: frozenset({_S.AWAITING_APPROVAL, _S.QUEUED, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.AWAITING_APPROVAL: frozenset({_S.QUEUED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.QUEUED: frozenset({_S.AWAITING_APPROVAL, _S.DEPLOYING, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.DEPLOYING: frozenset({_S.VERIFYING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
+    _S.VERIFYING: frozenset({_S.SUCCEEDED, _S.FAILED}),
+    _S.SUCCEEDED: frozenset({_S.ROLLING_BACK}),
+    _S.FAILED: frozenset({_S.ROLLING_BACK}),
+    _S.CANCELLED: frozenset(),
+    _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.ROLLBACK_FAILED}),
+    _S.ROLLED_BACK: frozenset(),
+    _S.ROLLBACK_FAILED: frozenset({_S.ROLLING_BACK}),
+    _S.EXPIRED: frozenset(),
+    _S.SUPERSEDED: frozenset(),
+}
+
+
+class DeploymentKind(StrEnum):
+    """Why a version is deployed."""
+
+    DEPLOY = "deploy"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version as people name it, with the commit and the build (the text of its key) that it was found as."""
+
+    name: str
+    commit: str = ""
+    build: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked: every account joined with this one counts as the same person."""
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One decision about one deployment, by a person who may decide."""
+
+    account: str
+    name: str
+    at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that carries a deployment out: `asked_at` is when it was meant to start, before the call was made.
+
+    `request` is the system's id once its answer came, `build` the run's key, `url` its page.
+    """
+
+    asked_at: float
+    request: str = ""
+    build: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One commit between two versions; `issues` are the keys found in its title and branch."""
+
+    commit: str
+    title: str
+    author: str = ""
+    issues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What was decided when it was asked for: later changes of the configuration do not change it.
+
+    `approvals` people out of the roles `approvers` must agree before `expires_at` (seconds since 1970).
+    """
+
+    approvals: int = 0
+    approvers: tuple[str, ...] = ()
+    expires_at: float = 0.0
+    is_break_glass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment as it stands; times are seconds since 1970 (UTC), 0 where something has not happened.
+
+    `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
+    in English or in another system's own words. `question` is what a person is asked while it goes on.
+    """
+
+    number: int
+    service: str
+    environment: str
+    version: Version
+    requester: Requester
+    requested_at: float
+    kind: DeploymentKind = DeploymentKind.DEPLOY
+    origin: str = "chat"
+    reason: str = ""
+    state: DeploymentState = DeploymentState.REQUESTED
+    state_since: float = 0.0
+    revision: int = 1
+    previous: Version | None = None
+    terms: Terms = Terms()
+    approvals: tuple[Approval, ...] = ()
+    rejection: Approval | None = None
+    reminded_at: float = 0.0
+    run: Run | None = None
+    checks: tuple[CheckProgress, ...] = ()
+    changes: tuple[Change, ...] = ()
+    issues: tuple[str, ...] = ()
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    outcome: str = ""
+    detail: str = ""
+    question: str = ""
+    stop_asked_by: str = ""
+    rollback_of: int = 0
+    rolled_back_by: int = 0
+    restored_by: str = ""
+
+    @property
+    def key(self) -> SubjectKey:
+        """The subject that its cards show."""
+        return SubjectKey(SubjectKind.DEPLOYMENT, SOURCE, self.service, str(self.number))
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether enough people have agreed."""
+        return len(self.approvals) >= self.terms.approvals
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values for the database."""
+        return _plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The reverse of `to_json`; unknown names are ignored, so that newer rows can be read."""
+        known = {name: stored[name] for name in cls.__slots__ if name in stored}
+        known["version"], known["requester"] = Version(**stored["version"]), Requester(**stored["requester"])
+        known["kind"], known["state"] = DeploymentKind(stored["kind"]), DeploymentState(stored["state"])
+        known["previous"] = Version(**stored["previous"]) if stored.get("previous") else None
+        terms = stored.get("terms", {})
+        known["terms"] = Terms(**{**terms, "approvers": tuple(terms.get("approvers", ()))})
+        known["approvals"] = tuple(Approval(**one) for one in stored.get("approvals", ()))
+        known["rejection"] = Approval(**stored["rejection"]) if stored.get("rejection") else None
+        known["run"] = Run(**stored["run"]) if stored.get("run") else None
+        known["checks"] = tuple(CheckProgress.from_json(one) for one in stored.get("checks", ()))
+        known["changes"] = tuple(
+            Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored.get("changes", ())
+        )
+        known["issues"] = tuple(stored.get("issues", ()))
+        return cls(**known)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a field of the types above
+    match value:
+        case StrEnum():
+            return value.value
+        case CheckProgress():
+            return value.to_json()
+        case tuple():
+            return [_plain(item) for item in value]
+        case str() | int() | float() | None:
+            return value
+        case _:
+            return {name: _plain(getattr(value, name)) for name in value.__slots__}
+
+
+def move(
+    deployment: Deployment,
+    to: DeploymentState,
+    at: float,
+    *,
+    outcome: str = "",
+    detail: str = "",
+    **changed: Any,  # noqa: ANN401 - further fields of a Deployment
+) -> Deployment:
+    """The deployment in its next state; Conflict where the machine knows no such way."""
+    if to not in MOVES[deployment.state]:
+        raise Conflict(f"{deployment.key.short} is {deployment.state.value.replace('_', ' ')}: too late for that.")
+    if to is DeploymentState.DEPLOYING:
+        _must_be_approved(deployment)
+        changed.setdefault("started_at", at)
+    after = replace(
+        deployment,
+        state=to,
+        state_since=at,
+        outcome=outcome,
+        detail=detail,
+        revision=deployment.revision + 1,
+        **changed,
+    )
+    return replace(after, ended_at=at) if to.is_ended and not deployment.ended_at else after
+
+
+def note(deployment: Deployment, **changed: Any) -> Deployment:  # noqa: ANN401 - fields of a Deployment
+    """The deployment with something new known of it, in the same state."""
+    return replace(deployment, revision=deployment.revision + 1, **changed)
+
+
+def approve(deployment: Deployment, approval: Approval, persons: frozenset[str]) -> Deployment:
+    """With one more person's consent; `persons` are all accounts of the person who gives it.
+
+    Conflict for the requester, for somebody who has agreed already, and where nothing waits for it.
+    """
+    _must_wait(deployment)
+    if deployment.requester.account in persons:
+        raise Conflict("You asked for this deployment: somebody else must approve it.")
+    if any(one.account in persons for one in deployment.approvals):
+        raise Conflict("You have approved this already.")
+    agreed = note(deployment, approvals=(*deployment.approvals, approval))
+    if not agreed.is_approved:
+        return agreed
+    return move(agreed, DeploymentState.QUEUED, approval.at)
+
+
+def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deployment:
+    """Without the consent of one person, as long as nothing was started."""
+    kept = tuple(one for one in deployment.approvals if one.account not in persons)
+    if len(kept) == len(deployment.approvals):
+        raise Conflict("You have not approved this.")
+    if deployment.state not in (DeploymentState.AWAITING_APPROVAL, DeploymentState.QUEUED):
+        raise Conflict("It has started: an approval cannot be taken back any more.")
+    fewer = note(deployment, approvals=kept)
+    if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
+        return move(fewer, DeploymentState.AWAITING_APPROVAL, at)
+    return fewer
+
+
+def reject(deployment: Deployment, rejection: Approval) -> Deployment:
+    """Ended by a person who may decide, before it was started."""
+    if not deployment.state.is_waiting:
+        raise Conflict(f"{deployment.key.short} is {deployment.state.value.replace('_', ' ')}: too late for that.")
+    return move(
+        deployment,
+        DeploymentState.CANCELLED,
+        rejection.at,
+        outcome="rejected",
+        detail=rejection.reason,
+        rejection=rejection,
+    )
+
+
+def remind_at(deployment: Deployment) -> float | None:
+    """When those who may approve are reminded: at half time, once; None when they are not."""
+    if deployment.state is not DeploymentState.AWAITING_APPROVAL or deployment.reminded_at:
+        return None
+    return deployment.state_since + (deployment.terms.expires_at - deployment.state_since) / 2
+
+
+def _must_wait(deployment: Deployment) -> None:
+    if deployment.state is not DeploymentState.AWAITING_APPROVAL:
+        words = deployment.state.value.replace("_", " ")
+        raise Conflict(f"{deployment.key.short} waits for no approval: it is {words}.")
+
+
+def _must_be_approved(deployment: Deployment) -> None:
+    """The last gate before anything starts, whatever way led here."""
+    if not (deployment.is_approved or deployment.terms.is_break_glass):
+        missing = deployment.terms.approvals - len(deployment.approvals)
+        raise Conflict(f"{deployment.key.short} lacks {missing} of {deployment.terms.approvals} approvals.")

@@ -1,0 +1,92 @@
+"""When deployments may start: weekly windows and freezes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+LOOK_AHEAD_DAYS = 370
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Days of the week (0 is Monday) and the hours in which something may start, in `timezone`.
+
+    An `ends` that is not after `begins` is on the following day.
+    """
+
+    days: frozenset[int]
+    begins: time
+    ends: time
+    timezone: str = "UTC"
+
+    def holds(self, at: datetime) -> bool:
+        """Whether the instant lies in it."""
+        local = at.astimezone(ZoneInfo(self.timezone))
+        now = local.time()
+        if self.begins < self.ends:
+            return local.weekday() in self.days and self.begins <= now < self.ends
+        today = local.weekday() in self.days and now >= self.begins
+        return today or ((local.weekday() - 1) % 7 in self.days and now < self.ends)
+
+    def begins_on(self, day: date) -> datetime | None:
+        """When it opens on a day, if it does."""
+        if day.weekday() not in self.days:
+            return None
+        return datetime.combine(day, self.begins, ZoneInfo(self.timezone)).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """From the first day to the last, both whole days in `timezone`, nothing starts; `reason` is told to who asks."""
+
+    first: date
+    last: date
+    reason: str
+    timezone: str = "UTC"
+
+    def holds(self, at: datetime) -> bool:
+        """Whether the instant lies in it."""
+        return self.first <= at.astimezone(ZoneInfo(self.timezone)).date() <= self.last
+
+    @property
+    def ends(self) -> datetime:
+        """The first instant after it."""
+        return datetime.combine(self.last + timedelta(days=1), time(), ZoneInfo(self.timezone)).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing may start: `reason` is `freeze` or `window`, `until` the next instant at which something may."""
+
+    reason: str
+    detail: str
+    until: datetime | None
+
+
+def closed(windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime) -> Closed | None:
+    """Why nothing may start at `at`; None when it may. Without windows every hour is open."""
+    freeze = next((one for one in freezes if one.holds(at)), None)
+    if freeze is not None:
+        return Closed("freeze", freeze.reason, opens_at(windows, freezes, at))
+    if windows and not any(window.holds(at) for window in windows):
+        return Closed("window", "", opens_at(windows, freezes, at))
+    return None
+
+
+def opens_at(windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime) -> datetime | None:
+    """The next instant from `at` on that is in a window and in no freeze, within a year; None without one."""
+    candidates = [at, *(freeze.ends for freeze in freezes if freeze.ends > at)]
+    for days in range(-1, LOOK_AHEAD_DAYS):
+        for window in windows:
+            day = at.astimezone(ZoneInfo(window.timezone)).date() + timedelta(days=days)
+            begins = window.begins_on(day)
+            if begins is not None and begins > at:
+                candidates.append(begins)
+    for instant in sorted(candidates):
+        is_frozen = any(freeze.holds(instant) for freeze in freezes)
+        if not is_frozen and (not windows or any(window.holds(instant) for window in windows)):
+            return instant
+    return None

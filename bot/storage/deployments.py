@@ -1,0 +1,181 @@
+"""Deployments and what is locked against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from bot.domain.deployments import Deployment, DeploymentState
+from bot.errors import Conflict
+from bot.ports.deploying import DeploymentLease, Lock
+from bot.storage.dialects import Insert, greatest, insert_new
+from bot.storage.tables import deployments, locks
+from bot.telemetry import logger
+
+log = logger(__name__)
+MOST_FIGURES = 10_000
+_IS_DUE = text("deployments.due_at IS NOT NULL")  # as the partial index says it, or SQLite does not use it
+
+
+@cache
+def _add(dialect: str) -> Insert:
+    return insert_new(dialect, deployments, "dedup_key")
+
+
+@cache
+def _lock(dialect: str) -> Insert:
+    return insert_new(dialect, locks, "service", "environment").execution_options(preserve_rowcount=True)
+
+
+class SqlDeployments:
+    """The deployments table: a snapshot each, and what it is looked up by beside it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, deployment: Deployment, *, dedup_key: str, due_at: float) -> Deployment | None:
+        """Store a new one under the next number (its `number` is ignored); None where `dedup_key` is known already."""
+        row: dict[str, Any] = {
+            "dedup_key": dedup_key,
+            "service": deployment.service,
+            "environment": deployment.environment,
+            "state": deployment.state.value,
+            "is_active": deployment.state.is_active,
+            "requested_at": deployment.requested_at,
+            "due_at": due_at,
+            "snapshot": {},
+        }
+        adding = _add(self._connection.dialect.name).values(row).returning(deployments.c.number)
+        number = self._connection.scalar(adding)
+        if number is None:
+            return None
+        numbered = replace(deployment, number=number)
+        snapshot = update(deployments).where(deployments.c.number == number).values(snapshot=numbered.to_json())
+        self._connection.execute(snapshot)
+        return numbered
+
+    def get(self, number: int, *, for_change: bool = False) -> Deployment | None:
+        """One of them; `for_change`, nobody else changes it until the transaction ends."""
+        query = select(deployments.c.snapshot).where(deployments.c.number == number)
+        found = self._connection.scalar(query.with_for_update() if for_change else query)
+        return None if found is None else Deployment.from_json(found)
+
+    def put(self, deployment: Deployment, *, due_at: float | None) -> None:
+        """Store the next snapshot, to be taken up at `due_at`; None leaves it to rest.
+
+        Conflict where another deployment of the same service and environment is active.
+        """
+        changed = {
+            "state": deployment.state.value,
+            "is_active": deployment.state.is_active,
+            "ended_at": deployment.ended_at,
+            "due_at": due_at,
+            "snapshot": deployment.to_json(),
+        }
+        statement = update(deployments).where(deployments.c.number == deployment.number).values(changed)
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(statement)
+        except IntegrityError:
+            where = f"{deployment.service} in {deployment.environment}"
+            raise Conflict(f"Another deployment of {where} is under way.") from None
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[DeploymentLease]:
+        """Take deployments that are due; one that cannot be read rests, and the others do not wait."""
+        due = (
+            select(deployments.c.number, deployments.c.fence, deployments.c.snapshot)
+            .where(_IS_DUE, deployments.c.due_at <= now, deployments.c.lease_until <= now)
+            .order_by(deployments.c.due_at, deployments.c.number)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = []
+        for row in self._connection.execute(due).all():
+            try:
+                taken.append(DeploymentLease(Deployment.from_json(row.snapshot), row.fence + 1))
+            except (TypeError, ValueError, LookupError) as problem:  # written by another version
+                log.error("deployment cannot be read, left to rest", number=row.number, error=problem)
+                is_meant = deployments.c.number == row.number
+                self._connection.execute(update(deployments).where(is_meant).values(due_at=None))
+        if taken:
+            numbers = [lease.deployment.number for lease in taken]
+            self._connection.execute(
+                update(deployments)
+                .where(deployments.c.number.in_(numbers))
+                .values(lease_until=until, fence=deployments.c.fence + 1)
+            )
+        return taken
+
+    def release(self, lease: DeploymentLease, *, due_at: float | None) -> bool:
+        """Give one back as it stands; False when the lease was lost."""
+        giving = update(deployments).where(_held(lease)).values(lease_until=0.0, due_at=due_at)
+        return self._connection.execute(giving).rowcount == 1
+
+    def holds(self, lease: DeploymentLease) -> bool:
+        """Whether the lease still stands; nobody else takes it until the transaction ends."""
+        query = select(deployments.c.number).where(_held(lease)).with_for_update()
+        return self._connection.execute(query).first() is not None
+
+    def next_due_at(self) -> float | None:
+        """When the next one can be taken."""
+        soonest = greatest(self._connection.dialect.name, deployments.c.due_at, deployments.c.lease_until)
+        found: float | None = self._connection.scalar(select(func.min(soonest)).where(_IS_DUE))
+        return found
+
+    def newest(
+        self, service: str | None, environment: str | None, states: frozenset[DeploymentState] | None, limit: int
+    ) -> Sequence[Deployment]:
+        """Newest first."""
+        query = select(deployments.c.snapshot).order_by(deployments.c.number.desc()).limit(limit)
+        if service is not None:
+            query = query.where(deployments.c.service == service)
+        if environment is not None:
+            query = query.where(deployments.c.environment == environment)
+        if states is not None:
+            query = query.where(deployments.c.state.in_([state.value for state in states]))
+        return [Deployment.from_json(row.snapshot) for row in self._connection.execute(query)]
+
+    def since(self, service: str | None, at: float) -> Sequence[Deployment]:
+        """Those that ended since, oldest first, at most 10,000; for figures."""
+        query = select(deployments.c.snapshot).where(deployments.c.ended_at >= at).order_by(deployments.c.ended_at)
+        if service is not None:
+            query = query.where(deployments.c.service == service)
+        return [Deployment.from_json(row.snapshot) for row in self._connection.execute(query.limit(MOST_FIGURES))]
+
+
+def _held(lease: DeploymentLease) -> ColumnElement[bool]:
+    return and_(deployments.c.number == lease.deployment.number, deployments.c.fence == lease.fence)
+
+
+class SqlLocks:
+    """The locks table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put(self, lock: Lock) -> bool:
+        """Lock; False where it is locked already."""
+        row = {name: getattr(lock, name) for name in Lock.__slots__}
+        return self._connection.execute(_lock(self._connection.dialect.name), row).rowcount == 1
+
+    def drop(self, service: str, environment: str) -> Lock | None:
+        """Unlock; the lock that stood."""
+        is_meant = and_(locks.c.service == service, locks.c.environment == environment)
+        found = self._connection.execute(select(locks).where(is_meant)).first()
+        self._connection.execute(delete(locks).where(is_meant))
+        return None if found is None else Lock(**found._mapping)
+
+    def over(self, service: str, environment: str) -> Lock | None:
+        """The lock that keeps a service's environment, if one does."""
+        is_meant = and_(locks.c.service == service, or_(locks.c.environment == environment, locks.c.environment == ""))
+        found = self._connection.execute(select(locks).where(is_meant).order_by(locks.c.at).limit(1)).first()
+        return None if found is None else Lock(**found._mapping)
+
+    def all(self) -> Sequence[Lock]:
+        """Every lock, oldest first."""
+        return [Lock(**row._mapping) for row in self._connection.execute(select(locks).order_by(locks.c.at))]

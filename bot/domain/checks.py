@@ -1,23 +1,294 @@
-"""Post-deploy checks: what is measured, and the verdicts."""
+"""Post-deploy checks: what is measured, how one measurement is judged, and how many of them become a verdict.
+
+Nothing here reads a clock or a network. Times are seconds since 1970, lengths are seconds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any, Self
+
+LEAST_LATE_S = 5.0  # a busy worker is not one that was away
+MOST_BLANKS = 3  # so many in a row at the end, and nobody knows how things stand
+_EPSILON_S = 1e-6
+
+
+class Verdict(StrEnum):
+    """How a measurement, or a whole check, came out. No data is not health, and an error is not a failure."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NO_DATA = "no_data"
+    ERROR = "error"
+
+
+class Policy(StrEnum):
+    """What a verdict leads to."""
+
+    ROLLBACK = "rollback"
+    ALERT = "alert"
+    ASK = "ask"
+    IGNORE = "ignore"
+
+
+class CheckKind(StrEnum):
+    """What a check looks at: a value, a value beside the one before the deployment, an address, a monitor."""
+
+    METRIC = "metric"
+    COMPARE = "compare"
+    HTTP = "http"
+    TCP = "tcp"
+    MONITOR = "monitor"
+
+
+class Aggregate(StrEnum):
+    """How several series become one value."""
+
+    MAX = "max"
+    MIN = "min"
+    SUM = "sum"
+    AVG = "avg"
+
+
+class Reason(StrEnum):
+    """Why a measurement came out as it did; `Measurement.detail` has the particulars."""
+
+    WITHIN = "within"
+    ABOVE = "above"
+    BELOW = "below"
+    OFF_TARGET = "off_target"
+    NO_SERIES = "no_series"
+    NOT_A_NUMBER = "not_a_number"
+    INFINITE = "infinite"
+    SEVERAL_SERIES = "several_series"
+    NO_BASELINE = "no_baseline"
+    NO_ANSWER = "no_answer"
+    WRONG_STATUS = "wrong_status"
+    WRONG_TEXT = "wrong_text"
+    MONITOR_ALERT = "monitor_alert"
+    MONITOR_WARN = "monitor_warn"
+    MONITOR_SILENT = "monitor_silent"
+    UNASKED = "unasked"  # the system that knows could not be asked
+
+
+DEFAULT_POLICIES: Mapping[Verdict, Policy] = {
+    Verdict.PASSED: Policy.IGNORE,
+    Verdict.FAILED: Policy.ROLLBACK,
+    Verdict.NO_DATA: Policy.ASK,
+    Verdict.ERROR: Policy.ASK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """One check as configured; what its kind has no use for is left alone.
+
+    `query` is a template (the monitor's id for a monitor), as are `url`, `contains` and `host`. A value is within
+    limits that are equal to it. `compare` allows the larger of baseline times `max_ratio` and baseline plus
+    `max_increase`, and likewise downwards. `failure_limit` failed measurements end the check, `successes` passed ones
+    in a row end it early (0: never). The first measurement is made after `delay_s`.
+    """
+
+    name: str
+    kind: CheckKind
+    source: str = ""
+    query: str = ""
+    aggregate: Aggregate | None = None
+    max_value: float | None = None
+    min_value: float | None = None
+    expected_value: float | None = None
+    tolerance: float = 0.0
+    max_ratio: float | None = None
+    min_ratio: float | None = None
+    max_increase: float | None = None
+    max_decrease: float | None = None
+    window_s: float = 300.0
+    baseline_window_s: float = 3600.0
+    url: str = ""
+    expected_status: int = 200
+    contains: str = ""
+    host: str = ""
+    port: int = 0
+    timeout_s: float = 5.0
+    retries: int = 0
+    fail_on_warning: bool = False
+    delay_s: float = 0.0
+    duration_s: float = 300.0
+    interval_s: float = 10.0
+    failure_limit: int = 1
+    successes: int = 0
+    on: Mapping[Verdict, Policy] = field(default_factory=lambda: DEFAULT_POLICIES)
+
+    def policy(self, verdict: Verdict) -> Policy:
+        """What a verdict of this check leads to."""
+        return self.on.get(verdict, DEFAULT_POLICIES[verdict])
+
+    @property
+    def limit(self) -> str:
+        """What is expected, in signs that need no translation: `≤ 0.01`, `200 ± 5`, `HTTP 200`."""
+        match self.kind:
+            case CheckKind.HTTP:
+                return f"HTTP {self.expected_status}" + (f", “{self.contains}”" if self.contains else "")
+            case CheckKind.TCP:
+                return f"TCP {self.port}"
+            case CheckKind.MONITOR:
+                return "OK"
+            case CheckKind.COMPARE:
+                return _joined(
+                    ("≤ {}×", self.max_ratio),
+                    ("≤ +{}", self.max_increase),
+                    ("≥ {}×", self.min_ratio),
+                    ("≥ −{}", self.max_decrease),
+                )
+            case CheckKind.METRIC:
+                target = f"{{}} ± {self.tolerance:g}" if self.tolerance else "= {}"
+                return _joined(("≤ {}", self.max_value), ("≥ {}", self.min_value), (target, self.expected_value))
+
+
+def _joined(*limits: tuple[str, float | None]) -> str:
+    return ", ".join(text.format(f"{value:g}") for text, value in limits if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One look, begun `at` and done `took_s` later. `warnings` are what the system said beside its answer."""
+
+    at: float
+    verdict: Verdict
+    value: float | None = None
+    detail: str = ""
+    warnings: tuple[str, ...] = ()
+    reason: Reason = Reason.WITHIN
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class CheckProgress:
-    """How far a check has come."""
+    """How far a check has come; `verdict` is None while it runs, and it is to be measured at `next_at`.
+
+    `measured` counts what counted: passed and failed measurements and blanks (no data, errors). `streak` are the passed
+    ones in a row, `blanks` the blanks in a row. `last_…` tell of the newest look, which may not have counted.
+    """
 
     name: str
+    verdict: Verdict | None = None
+    began_at: float = 0.0
+    ends_at: float = 0.0
+    next_at: float = 0.0
+    measured: int = 0
+    passes: int = 0
+    failures: int = 0
+    errors: int = 0
+    streak: int = 0
+    blanks: int = 0
+    limit: str = ""
+    last_at: float | None = None
+    last_verdict: Verdict | None = None
+    last_value: float | None = None
+    last_reason: Reason | None = None
+    last_detail: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is more to measure."""
+        return self.verdict is None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for the database."""
-        return {"name": self.name}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The reverse of `to_json`."""
-        return cls(stored["name"])
+        """The reverse of `to_json`; unknown names are ignored, so that newer rows can be read."""
+        known = {name: stored[name] for name in _PROGRESS if name in stored}
+        for name in ("verdict", "last_verdict"):
+            known[name] = Verdict(known[name]) if known.get(name) else None
+        known["last_reason"] = Reason(known["last_reason"]) if known.get("last_reason") in _REASONS else None
+        known["warnings"] = tuple(known.get("warnings", ()))
+        return cls(**known)
+
+
+_PROGRESS = tuple(one.name for one in fields(CheckProgress))
+_REASONS = frozenset(Reason)
+
+
+def begin(spec: CheckSpec, at: float) -> CheckProgress:
+    """A check that runs from now on and has measured nothing yet."""
+    first = at + min(spec.delay_s, spec.duration_s)
+    return CheckProgress(spec.name, began_at=at, ends_at=at + spec.duration_s, next_at=first, limit=spec.limit)
+
+
+def advance(spec: CheckSpec, progress: CheckProgress, measurement: Measurement) -> CheckProgress:
+    """The check after one more measurement. One that comes before its time, or after the end, changes nothing.
+
+    Where nobody looked for a whole interval or longer (no worker was there), the end moves by as much: the check ends
+    only when it has watched for its whole duration. The look after such a gap can fail the check but not help it pass,
+    for it says nothing about the time before, and it begins a new streak.
+    """
+    if not progress.is_running or measurement.at < progress.next_at:
+        return progress
+    gap_s = measurement.at - progress.next_at
+    was_away = gap_s >= max(spec.interval_s, LEAST_LATE_S)
+    ends_at = progress.ends_at + (gap_s if was_away else 0.0)
+    seen = replace(
+        _counted(progress, measurement, was_away=was_away),
+        ends_at=ends_at,
+        next_at=_next_at(spec, ends_at, measurement.at if was_away else progress.next_at, measurement),
+        last_at=measurement.at,
+        last_verdict=measurement.verdict,
+        last_value=measurement.value,
+        last_reason=measurement.reason,
+        last_detail=measurement.detail,
+        warnings=measurement.warnings,
+    )
+    if seen.failures >= spec.failure_limit:
+        return replace(seen, verdict=Verdict.FAILED)
+    if 0 < spec.successes <= seen.streak:
+        return replace(seen, verdict=Verdict.PASSED)
+    return conclude(seen) if measurement.at >= ends_at - _EPSILON_S else seen
+
+
+def conclude(progress: CheckProgress) -> CheckProgress:
+    """The check at its end, with the verdict that its measurements add up to.
+
+    It passed when at least half of them did and the last ones were not blank. Otherwise it is what most of the others
+    were; a check that never measured anything is no data.
+    """
+    if not progress.is_running:
+        return progress
+    silent = progress.measured - progress.passes - progress.failures - progress.errors
+    others = ((progress.failures, Verdict.FAILED), (progress.errors, Verdict.ERROR), (silent, Verdict.NO_DATA))
+    if progress.blanks >= MOST_BLANKS and progress.last_verdict in (Verdict.ERROR, Verdict.NO_DATA):
+        verdict = progress.last_verdict
+    elif progress.passes and 2 * progress.passes >= progress.measured:
+        verdict = Verdict.PASSED
+    elif not any(count for count, _ in others):
+        verdict = Verdict.NO_DATA
+    else:
+        verdict = max(others, key=lambda one: one[0])[1]  # the first of equals: failed before error before no data
+    return replace(progress, verdict=verdict)
+
+
+def _counted(progress: CheckProgress, measurement: Measurement, *, was_away: bool) -> CheckProgress:
+    measured = progress.measured + 1
+    match measurement.verdict:
+        case Verdict.PASSED if was_away:
+            return replace(progress, streak=0, blanks=0)
+        case Verdict.PASSED:
+            streak = 1 + progress.streak
+            return replace(progress, measured=measured, passes=progress.passes + 1, streak=streak, blanks=0)
+        case Verdict.FAILED:
+            return replace(progress, measured=measured, failures=progress.failures + 1, streak=0, blanks=0)
+        case Verdict.ERROR | Verdict.NO_DATA:
+            errors = progress.errors + (measurement.verdict is Verdict.ERROR)
+            return replace(progress, measured=measured, errors=errors, streak=0, blanks=progress.blanks + 1)
+
+
+def _next_at(spec: CheckSpec, ends_at: float, planned: float, measurement: Measurement) -> float:
+    """The next instant of the grid that is not over yet; the last one is the end itself."""
+    done_at = measurement.at + measurement.took_s
+    steps = max(1, -int(-(done_at - planned) // spec.interval_s))
+    return max(done_at, min(planned + steps * spec.interval_s, ends_at))

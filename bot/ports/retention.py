@@ -47,3 +47,7 @@ class Retention(Protocol):
     def subjects(self, age: SubjectAge, after: Cursor, limit: int) -> Swept:
         """Finished subjects with their cards, but for those that something still waits for, or is judged by."""
         ...
+
+    def tracker_tasks(self, before: float, after: Cursor, limit: int) -> Swept:
+        """Ended work with trackers from before `before`, but for versions that were released: they come again."""
+        ...

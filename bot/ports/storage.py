@@ -16,6 +16,7 @@ from bot.ports.audit import AuditTrail
 from bot.ports.deploying import Deployments, Locks
 from bot.ports.noise import Noise
 from bot.ports.retention import Retention
+from bot.ports.tracking import Polls, Tokens, TrackerTasks
 
 if TYPE_CHECKING:
     from bot.ports.inspection import Inspection  # which needs the records of this module
@@ -387,6 +388,12 @@ class Transaction(Protocol):
     def audit(self) -> AuditTrail: ...
     @property
     def inspection(self) -> Inspection: ...
+    @property
+    def tracker_tasks(self) -> TrackerTasks: ...
+    @property
+    def polls(self) -> Polls: ...
+    @property
+    def tokens(self) -> Tokens: ...
 
 
 class Store(Protocol):

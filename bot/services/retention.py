@@ -15,6 +15,7 @@ SUBJECT_BATCH = 50  # each with a handful of cards
 PAUSE_S = 0.1
 
 log = logger(__name__)
+_LIMITS = {"tracker_tasks": "events"}  # what trackers tell is an event too, but for its table
 Sweep = Callable[[Transaction, Cursor], Swept]
 
 
@@ -68,8 +69,9 @@ class Pruner:
             "events": lambda tx, after: tx.retention.events(events, after, BATCH),
             "attempts": lambda tx, after: tx.retention.attempts(attempts, after, BATCH),
             "commands": lambda tx, after: tx.retention.commands(commands, after, BATCH),
+            "tracker_tasks": lambda tx, after: tx.retention.tracker_tasks(events, after, BATCH),
         }
-        return {kind: sweep for kind, sweep in found.items() if getattr(limits, kind) is not None}
+        return {kind: sweep for kind, sweep in found.items() if getattr(limits, _LIMITS.get(kind, kind)) is not None}
 
     def _before(self, limit_s: float | None) -> float:
         """The time before which things are old; nothing is older than 0."""

@@ -25,8 +25,9 @@ from sqlalchemy import (
     text,
 )
 
+from bot.domain.issues import ChangeKind
 from bot.ports.retention import Cursor, SubjectAge, Swept
-from bot.storage.tables import attempts, cards, commands, events, jobs, subjects
+from bot.storage.tables import attempts, cards, commands, events, jobs, subjects, tracker_tasks
 
 _TRY_LINE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:line, 0))")  # see SqlEventLog.add
 
@@ -59,6 +60,18 @@ _OLD_COMMANDS = _page(commands, commands.c.accepted_at, commands.c.id, commands.
 )
 _DROP_COMMANDS = delete(commands).where(commands.c.id.in_(bindparam("keys", expanding=True)), not_(commands.c.is_open))
 _KNOWN = select(subjects.c.key).where(subjects.c.key.in_(bindparam("keys", expanding=True)))
+
+_OLD_TASKS = (
+    select(tracker_tasks.c.id)
+    .where(
+        tracker_tasks.c.created_at < bindparam("before"),
+        not_(tracker_tasks.c.is_open),
+        tracker_tasks.c.kind != ChangeKind.VERSION_RELEASED.value,
+    )
+    .order_by(tracker_tasks.c.created_at)
+    .limit(bindparam("most"))
+)
+_DROP_TASKS = delete(tracker_tasks).where(tracker_tasks.c.id.in_(_OLD_TASKS))
 
 _OLD_SUBJECTS = _page(subjects, subjects.c.ordered_at, subjects.c.key, subjects.c.source, subjects.c.project).where(
     subjects.c.is_finished, subjects.c.updated_at < bindparam("before")
@@ -159,6 +172,11 @@ class SqlRetention:
         if dropped:
             self._connection.execute(_DROP_CARDS, {"keys": dropped})
         return Swept(len(dropped), _cursor(rows, limit))
+
+    def tracker_tasks(self, before: float, after: Cursor, limit: int) -> Swept:
+        """Ended work with trackers from before `before`, but for versions that were released: they come again."""
+        dropped = self._connection.execute(_DROP_TASKS, {"before": before, "most": limit}).rowcount
+        return Swept(dropped, after if dropped == limit else None)
 
     def _old(self, page: Select[Any], before: float, after: Cursor, limit: int) -> Sequence[Any]:
         at, last = after

@@ -282,5 +282,43 @@ locks = Table(
     Column("at", Double, nullable=False),
 )
 
+tracker_tasks = Table(
+    "tracker_tasks",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("tracker", String(40), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("due_at", Double, nullable=False, server_default="0"),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("outcome", String(80), nullable=False, server_default=""),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("tracker", "key", name="tracker_tasks_key"),
+    Index("tracker_tasks_open", "due_at", sqlite_where=text("is_open"), postgresql_where=text("is_open")),
+    Index("tracker_tasks_created", "created_at"),
+)
+
+polls = Table(
+    "polls",
+    metadata,
+    Column("tracker", String(40), primary_key=True),
+    Column("begun_at", Double, nullable=False),
+    Column("polled_at", Double, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("value", LargeBinary),
+    Column("expires_at", Double, nullable=False, server_default="0"),
+    Column("rank", Integer, nullable=False, server_default="0"),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+)
+
 # The oldest version of the schema whose code can work with this one; without a row, every older one can.
 schema_support = Table("schema_support", metadata, Column("oldest", String(10), primary_key=True))

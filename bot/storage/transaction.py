@@ -12,6 +12,7 @@ from bot.storage.noise import SqlNoise
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
 from bot.storage.retention import SqlRetention
 from bot.storage.subjects import SqlEventLog, SqlSubjects
+from bot.storage.tracking import SqlPolls, SqlTokens, SqlTrackerTasks
 from bot.storage.work import SqlCommands, SqlJobs
 
 
@@ -31,9 +32,12 @@ class SqlTransaction:
         "noise",
         "pacing",
         "places",
+        "polls",
         "retention",
         "subjects",
         "subscriptions",
+        "tokens",
+        "tracker_tasks",
     )
 
     def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
@@ -52,3 +56,6 @@ class SqlTransaction:
         self.noise = SqlNoise(connection)
         self.audit = SqlAuditTrail(connection)
         self.inspection = SqlInspection(connection)
+        self.tracker_tasks = SqlTrackerTasks(connection)
+        self.polls = SqlPolls(connection)
+        self.tokens = SqlTokens(connection, cipher)

@@ -157,6 +157,11 @@ HOT = {
     ),
     "unsealed audit": lambda tx: tx.audit.seal(10),
     "a place's name": lambda tx: tx.places.adopt("slack:#ci", Place("slack:T/C", "#ci")),
+    "due tracker tasks": lambda tx: tx.tracker_tasks.lease(NOW, NOW + 30, 4),
+    "when tracker tasks are due": lambda tx: tx.tracker_tasks.next_due_at(),
+    "a tracker task by its key": lambda tx: tx.tracker_tasks.get("jira", "changelog:1"),
+    "a new tracker task": lambda tx: tx.tracker_tasks.add("jira", "changelog:1", "k", {}, due_at=NOW, at=NOW),
+    "old tracker tasks": lambda tx: tx.retention.tracker_tasks(NOW, START, 10),
     "old events": lambda tx: tx.retention.events(NOW, START, 10),
     "old attempts": lambda tx: tx.retention.attempts(NOW, START, 10),
     "old commands": lambda tx: tx.retention.commands(NOW, START, 10),
@@ -166,6 +171,7 @@ FINE = (
     "SCAN destinations",  # as many as are configured
     "SCAN subjects USING INDEX subjects_recent",  # stops at the limit
     "SCAN commands USING INDEX commands_open",  # holds the open ones only
+    "SCAN tracker_tasks USING INDEX tracker_tasks_open",  # holds the open ones only
     "SCAN audit USING INDEX audit_unsealed",  # holds the unsealed ones only
     "SCAN CONSTANT ROW",
 )

@@ -1,0 +1,156 @@
+"""Work with trackers, how far they were asked for changes, and tokens that rotate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from cryptography.fernet import InvalidToken, MultiFernet
+from sqlalchemy import Connection, Select, and_, bindparam, func, select, text, update
+
+from bot.ports.trackers import StoredToken
+from bot.ports.tracking import TrackerTask
+from bot.storage.dialects import Insert, greatest, insert_new, upsert
+from bot.storage.tables import polls, tokens, tracker_tasks
+
+_IS_OPEN = text("tracker_tasks.is_open")  # as the partial index says it, or SQLite does not use it
+_OURS = and_(tracker_tasks.c.tracker == bindparam("of"), tracker_tasks.c.key == bindparam("named"))
+
+
+@cache
+def _add_task(dialect: str) -> Insert:
+    return insert_new(dialect, tracker_tasks, "tracker", "key").execution_options(preserve_rowcount=True)
+
+
+@cache
+def _add_token(dialect: str) -> Insert:
+    return insert_new(dialect, tokens, "name")
+
+
+@cache
+def _put_poll(dialect: str) -> Insert:
+    return upsert(dialect, polls, ("tracker",), ("begun_at", "polled_at"))
+
+
+@cache
+def _next_at(dialect: str) -> Select[float | None]:
+    return select(func.min(greatest(dialect, tracker_tasks.c.due_at, tracker_tasks.c.lease_until))).where(_IS_OPEN)
+
+
+class SqlTrackerTasks:
+    """The tracker_tasks table; see `bot.ports.tracking.TrackerTasks`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(
+        self, tracker: str, key: str, kind: str, body: Mapping[str, Any], *, due_at: float | None, at: float
+    ) -> bool:
+        """Store a piece of work (None: only to be remembered); False when its key is known."""
+        row = {
+            "tracker": tracker,
+            "key": key,
+            "kind": kind,
+            "body": dict(body),
+            "is_open": due_at is not None,
+            "due_at": due_at or 0.0,
+            "created_at": at,
+        }
+        return self._connection.execute(_add_task(self._connection.dialect.name), row).rowcount == 1
+
+    def get(self, tracker: str, key: str) -> Mapping[str, Any] | None:
+        """What is remembered under a key."""
+        found: Mapping[str, Any] | None = self._connection.scalar(
+            select(tracker_tasks.c.body).where(_OURS), {"of": tracker, "named": key}
+        )
+        return found
+
+    def lease(self, now: float, until: float, limit: int) -> Sequence[TrackerTask]:
+        """Take due work, the longest waiting first."""
+        due = (
+            select(tracker_tasks)
+            .where(_IS_OPEN, tracker_tasks.c.due_at <= now, tracker_tasks.c.lease_until <= now)
+            .order_by(tracker_tasks.c.due_at, tracker_tasks.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = [
+            TrackerTask(row.id, row.tracker, row.key, row.kind, row.body, row.tries, row.fence + 1, row.created_at)
+            for row in self._connection.execute(due)
+        ]
+        if taken:
+            self._connection.execute(
+                update(tracker_tasks)
+                .where(tracker_tasks.c.id.in_([task.id for task in taken]))
+                .values(lease_until=until, fence=tracker_tasks.c.fence + 1)
+            )
+        return taken
+
+    def settle(self, task: TrackerTask, outcome: str, *, due_at: float | None = None, tries: int = 0) -> bool:
+        """End a piece of work, or put it off to `due_at`; False when the lease was lost."""
+        held = and_(tracker_tasks.c.id == task.id, tracker_tasks.c.fence == task.fence)
+        changed: dict[str, Any] = {"outcome": outcome[:80], "lease_until": 0.0}
+        changed |= {"is_open": False} if due_at is None else {"due_at": due_at, "tries": tries}
+        return self._connection.execute(update(tracker_tasks).where(held).values(changed)).rowcount == 1
+
+    def next_due_at(self) -> float | None:
+        """When the next piece of work can be taken."""
+        found: float | None = self._connection.scalar(_next_at(self._connection.dialect.name))
+        return found
+
+
+class SqlPolls:
+    """The polls table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, tracker: str) -> tuple[float, float] | None:
+        """Since when it is asked without a gap, and when it was asked last."""
+        row = self._connection.execute(
+            select(polls.c.begun_at, polls.c.polled_at).where(polls.c.tracker == tracker)
+        ).first()
+        return (row.begun_at, row.polled_at) if row is not None else None
+
+    def put(self, tracker: str, begun_at: float, polled_at: float) -> None:
+        """Remember both."""
+        row = {"tracker": tracker, "begun_at": begun_at, "polled_at": polled_at}
+        self._connection.execute(_put_poll(self._connection.dialect.name), row)
+
+
+class SqlTokens:
+    """The tokens table; values are encrypted with `cipher`."""
+
+    def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
+        self._connection = connection
+        self._cipher = cipher
+
+    def read(self, name: str) -> StoredToken | None:
+        """The token of that name; None also where the key was replaced since it was stored."""
+        row = self._connection.execute(select(tokens).where(tokens.c.name == name)).first()
+        if row is None or row.value is None:
+            return None
+        try:
+            return StoredToken(self._cipher.decrypt(row.value).decode(), row.expires_at, row.rank)
+        except InvalidToken:
+            return None
+
+    def hold(self, name: str, now: float, until: float) -> StoredToken | None:
+        """Take a token for renewal until then; None when somebody else has it."""
+        self._connection.execute(_add_token(self._connection.dialect.name), {"name": name})
+        taken = self._connection.execute(
+            update(tokens)
+            .where(tokens.c.name == name, tokens.c.lease_until <= now)
+            .values(lease_until=until, rank=tokens.c.rank + 1)
+        )
+        if taken.rowcount == 0:
+            return None
+        rank: int = self._connection.scalar(select(tokens.c.rank).where(tokens.c.name == name)) or 0
+        return self.read(name) or StoredToken("", 0.0, rank)
+
+    def replace(self, name: str, held: StoredToken, value: str, expires_at: float) -> bool:
+        """Store its successor and let go; False when somebody else took it meanwhile."""
+        changed = {"value": self._cipher.encrypt(value.encode()), "expires_at": expires_at, "lease_until": 0.0}
+        statement = update(tokens).where(tokens.c.name == name, tokens.c.rank == held.rank).values(changed)
+        return self._connection.execute(statement).rowcount == 1

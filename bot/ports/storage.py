@@ -13,6 +13,7 @@ from bot.domain.folding import Folded
 from bot.domain.places import Place
 from bot.domain.subjects import SubjectKey
 from bot.ports.audit import AuditTrail
+from bot.ports.budgets import Budgets
 from bot.ports.deploying import Deployments, Locks
 from bot.ports.noise import Noise
 from bot.ports.retention import Retention
@@ -368,6 +369,8 @@ class Transaction(Protocol):
     def deliveries(self) -> Deliveries: ...
     @property
     def pacing(self) -> Pacing: ...
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def jobs(self) -> Jobs: ...
     @property

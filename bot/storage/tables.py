@@ -88,6 +88,19 @@ budgets = Table(
     Column("scope", String(200), primary_key=True),
     Column("arrival", Double, nullable=False),
     Column("paused_until", Double, nullable=False, server_default="0"),
+    Column("calls", Integer, nullable=False, server_default="0"),
+    Column("per_s", Double, nullable=False, server_default="0"),
+    Column("spent", JSON),
+)
+
+budget_waits = Table(
+    "budget_waits",
+    metadata,
+    Column("scope", String(200), primary_key=True),
+    Column("destination", String(200), primary_key=True),
+    Column("is_urgent", Boolean, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
 )
 
 cards = Table(

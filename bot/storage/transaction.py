@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryptography.fernet import MultiFernet
 from sqlalchemy import Connection
 
+from bot.storage.budgets import SqlBudgets
 from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
 from bot.storage.deployments import SqlDeployments, SqlLocks
 from bot.storage.inspection import SqlInspection
@@ -21,6 +22,7 @@ class SqlTransaction:
 
     __slots__ = (
         "audit",
+        "budgets",
         "cards",
         "commands",
         "deliveries",
@@ -46,6 +48,7 @@ class SqlTransaction:
         self.cards = SqlCards(connection)
         self.deliveries = SqlDeliveries(connection)
         self.pacing = SqlPacing(connection)
+        self.budgets = SqlBudgets(connection)
         self.jobs = SqlJobs(connection)
         self.commands = SqlCommands(connection, cipher)
         self.deployments = SqlDeployments(connection)

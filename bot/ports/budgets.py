@@ -1,0 +1,62 @@
+"""What services ask of the database to keep accounts' budgets, which all workers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.domain.budgets import Spent, Window
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """What is spent of a window, and until when the platform wants nothing of it at all (0: it said nothing)."""
+
+    spent: Spent
+    paused_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReport:
+    """A window with its state, for those who watch it: how many destinations wait, 0 where it is none of a window.
+
+    `window` is None for a place that the platform asked a pause of.
+    """
+
+    scope: str
+    window: Window | None
+    state: BudgetState
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A destination's place in the line: how many go before it, and since when it waits (None: it is not in line)."""
+
+    ahead: int
+    since: float | None = None
+
+
+class Budgets(Protocol):
+    """The windows of accounts, and who waits for them. A destination stands in a window's line once."""
+
+    def open(self, window: Window) -> BudgetState:
+        """A window's state; nobody else changes it, or its line, until the transaction ends."""
+        ...
+
+    def store(self, window: Window, spent: Spent, at: float, *, served: str | None = None) -> None:
+        """Store what is spent now; the destination that was `served` leaves the line."""
+        ...
+
+    def turn(self, scope: str, destination: str, *, is_urgent: bool, now: float) -> Turn:
+        """Where a destination stands, or would stand: behind what is more urgent, and behind who came before."""
+        ...
+
+    def line_up(self, scope: str, destination: str, *, is_urgent: bool, now: float, until: float) -> None:
+        """Let a destination wait in the line, where it is passed by others from `until` on."""
+        ...
+
+    def report(self, now: float) -> Sequence[BudgetReport]:
+        """The windows that were used of late, and the places that are paused by their platform."""
+        ...

@@ -261,14 +261,13 @@ def conclude(progress: CheckProgress) -> CheckProgress:
         return progress
     silent = progress.measured - progress.passes - progress.failures - progress.errors
     others = ((progress.failures, Verdict.FAILED), (progress.errors, Verdict.ERROR), (silent, Verdict.NO_DATA))
+    count, verdict = max(others, key=lambda one: one[0])  # the first of equals: failed before error before no data
+    if not count:
+        verdict = Verdict.NO_DATA
     if progress.blanks >= MOST_BLANKS and progress.last_verdict in (Verdict.ERROR, Verdict.NO_DATA):
         verdict = progress.last_verdict
     elif progress.passes and 2 * progress.passes >= progress.measured:
         verdict = Verdict.PASSED
-    elif not any(count for count, _ in others):
-        verdict = Verdict.NO_DATA
-    else:
-        verdict = max(others, key=lambda one: one[0])[1]  # the first of equals: failed before error before no data
     return replace(progress, verdict=verdict)
 
 

@@ -15,7 +15,10 @@ _SLACK = 1e-9  # 0.1 + 0.2 is within 0.3
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one look comes to; `detail` are the particulars: labels, an HTTP status, the system's words."""
+    """What one look comes to; `detail` are the particulars, in no language: `0.3 > 0.2 ← 0.1`, labels, an HTTP status.
+
+    After the arrow stands what was before the deployment; `2/3` are the series that had a number.
+    """
 
     verdict: Verdict
     reason: Reason
@@ -44,13 +47,14 @@ def judge(spec: CheckSpec, values: Mapping[str, float], baseline: Mapping[str, f
     assert now.value is not None
     if spec.kind is not CheckKind.COMPARE:
         seen = _within(now.value, spec.min_value, spec.max_value, spec.expected_value, spec.tolerance)
-        return replace(seen, detail=now.detail)
+        return replace(seen, detail=" ".join(filter(None, (seen.detail, now.detail))))
     before = _single(spec, baseline or {})
     if before.verdict is Verdict.NO_DATA:
         return Outcome(Verdict.NO_DATA, Reason.NO_BASELINE, now.value)
     if before.value is None or not math.isfinite(before.value):
         return Outcome(Verdict.ERROR, before.reason, now.value, before.detail or f"{before.value:g}")
-    return replace(_within(now.value, *allowed(spec, before.value)), detail=f"{before.value:g}")
+    seen = _within(now.value, *allowed(spec, before.value))
+    return replace(seen, detail=f"{seen.detail} ← {before.value:g}".strip())
 
 
 def allowed(spec: CheckSpec, baseline: float) -> tuple[float | None, float | None]:
@@ -63,11 +67,11 @@ def allowed(spec: CheckSpec, baseline: float) -> tuple[float | None, float | Non
     return (baseline - max(lowered) if lowered else None), (baseline + max(raised) if raised else None)
 
 
-def judge_reply(spec: CheckSpec, status: int, text: str) -> Outcome:
-    """An HTTP answer passes when its status, and its text where one is asked for, are as expected."""
+def judge_reply(spec: CheckSpec, status: int, text: str, contains: str) -> Outcome:
+    """An HTTP answer passes when its status is as expected and `contains`, the filled template, is in its text."""
     if status != spec.expected_status:
         return Outcome(Verdict.FAILED, Reason.WRONG_STATUS, float(status), str(status))
-    if spec.contains and spec.contains not in text:
+    if contains not in text:
         return Outcome(Verdict.FAILED, Reason.WRONG_TEXT, float(status), str(status))
     return Outcome(Verdict.PASSED, Reason.WITHIN, float(status), str(status))
 
@@ -89,14 +93,14 @@ def judge_monitor(spec: CheckSpec, status: MonitorStatus, words: str) -> Outcome
 def _single(spec: CheckSpec, values: Mapping[str, float]) -> Outcome:
     """The one value of several series; series without a number are left out of an aggregate, and counted in words."""
     if not values:
-        return Outcome(Verdict.NO_DATA, Reason.NO_SERIES)
+        return Outcome(Verdict.NO_DATA, Reason.NO_SERIES, detail="[]")
     if len(values) > 1 and spec.aggregate is None:
         named = ", ".join(sorted(values)[:_NAMED]) + (", …" if len(values) > _NAMED else "")
         return Outcome(Verdict.ERROR, Reason.SEVERAL_SERIES, detail=f"{len(values)}: {named}")
     numbers = [value for value in values.values() if not math.isnan(value)]
     value = _aggregated(spec.aggregate, numbers) if numbers else math.nan
     if math.isnan(value):
-        return Outcome(Verdict.NO_DATA, Reason.NOT_A_NUMBER)
+        return Outcome(Verdict.NO_DATA, Reason.NOT_A_NUMBER, detail="NaN")
     detail = f"{len(numbers)}/{len(values)}" if len(numbers) < len(values) else ""
     return Outcome(Verdict.PASSED, Reason.WITHIN, value, detail)
 
@@ -123,13 +127,13 @@ def _within(
     tolerance: float = 0.0,
 ) -> Outcome:
     if highest is not None and value > highest and not _is_near(value, highest):
-        return Outcome(Verdict.FAILED, Reason.ABOVE, value)
+        return Outcome(Verdict.FAILED, Reason.ABOVE, value, f"{value:g} > {highest:g}")
     if lowest is not None and value < lowest and not _is_near(value, lowest):
-        return Outcome(Verdict.FAILED, Reason.BELOW, value)
+        return Outcome(Verdict.FAILED, Reason.BELOW, value, f"{value:g} < {lowest:g}")
     if expected is not None and abs(value - expected) > tolerance + _SLACK * max(abs(expected), tolerance):
-        return Outcome(Verdict.FAILED, Reason.OFF_TARGET, value)
+        return Outcome(Verdict.FAILED, Reason.OFF_TARGET, value, f"{value:g} ≠ {expected:g} ± {tolerance:g}")
     if math.isinf(value):
-        return Outcome(Verdict.ERROR, Reason.INFINITE, value)
+        return Outcome(Verdict.ERROR, Reason.INFINITE, value, f"{value:+g}")
     return Outcome(Verdict.PASSED, Reason.WITHIN, value)
 
 

@@ -51,7 +51,7 @@ def test_a_value_is_held_against_its_limits(
 
 def test_nothing_found_is_no_data() -> None:
     """An empty answer is not health."""
-    assert judge(METRIC, {}) == Outcome(NO_DATA, Reason.NO_SERIES)
+    assert judge(METRIC, {}) == Outcome(NO_DATA, Reason.NO_SERIES, detail="[]")
 
 
 def test_two_series_are_an_error_that_names_them() -> None:
@@ -69,8 +69,8 @@ def test_several_series_become_one_value_where_the_check_says_how(aggregate: Agg
     """Those without a number are left out, and counted."""
     outcome = judge(replace(METRIC, aggregate=aggregate), {"a": 0.2, "b": 0.6, "c": NAN})
     assert outcome.value == pytest.approx(value)
-    assert outcome.detail == "2/3"
     assert outcome.verdict is (PASSED if value <= 0.3 else FAILED)
+    assert outcome.detail == ("2/3" if value <= 0.3 else f"{value:g} > 0.3 2/3")
     assert judge(replace(METRIC, aggregate=aggregate), {"a": NAN, "b": NAN}).verdict is NO_DATA
 
 
@@ -121,7 +121,8 @@ def test_a_value_is_compared_with_the_one_before(
 
 def test_a_comparison_says_what_was_before() -> None:
     """The baseline stands beside the value; without one that is the reason."""
-    assert judge(COMPARE, {"": 200.0}, {"": 100.0}) == Outcome(FAILED, Reason.ABOVE, 200.0, "100")
+    assert judge(COMPARE, {"": 200.0}, {"": 100.0}) == Outcome(FAILED, Reason.ABOVE, 200.0, "200 > 150 ← 100")
+    assert judge(COMPARE, {"": 120.0}, {"": 100.0}) == Outcome(PASSED, Reason.WITHIN, 120.0, "← 100")
     assert judge(COMPARE, {"": 200.0}, {}) == Outcome(NO_DATA, Reason.NO_BASELINE, 200.0)
     assert judge(COMPARE, {"": 1.0}, {"a": 1.0, "b": 1.0}) == Outcome(ERROR, Reason.SEVERAL_SERIES, 1.0, "2: a, b")
 
@@ -146,8 +147,8 @@ def test_what_was_before_is_always_allowed(baseline: float, ratio: float, increa
 )
 def test_an_http_answer_is_judged_by_status_and_text(status: int, text: str, verdict: Verdict, reason: Reason) -> None:
     """Both as expected; what came is told."""
-    spec = CheckSpec("health", CheckKind.HTTP, contains="ok")
-    assert judge_reply(spec, status, text) == Outcome(verdict, reason, float(status), str(status))
+    spec = CheckSpec("health", CheckKind.HTTP)
+    assert judge_reply(spec, status, text, "ok") == Outcome(verdict, reason, float(status), str(status))
 
 
 def test_a_monitor_is_taken_at_its_word() -> None:

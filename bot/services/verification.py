@@ -1,0 +1,198 @@
+"""Measures what the checks of a deployment ask for, and asks beforehand whether it could be measured at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from urllib.parse import quote
+
+from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict
+from bot.domain.judging import Outcome, judge, judge_monitor, judge_reply
+from bot.domain.templates import deployment_values, fill
+from bot.errors import IntegrationError
+from bot.ports.metrics import MetricSource, MonitorSource, Prober, Query, Reply, Series
+from bot.telemetry import logger
+
+SHORTEST_WINDOW_S = 60.0
+MOST_AT_ONCE = 8
+MAX_DETAIL = 300
+MAX_WARNINGS = 3
+CHART_POINTS = 240
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What is verified; `started_at` (seconds since 1970) is when its deployment began."""
+
+    service: str
+    environment: str
+    version: str
+    commit: str
+    previous_version: str
+    started_at: float
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of `{{names}}`."""
+        return deployment_values(self.service, self.environment, self.version, self.commit, self.previous_version)
+
+
+@dataclass
+class Verification:
+    """Looks at services through the configured systems."""
+
+    sources: Mapping[str, MetricSource] = field(default_factory=dict)
+    monitors: Mapping[str, MonitorSource] = field(default_factory=dict)
+    prober: Prober | None = None
+
+    def measure(self, spec: CheckSpec, context: CheckContext, now: float) -> Measurement:
+        """One look at what a check is about, begun at `now`. Never raises: what cannot be asked is an error."""
+        began = monotonic()
+        warnings: tuple[str, ...] = ()
+        try:
+            outcome, warnings = self._look(spec, context, now)
+        except IntegrationError as problem:
+            outcome = Outcome(Verdict.ERROR, Reason.UNASKED, detail=_words_of(problem))
+        except Exception as problem:  # a deployment step: a fault of ours is no verdict on the service
+            log.exception("check not measured", check=spec.name, service=context.service)
+            outcome = Outcome(Verdict.ERROR, Reason.UNASKED, detail=type(problem).__name__)
+        return Measurement(
+            now,
+            outcome.verdict,
+            outcome.value,
+            outcome.detail[:MAX_DETAIL],
+            tuple(warning[:MAX_DETAIL] for warning in warnings[:MAX_WARNINGS]),
+            outcome.reason,
+            monotonic() - began,
+        )
+
+    def measure_all(self, specs: Sequence[CheckSpec], context: CheckContext, now: float) -> Sequence[Measurement]:
+        """A look for each check, side by side: one that waits for its time-out delays no other."""
+        if len(specs) < 2:
+            return [self.measure(spec, context, now) for spec in specs]
+        with ThreadPoolExecutor(min(len(specs), MOST_AT_ONCE), thread_name_prefix="check") as pool:
+            return list(pool.map(lambda spec: self.measure(spec, context, now), specs))
+
+    def probe(self, specs: Sequence[CheckSpec], context: CheckContext) -> Sequence[str]:
+        """What keeps these checks from being measured, a line each; systems are asked once, however many use them."""
+        problems = [f"{spec.name}: {problem}" for spec in specs if (problem := self.refusal(spec, context))]
+        if problems:
+            return problems
+        measured = {spec.source: self.sources[spec.source] for spec in specs if spec.kind in _METRICS}
+        for name, source in measured.items():
+            problems += _tried(name, source.probe)
+        for spec in specs:
+            if spec.kind is CheckKind.MONITOR:
+                problems += _tried(spec.name, partial(self.monitors[spec.source].state, _filled(spec.query, context)))
+        return problems
+
+    def refusal(self, spec: CheckSpec, context: CheckContext) -> str | None:
+        """Without a network: why a check can never be measured as it is configured, or None."""
+        try:
+            match spec.kind:
+                case CheckKind.METRIC | CheckKind.COMPARE if spec.source not in self.sources:
+                    return f"{spec.source!r} is no metrics source"
+                case CheckKind.METRIC | CheckKind.COMPARE:
+                    self.sources[spec.source].check_query(_query(spec, context, spec.window_s))
+                case CheckKind.MONITOR if spec.source not in self.monitors:
+                    return f"{spec.source!r} is no metrics source with monitors"
+                case CheckKind.MONITOR:
+                    self.monitors[spec.source].check_monitor(_filled(spec.query, context))
+                case CheckKind.HTTP | CheckKind.TCP:
+                    pass
+        except ValueError as problem:
+            return str(problem)
+        return None
+
+    def history(self, spec: CheckSpec, context: CheckContext, *, start: float, end: float) -> Series:
+        """How the value of a metric check went on, for a chart; raises IntegrationError."""
+        step_s = max(1.0, (end - start) / CHART_POINTS)
+        query = _query(spec, context, spec.window_s)
+        return self.sources[spec.source].series(query, start=start, end=end, step_s=step_s)
+
+    def link(self, spec: CheckSpec, context: CheckContext, *, start: float, end: float) -> str | None:
+        """A page for people that shows what a check looks at, without asking anybody."""
+        if spec.kind in _METRICS and spec.source in self.sources:
+            query = _query(spec, context, spec.window_s)
+            return self.sources[spec.source].link(query, start=start, end=end)
+        return _address(spec, context) if spec.kind is CheckKind.HTTP else None
+
+    def _look(self, spec: CheckSpec, context: CheckContext, now: float) -> tuple[Outcome, tuple[str, ...]]:
+        match spec.kind:
+            case CheckKind.METRIC | CheckKind.COMPARE:
+                return self._look_at_value(spec, context, now)
+            case CheckKind.MONITOR:
+                state = self.monitors[spec.source].state(_filled(spec.query, context))
+                return judge_monitor(spec, state.status, state.words), ()
+            case CheckKind.HTTP | CheckKind.TCP:
+                return self._look_at_address(spec, context), ()
+
+    def _look_at_value(self, spec: CheckSpec, context: CheckContext, now: float) -> tuple[Outcome, tuple[str, ...]]:
+        """The value of the time since the deployment began, not of the version before."""
+        source = self.sources[spec.source]
+        least_s = min(spec.window_s, SHORTEST_WINDOW_S)
+        window_s = min(spec.window_s, max(least_s, now - context.started_at))
+        reading = source.value(_query(spec, context, window_s), start=now - window_s, end=now)
+        if spec.kind is CheckKind.METRIC:
+            return judge(spec, reading.values), reading.warnings
+        before, earlier_s = context.started_at, spec.baseline_window_s
+        baseline = source.value(_query(spec, context, earlier_s), start=before - earlier_s, end=before)
+        return judge(spec, reading.values, baseline.values), (*reading.warnings, *baseline.warnings)
+
+    def _look_at_address(self, spec: CheckSpec, context: CheckContext) -> Outcome:
+        """The first try that passes, else the last one."""
+        outcome = self._try_address(spec, context)
+        for _ in range(spec.retries):
+            if outcome.verdict is Verdict.PASSED:
+                break
+            outcome = self._try_address(spec, context)
+        return outcome
+
+    def _try_address(self, spec: CheckSpec, context: CheckContext) -> Outcome:
+        assert self.prober is not None
+        if spec.kind is CheckKind.HTTP:
+            reply = self.prober.http(_address(spec, context), timeout_s=spec.timeout_s)
+        else:
+            reply = self.prober.tcp(_filled(spec.host, context), spec.port, timeout_s=spec.timeout_s)
+        return _judge_reply(spec, context, reply)
+
+
+_METRICS = (CheckKind.METRIC, CheckKind.COMPARE)
+
+
+def _judge_reply(spec: CheckSpec, context: CheckContext, reply: Reply) -> Outcome:
+    if reply.problem:
+        return Outcome(Verdict.FAILED, Reason.NO_ANSWER, detail=reply.problem)
+    if spec.kind is CheckKind.TCP or reply.status is None:
+        return Outcome(Verdict.PASSED, Reason.WITHIN)
+    return judge_reply(spec, reply.status, reply.text, _filled(spec.contains, context))
+
+
+def _query(spec: CheckSpec, context: CheckContext, window_s: float) -> Query:
+    return Query(spec.query, {**context.values, "window": f"{max(1, round(window_s))}s"})
+
+
+def _filled(template: str, context: CheckContext) -> str:
+    return fill(template, context.values)
+
+
+def _address(spec: CheckSpec, context: CheckContext) -> str:
+    """A version such as `1.0/../admin` stays one part of the address."""
+    return fill(spec.url, context.values, lambda value: quote(value, safe=""))
+
+
+def _words_of(problem: IntegrationError) -> str:
+    return f"{problem.system}: {problem.reason}" + (f" ({problem.detail})" if problem.detail else "")
+
+
+def _tried(name: str, ask: Callable[[], object]) -> list[str]:
+    try:
+        ask()
+    except IntegrationError as problem:
+        return [f"{name}: {_words_of(problem)}"]
+    return []

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.harness import Report, ground
 
-NAMES = ("webhooks", "latency", "click", "coalescing", "startup", "doors")
+NAMES = ("webhooks", "latency", "click", "coalescing", "startup", "doors", "history")
 
 
 def main(wanted: list[str]) -> int:

@@ -38,14 +38,14 @@ def measure(ground: Ground, report: Report) -> None:
 
 
 def _round(port: int, number: int) -> Load:
-    presses = [slack_press(port, _SECRET, _press(number * CLICKS + click)) for click in range(CLICKS)]
+    presses = [slack_press(port, _SECRET, press(number * CLICKS + click)) for click in range(CLICKS)]
     load = paced(port, presses, CONNECTIONS, RATE)
     if set(load.statuses) != {200}:
         raise RuntimeError(f"not all were acknowledged: {dict(load.statuses)}")
     return load
 
 
-def _press(number: int) -> dict[str, Any]:
+def press(number: int) -> dict[str, Any]:
     """A press of Retry on the card of a build that nobody knows: stored, acknowledged, then refused by the worker."""
     ts = f"{time.time():.6f}"
     return {

@@ -47,7 +47,7 @@ def drive(port: int, playground: int, wanted: Sequence[Said], rate: float) -> li
     if set(load.statuses) != {202}:
         raise RuntimeError(f"not all were accepted: {dict(load.statuses)}")
     said = [replace(one, at=load.sent_at[place]) for place, one in enumerate(wanted)]
-    wait_until(lambda: len(_made(playground, before)) >= len(wanted), SETTLED_S, "all cards are shown", pause_s=0.5)
+    wait_until(lambda: len(_made(playground, before)) >= len(wanted), SETTLED_S, "all cards are shown", pause_s=0.1)
     return list(_shown(said, _made(playground, before)))
 
 

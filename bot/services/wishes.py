@@ -9,7 +9,7 @@ from bot.errors import CommandInvalid, DestinationGone
 from bot.ports import CommandRecord, Store, Subscription, Transaction
 from bot.services.presenters import replies
 from bot.services.sources import Sources
-from bot.services.steps import Step, StepLog
+from bot.services.steps import Step, StepLog, must_hold
 
 
 class Wishes:
@@ -23,7 +23,8 @@ class Wishes:
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """Store the wish of a person who may; CommandInvalid for unknown milestones and projects.
 
-        Raises IntegrationError when only a source can tell whether there is the project, and it does not.
+        Raises IntegrationError when only a source can tell whether there is the project, and it does not. One that was
+        stored and not said is only said: meanwhile somebody may have wished otherwise.
         """
         project, *words = line.arguments
         place = record.command.reply_to.place
@@ -35,13 +36,16 @@ class Wishes:
             raise CommandInvalid("unknown_project", self._sources.nearest(project))
         is_mute = line.verb is Verb.MUTE
         wish = Subscription(place, project, is_mute, milestones, locale, record.command.actor.account)
+        told_by = self._log.step_ends_at()
 
         def work(tx: Transaction) -> None:
             tx.places.ensure([Place(place, place)])
-            tx.subscriptions.put(wish, self._log.now())
+            tx.subscriptions.put(wish, record.command.accepted_at)
             tx.audit.append(self._log.entry(record, line, f"{place} {project}", "done"))
+            must_hold(tx.commands.settle(record, CommandState.DONE, {}, is_open=True, due_at=told_by))
 
-        self._store.write(work)
+        if record.command.state is not CommandState.DONE:
+            self._store.write(work)
         sentence = "No more cards of {project} here." if is_mute else "Cards of {project} come here from now on."
         return Step(
             CommandState.DONE, {}, reply=replies.remark(locale, "🔕" if is_mute else "🔔", sentence, project=project)

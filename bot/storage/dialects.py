@@ -25,11 +25,15 @@ def insert_new(dialect: str, table: Table, *unique: str) -> Insert:
     return insert_into(dialect, table).on_conflict_do_nothing(index_elements=unique)
 
 
-def upsert(dialect: str, table: Table, unique: Sequence[str], changed: Sequence[str]) -> Insert:
-    """An INSERT that replaces the `changed` columns where a row with the same `unique` columns stands."""
+def upsert(dialect: str, table: Table, unique: Sequence[str], changed: Sequence[str], *, newest_by: str = "") -> Insert:
+    """An INSERT that replaces the `changed` columns where a row with the same `unique` columns stands.
+
+    With `newest_by`, a column, a row that stands is left alone where it is the newer one.
+    """
     statement = insert_into(dialect, table)
     new_values = {name: statement.excluded[name] for name in changed}
-    return statement.on_conflict_do_update(index_elements=unique, set_=new_values)
+    is_newer = statement.excluded[newest_by] >= table.c[newest_by] if newest_by else None
+    return statement.on_conflict_do_update(index_elements=unique, set_=new_values, where=is_newer)
 
 
 def greatest(dialect: str, *values: ColumnElement[Any]) -> ColumnElement[Any]:

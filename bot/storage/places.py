@@ -109,7 +109,15 @@ _FOR_PROJECT = select(subscriptions).where(
 @cache
 def _subscribe(dialect: str) -> Insert:
     changed = ["is_mute", "milestones", "locale", "created_by", "created_at"]
-    return upsert(dialect, subscriptions, ["destination", "project"], changed)
+    return upsert(dialect, subscriptions, ["destination", "project"], changed, newest_by="created_at")
+
+
+_OUTRANKED = select(subscriptions.c.project).where(
+    subscriptions.c.destination == bindparam("place"),
+    subscriptions.c.project == "*",
+    subscriptions.c.is_mute != bindparam("mutes"),
+    subscriptions.c.created_at > bindparam("at"),
+)
 
 
 class SqlSubscriptions:
@@ -131,11 +139,17 @@ class SqlSubscriptions:
         return self._read[project]
 
     def put(self, subscription: Subscription, at: float) -> None:
-        """Add or replace the channel's wish for the project; one for `*` ends its opposite ones for single projects."""
+        """Add or replace the channel's wish for the project; one for `*` ends its opposite ones for single projects.
+
+        `at` is when it was said: whatever was said later stays, in whichever order they are stored.
+        """
+        place, mutes = subscription.destination, subscription.is_mute
+        if self._connection.execute(_OUTRANKED, {"place": place, "mutes": mutes, "at": at}).first() is not None:
+            return
         row = {
-            "destination": subscription.destination,
+            "destination": place,
             "project": subscription.project,
-            "is_mute": subscription.is_mute,
+            "is_mute": mutes,
             "milestones": list(subscription.milestones),
             "locale": subscription.locale,
             "created_by": subscription.created_by,
@@ -143,9 +157,8 @@ class SqlSubscriptions:
         }
         self._connection.execute(_subscribe(self._connection.dialect.name), row)
         if subscription.project == "*":
-            opposite = subscriptions.c.is_mute.is_not(subscription.is_mute)
-            there = subscriptions.c.destination == subscription.destination
-            self._connection.execute(delete(subscriptions).where(there, opposite))
+            opposite = and_(subscriptions.c.is_mute != mutes, subscriptions.c.created_at <= at)
+            self._connection.execute(delete(subscriptions).where(subscriptions.c.destination == place, opposite))
         self._read.clear()
 
 

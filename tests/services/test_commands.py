@@ -294,6 +294,25 @@ def test_a_mute_and_a_subscription_from_chat(make_world: Callable[..., World]) -
     ]
 
 
+def test_a_wish_that_was_not_answered_is_not_wished_again(make_world: Callable[..., World]) -> None:
+    """Its worker died before the answer, and meanwhile the channel was muted: it is answered, and stays muted."""
+    world = make_world(routes=())
+    world.directory.people["U6"] = PersonFacts("Lead", "lead@example.com", is_outsider=False)
+    world.accept(event_of(1))
+    world.responder.fails = [LeaseLost("the worker died")]
+    world.ask("subscribe user-service", "U6")
+    world.work()
+    world.clock.advance(1)
+    world.ask("mute user-service", "U6")
+    world.work()
+    world.work(90)
+    assert world.said == ["No more cards of user-service here.", "Cards of user-service come here from now on."]
+    assert [entry[1:2] + entry[3:] for entry in world.trail()] == [("subscribe", "done"), ("mute", "done")]
+    assert (world.states(), world.open_commands()) == (["done", "done"], 0)
+    world.accept(event_of(2))
+    assert world.slots(2) == set()
+
+
 @pytest.mark.parametrize(
     ("typed", "entry"),
     [

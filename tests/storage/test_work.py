@@ -255,6 +255,19 @@ def test_a_channel_has_one_wish_a_project(store: SqlStore) -> None:
     assert [(wish.project, wish.is_mute) for wish in found] == [("*", False)]
 
 
+@pytest.mark.parametrize("project", ["user-service", "*"])
+def test_the_wish_that_was_said_last_stays(store: SqlStore, project: str) -> None:
+    """One that is stored late, because its worker died, does not end what was said after it."""
+    later = Subscription(PLACE, project, True, (), "en", "slack:U1")
+    earlier = Subscription(PLACE, "user-service", False, ("failed",), "en", "slack:U2")
+    store.write(lambda tx: tx.subscriptions.put(later, NOW + 1))
+    store.write(lambda tx: tx.subscriptions.put(earlier, NOW))
+    assert store.read(lambda tx: tx.subscriptions.for_project("user-service")) == [later]
+    store.write(lambda tx: tx.subscriptions.put(earlier, NOW + 2))
+    found = store.read(lambda tx: tx.subscriptions.for_project("user-service"))
+    assert earlier in found
+
+
 def test_the_audit_chain_verifies_until_a_row_is_changed(store: SqlStore, database: Engine) -> None:
     """Entries sealed in several batches form one chain; a changed row no longer fits its seal."""
     for number in range(5):

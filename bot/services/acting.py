@@ -7,6 +7,7 @@ before it triggers anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -74,6 +75,8 @@ class Acting:
             return self._wishes.step(record, line, locale)
         if "request" in record.result:
             return self._following.step(record, line, locale)
+        if "cancelled" in record.result:  # only not said
+            return _cancelled(record.result, locale)
         aim = self._aim(record, line)
         self._permit(record, line, aim.project, aim.target)
         now = self._log.now()
@@ -210,10 +213,16 @@ class Acting:
         self, record: CommandRecord, line: CommandLine, control: BuildControl, key: SubjectKey, locale: str
     ) -> Step:
         was_running = control.cancel(key, asked_by=record.command.actor.name)
+        result: dict[str, object] = {"cancelled": str(key), "was_running": was_running}
         entry = self._log.entry(record, line, str(key), "done" if was_running else "already_ended")
-        self._log.end(record, entry)
-        sentence = "{build} is being cancelled." if was_running else "{build} had ended already."
-        return Step(CommandState.DONE, {}, reply=replies.remark(locale, "🚫", sentence, build=key.short))
+        self._log.done(record, entry, result)
+        return _cancelled(result, locale)
+
+
+def _cancelled(result: Mapping[str, object], locale: str) -> Step:
+    sentence = "{build} is being cancelled." if result["was_running"] else "{build} had ended already."
+    build = SubjectKey.parse(str(result["cancelled"])).short
+    return Step(CommandState.DONE, result, reply=replies.remark(locale, "🚫", sentence, build=build))
 
 
 def _already(other: CommandRecord, locale: str) -> Step:

@@ -62,6 +62,16 @@ class StepLog:
 
         self._store.write(work)
 
+    def done(self, record: CommandRecord, entry: AuditEntry, result: Mapping[str, object]) -> None:
+        """Note that a command is done; it stays open until that is said, by whoever comes to say it."""
+        told_by = self.step_ends_at()
+
+        def work(tx: Transaction) -> None:
+            tx.audit.append(entry)
+            must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=told_by))
+
+        self._store.write(work)
+
     def step_ends_at(self) -> float:
         """Until when nobody else takes up a command whose step is still to be said."""
         return self.now() + STEP_S

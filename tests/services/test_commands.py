@@ -270,6 +270,19 @@ def test_an_answer_that_cannot_be_given_does_not_undo_the_command(failed: Failed
     assert (world.states(), len(world.builds.requests)) == (["done"], 1)
 
 
+def test_a_cancellation_that_was_not_answered_is_only_answered(world: World) -> None:
+    """Its worker died between the end of the build and the answer: the build is not stopped again."""
+    world.builds.start()
+    world.responder.fails = [LeaseLost("the worker died")]
+    world.ask("cancel user-service#1")
+    world.work()
+    assert (world.said, world.open_commands()) == ([], 1)
+    world.work(90)
+    assert world.said == ["user-service#1 is being cancelled."]
+    assert [entry[1:2] + entry[3:] for entry in world.trail()] == [("cancel", "started"), ("cancel", "done")]
+    assert (world.states(), world.open_commands()) == (["done"], 0)
+
+
 def test_a_mute_and_a_subscription_from_chat(make_world: Callable[..., World]) -> None:
     """What a lead asks for changes what the channel gets; milestones that do not exist are refused."""
     world = make_world(routes=())

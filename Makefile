@@ -52,8 +52,8 @@ buildbot: $(BUILDBOT)/.installed ## Install Buildbot for the demo and the tests,
 
 lock: setup ## Write the lock files anew
 	$(VENV)/bin/python -m pip install --quiet uv
-	$(COMPILE) pyproject.toml --extra postgres --output-file requirements.lock
-	$(COMPILE) pyproject.toml --extra postgres --group dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra charts --extra postgres --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra charts --extra postgres --group dev --output-file requirements-dev.lock
 	$(COMPILE) playground/buildbot.in --output-file playground/buildbot.lock
 
 clean: ## Remove all that was installed and made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -154,7 +154,7 @@ class CheckSettings(_Frozen):
 
     def spec(self, name: str) -> CheckSpec:
         """The same for the domain."""
-        lengths = {f"{length}_s": _seconds(getattr(self, length)) for length in _LENGTHS}
+        lengths: dict[str, Any] = {f"{length}_s": _seconds(getattr(self, length)) for length in _LENGTHS}
         same = self.model_dump(exclude={*_LENGTHS, "monitor", "query", "on"})
         policies = {Verdict.PASSED: Policy.IGNORE, **{Verdict(word): policy for word, policy in self.on}}
         return CheckSpec(name=name, query=self.query or self.monitor, on=policies, **same, **lengths)

@@ -10,7 +10,10 @@ import requests
 from pydantic import BaseModel
 
 from bot.domain.cards import Content
+from bot.domain.issues import KeyRules
 from bot.ports import BuildControl, BuildReader, Clock, Directory, Messenger, Modals, Responder, WebhookSource
+from bot.ports.metrics import DeploymentMetricSource, MetricSource, MonitorSource
+from bot.ports.trackers import ChangeSource, DeliveryRecords, Releases, TokenStore, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,54 @@ class SourceSpec:
     kind: str
     config: type[BaseModel]
     build: Callable[[str, Any, requests.Session, Clock], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One configured system that measures; `monitors` and `figures` where it has them."""
+
+    source: MetricSource
+    monitors: MonitorSource | None = None
+    figures: DeploymentMetricSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """How a kind of system that measures is configured and built: `build(name, config, session)`."""
+
+    kind: str
+    config: type[BaseModel]
+    build: Callable[[str, Any, requests.Session], Metrics]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueTracker:
+    """One configured tracker. `probe` as a source's; `rules` tell its keys from other words.
+
+    `can_hear` says whether its webhooks are taken. `records` show deployments at issues, and builds if `shows_builds`.
+    """
+
+    tracker: Tracker
+    webhook: ChangeSource
+    rules: KeyRules
+    can_hear: bool
+    probe: Callable[[], str]
+    releases: Releases | None = None
+    records: DeliveryRecords | None = None
+    shows_builds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSpec:
+    """How a kind of tracker is configured and built: `build(name, config, session, clock, tokens, watches_releases)`.
+
+    `watches_releases` asks for released versions in polls; `has_releases` says whether there is such a thing.
+    """
+
+    kind: str
+    config: type[BaseModel]
+    build: Callable[[str, Any, requests.Session, Clock, TokenStore, bool], IssueTracker]
+    has_releases: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,20 @@ def _version_of(program: Path) -> int:
     return int(version) if version.isdigit() else 0
 
 
+def prometheus() -> tuple[Path, Path]:
+    """The programs prometheus and promtool."""
+    found = [shutil.which(name) for name in ("prometheus", "promtool")]
+    if not all(found):
+        lacking("needs Prometheus: apt install prometheus (Debian, Ubuntu)")
+    server, tool = (Path(path or "") for path in found)
+    return server, tool
+
+
 MARKS: Mapping[str, Callable[[], object]] = {
     "browser": chromium,
     "buildbot": buildbot,
     "postgres": postgres_binaries,
+    "prometheus": prometheus,
 }
 
 

@@ -11,7 +11,7 @@ from tests import needs
 
 @pytest.fixture
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine with neither Chromium nor Buildbot nor PostgreSQL."""
+    """A machine with neither Chromium nor Buildbot, PostgreSQL or Prometheus."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(needs, "DEBIAN_POSTGRES", tmp_path)
     monkeypatch.setattr("playground.buildbot.environment_python.__defaults__", (tmp_path,))
@@ -19,7 +19,12 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mark", "remedy"),
-    [("browser", "apt install chromium"), ("buildbot", "make buildbot"), ("postgres", "apt install postgresql")],
+    [
+        ("browser", "apt install chromium"),
+        ("buildbot", "make buildbot"),
+        ("postgres", "apt install postgresql"),
+        ("prometheus", "apt install prometheus"),
+    ],
 )
 @pytest.mark.usefixtures("bare_machine")
 def test_what_is_missing_is_named(mark: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -28,7 +29,7 @@ def back_up(settings: Settings, target: Path) -> int:
     try:
         return copy_database(database, target)
     except OSError as problem:
-        raise InputError(f"{problem.filename or target}: {problem.strerror}") from None
+        raise InputError(f"{target}: {problem.strerror}") from None
     except sqlite3.Error as problem:
         raise InputError(f"{target}: {problem}") from None
 
@@ -37,12 +38,14 @@ def copy_database(database: Path, target: Path) -> int:
     """Copy a database file to `target`, which must not exist; its size in bytes.
 
     The copy is one state of the database, that of the beginning: it is read on one snapshot, for which no writer waits.
-    It has its name only when it is whole and on disk. OSError and sqlite3.Error say what stands in the way.
+    It has its name only when it is whole and on disk; until then it ends in `.unfinished`, and so does what is left of
+    one whose process was killed. OSError and sqlite3.Error say what stands in the way.
     """
     if target.exists():
         raise FileExistsError(errno.EEXIST, "exists already", str(target))
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)  # it holds what people said
+    # Readable for its owner alone, for it holds what people said; named apart from what a killed one left.
+    descriptor, name = tempfile.mkstemp(".unfinished", f"{target.name}.", target.parent)
+    unfinished = Path(name)
     try:
         _copy(database, unfinished)
         os.fsync(descriptor)

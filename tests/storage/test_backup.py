@@ -126,6 +126,15 @@ def test_no_file_is_replaced(
     assert not list(tmp_path.glob("*.unfinished*"))
 
 
+def test_what_a_killed_backup_left_is_in_nobodys_way(sqlite_database: Engine, tmp_path: Path) -> None:
+    """The next one to the same place is made, and touches nothing else."""
+    left = tmp_path / "copy.db.killed.unfinished"
+    left.write_bytes(b"half of it")
+    copy_database(file_of(sqlite_database), tmp_path / "copy.db")
+    assert left.read_bytes() == b"half of it"
+    assert sorted(path.name for path in tmp_path.glob("copy*")) == ["copy.db", left.name]
+
+
 def back_up(folder: Path, target: str, configuration: str = "") -> Result:
     """`shipmate backup` in a folder."""
     (folder / "shipmate.yaml").write_text(f"log: {{}}\n{configuration}", "utf-8")

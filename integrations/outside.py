@@ -10,12 +10,15 @@ import requests
 from pydantic import BaseModel, ValidationError
 
 from bot.domain.places import DestinationSettings
+from bot.durations import OFF
 from bot.errors import ConfigError
 from bot.ports import Clock
 from bot.settings import Settings, config_error
 from bot.telemetry import remember_secrets
-from integrations.registry import PLATFORMS, SOURCES
-from integrations.spec import Platform, Source
+from bot.tracker_settings import TrackerFrame
+from integrations.registry import PLATFORMS, SOURCES, TRACKERS
+from integrations.spec import IssueTracker, Platform, Source
+from integrations.tokens import TokenShelf
 from integrations.transport import open_session
 
 
@@ -26,7 +29,9 @@ class Outside:
     configs: dict[str, Any] = field(default_factory=dict)
     platforms: dict[str, Platform] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+    trackers: dict[str, IssueTracker] = field(default_factory=dict)
     destinations: dict[str, DestinationSettings] = field(default_factory=dict)
+    tokens: TokenShelf = field(default_factory=TokenShelf)
     session: requests.Session = field(default_factory=open_session)
 
 
@@ -46,7 +51,26 @@ def connect_outside(settings: Settings, clock: Clock) -> Outside:
         source_spec = SOURCES[kind]
         config = _validated(source_spec.config, source.section, f"sources.{name}")
         outside.sources[name] = source_spec.build(name, config, outside.session, clock)
+    for name, tracker in settings.trackers.items():
+        _connect_tracker(outside, name, tracker, clock)
     return outside
+
+
+def _connect_tracker(outside: Outside, name: str, frame: TrackerFrame, clock: Clock) -> None:
+    path = f"trackers.{name}"
+    if frame.kind not in TRACKERS:
+        raise ConfigError(f"{path}.kind", f"must be one of {', '.join(TRACKERS)}")
+    spec = TRACKERS[frame.kind]
+    watches_releases = any(trigger.versions for trigger in frame.triggers)
+    if watches_releases and not spec.has_releases:
+        raise ConfigError(f"{path}.triggers", f"{frame.kind} has no versions that are released")
+    config = _validated(spec.config, frame.section, path)
+    tracker = spec.build(name, config, outside.session, clock, outside.tokens, watches_releases)
+    if frame.triggers and frame.poll == OFF and not tracker.can_hear:
+        raise ConfigError(f"{path}.triggers", "nothing would be heard: let its webhooks be taken, or set poll")
+    if watches_releases and not tracker.rules.projects:
+        raise ConfigError(f"{path}.projects", "is missing: versions are looked for in these projects")
+    outside.trackers[name] = tracker
 
 
 def _connect_platform(

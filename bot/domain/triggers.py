@@ -67,7 +67,7 @@ def fired(triggers: Sequence[Trigger], change: IssueChange) -> list[Firing]:
 
 
 def may_fire(triggers: Sequence[Trigger], change: IssueChange) -> bool:
-    """Whether a change is worth keeping: it fires something, or may do so once its project is known."""
+    """Whether a change is worth keeping: it fires something, or may do so once its project and type are known."""
     return any(_matches(trigger, change) or _is_undecided(trigger, change) for trigger in triggers)
 
 
@@ -109,11 +109,24 @@ def version_names(kind: ChangeKind, value: str) -> frozenset[str]:
 
 
 def _matches(trigger: Trigger, change: IssueChange) -> bool:
-    return _happened(trigger, change) and (not trigger.projects or _is_one_of(change.project, trigger.projects))
+    kind = change.issue.kind if change.issue is not None else ""
+    return (
+        _happened(trigger, change)
+        and (not trigger.projects or _is_one_of(change.project, trigger.projects))
+        and (not trigger.types or _is_one_of(kind, trigger.types))
+    )
 
 
 def _is_undecided(trigger: Trigger, change: IssueChange) -> bool:
-    return bool(trigger.projects) and not change.project and _happened(trigger, change)
+    """Whether a short telling leaves out what decides: the project, or the issue's type."""
+    if not _happened(trigger, change):
+        return False
+    project, kind = change.project, change.issue.kind if change.issue is not None else ""
+    is_open = bool((trigger.projects and not project) or (trigger.types and not kind))
+    is_wrong = (project and trigger.projects and not _is_one_of(project, trigger.projects)) or (
+        kind and trigger.types and not _is_one_of(kind, trigger.types)
+    )
+    return is_open and not is_wrong
 
 
 def _happened(trigger: Trigger, change: IssueChange) -> bool:
@@ -121,8 +134,7 @@ def _happened(trigger: Trigger, change: IssueChange) -> bool:
         return False
     if change.kind is ChangeKind.VERSION_RELEASED:
         return re.fullmatch(trigger.value, change.value) is not None
-    kind = change.issue.kind if change.issue is not None else ""
-    return _same(trigger.value, change.value) and (not trigger.types or _is_one_of(kind, trigger.types))
+    return _same(trigger.value, change.value)
 
 
 def _firing(trigger: Trigger, change: IssueChange) -> Firing:

@@ -80,6 +80,14 @@ def test_a_version_of_unknown_project_is_kept_until_it_is_known() -> None:
     assert not may_fire([bound], other)
 
 
+def test_an_issue_of_unknown_type_is_kept_until_it_is_known() -> None:
+    """A webhook may leave out the fields; one that names another project is not kept all the same."""
+    bare = replace(MOVED, issue=Issue("USER-12", "", "", project="USER"))
+    assert fired([trigger(types=("Story",))], bare) == []
+    assert may_fire([trigger(types=("Story",))], bare)
+    assert not may_fire([trigger(types=("Story",), projects=("PAY",))], bare)
+
+
 @pytest.mark.parametrize(
     ("versions", "template", "problem"),
     [

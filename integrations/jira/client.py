@@ -1,0 +1,256 @@
+"""Issues of one Jira: read, moved, commented, linked, and asked what changed.
+
+Transitions differ with an issue's status and a person's rights, so they are listed each time:
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/#api-rest-api-3-issue-issueidorkey-transitions-get.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from bot.domain.cards import Section
+from bot.domain.issues import Issue, IssueChange, Release, RemoteLink
+from bot.errors import DestinationGone, Rejected, Unavailable
+from bot.ports import Clock
+from integrations.http import CALL_DEADLINE_S
+from integrations.jira import adf, wiki
+from integrations.jira.api import JiraApi
+from integrations.jira.config import SYSTEM, Config
+from integrations.jira.parse import CHANGE_FIELDS, FIELDS, changes_since, parse_issue, parse_release, released
+from integrations.jira.transitions import choose, fields_for
+from integrations.texts import clean_line, clean_url
+from integrations.transport import together
+
+POLL_S = 60.0
+PAGE = 100
+MOST_PAGES = 100
+MOST_COMMENTS = 50
+MOST_RECONCILED = 50
+LAG_S = 300.0  # the search index follows changes after a while
+
+
+class JiraTracker:
+    """Implements `Tracker` and `Releases`; safe for several threads."""
+
+    def __init__(self, config: Config, api: JiraApi, clock: Clock, *, watches_releases: bool = False) -> None:
+        self._config = config
+        self._api = api
+        self._clock = clock
+        self._watches_releases = watches_releases
+        self._page = f"{config.url}/browse/{{key}}"
+        self._written: OrderedDict[int, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # --- Tracker
+
+    def issue(self, key: str) -> Issue:
+        """See `Tracker`."""
+        with together(CALL_DEADLINE_S):
+            return parse_issue(self._row(key, FIELDS), self._page)
+
+    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+        """See `Tracker`. Where no status has that name, one of the category of that name will do: `Done`.
+
+        The comment is left out where the transition's screen takes none: `comment` finds whether it is there.
+        """
+        with together(CALL_DEADLINE_S):
+            issue = parse_issue(self._row(key, ("status",)), self._page)
+            chosen = choose(self._transitions(key), issue, status)
+            if chosen is None:
+                return False
+            body: dict[str, Any] = {"transition": {"id": str(chosen["id"])}}
+            if fields := fields_for(chosen):
+                body["fields"] = fields
+            said = {"update": {"comment": [{"add": {"body": self._body(comment, marker)}}]}} if comment else {}
+            self._remember(issue)
+            try:
+                self._api.change("POST", f"issue/{key}/transitions", body | said)
+            except Rejected:
+                if not said:
+                    raise
+                self._api.change("POST", f"issue/{key}/transitions", body)
+            return True
+
+    def comment(self, key: str, sections: Sequence[Section], marker: str) -> bool:
+        """See `Tracker`; an earlier one is found among the newest 50."""
+        with together(CALL_DEADLINE_S):
+            found = self._api.get(f"issue/{key}/comment", orderBy="-created", maxResults=MOST_COMMENTS)
+            rows = found.get("comments") if isinstance(found, dict) else None
+            if any(_holds(row, marker) for row in rows or ()):
+                return False
+            self._api.change("POST", f"issue/{key}/comment", {"body": self._body(sections, marker)})
+            return True
+
+    def link(self, key: str, link: RemoteLink) -> None:
+        """See `Tracker`."""
+        url = clean_url(link.url)
+        if url is None:
+            raise Rejected(SYSTEM, "refused", "no address that can be linked to")
+        about = {"url": url, "title": clean_line(link.title, 255), "status": {"resolved": link.is_done}}
+        if link.summary:
+            about["summary"] = clean_line(link.summary, 255)
+        body = {
+            "globalId": link.global_id[:255],
+            "application": {"type": "io.shipmate", "name": "Shipmate"},
+            "relationship": "deployed by",
+            "object": about,
+        }
+        with together(CALL_DEADLINE_S):
+            self._api.change("POST", f"issue/{key}/remotelink", body)
+
+    def changes(self, since: datetime) -> Sequence[IssueChange]:
+        """See `Tracker`; takes up to a minute. Looks five minutes further back, for the search follows slowly."""
+        with together(POLL_S):
+            minutes = math.ceil(((self._clock.now() - since).total_seconds() + LAG_S) / 60) + 1
+            found = [
+                change
+                for row in self._search(f"{self._scope()}updated >= -{max(minutes, 1)}m ORDER BY updated ASC")
+                for change in changes_since(row, since, self._page)
+            ]
+            if self._watches_releases:
+                now = self._clock.now()
+                found += [
+                    released(release, now)
+                    for project in self._config.projects
+                    for release in self.releases(project)
+                    if release.is_released
+                ]
+            return sorted(found, key=lambda change: change.occurred_at)
+
+    # --- Releases
+
+    def releases(self, project: str) -> Sequence[Release]:
+        """See `Releases`."""
+        with together(CALL_DEADLINE_S):
+            rows = self._api.get(f"project/{project}/versions")
+        return [parse_release(row, project) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+    def find(self, release: Release) -> Release | None:
+        """See `Releases`; the configured projects are those that we know."""
+        projects = (release.project,) if release.project else self._config.projects
+        with together(CALL_DEADLINE_S):
+            found = (one for project in projects for one in self.releases(project) if one.id == release.id)
+            return next(found, None)
+
+    def add_fix_version(self, key: str, name: str) -> None:
+        """See `Releases`; a version that the project has not is made."""
+        with together(CALL_DEADLINE_S):
+            row = self._row(key, ("fixVersions", "project"))
+            issue = parse_issue(row, self._page)
+            if name in issue.fix_versions:
+                return
+            if all(one.name != name for one in self.releases(issue.project)):
+                project = row.get("fields", {}).get("project", {})
+                self._api.change("POST", "version", {"name": name[:255], "projectId": int(project["id"])})
+            self._api.change("PUT", f"issue/{key}", {"update": {"fixVersions": [{"add": {"name": name}}]}})
+
+    # --- more than the ports ask for
+
+    def relate(self, key: str, other: str, kind: str) -> bool:
+        """Link two issues, as `key` `kind` `other` (`Blocks`, `Relates`); False when they are linked so already."""
+        with together(CALL_DEADLINE_S):
+            links = self._row(key, ("issuelinks",)).get("fields", {}).get("issuelinks") or ()
+            if any(_links_to(row, other, kind) for row in links):
+                return False
+            body = {"type": {"name": kind}, "inwardIssue": {"key": key}, "outwardIssue": {"key": other}}
+            self._api.change("POST", "issueLink", body)
+            return True
+
+    def whoami(self) -> str:
+        """The name of the account that calls are made by."""
+        with together(CALL_DEADLINE_S):
+            row = self._api.get("myself")
+        name = row.get("displayName") or row.get("name") if isinstance(row, dict) else None
+        if not isinstance(name, str):
+            raise Unavailable(SYSTEM, "bad_answer", "no name: is this the address of a Jira?")
+        return clean_line(name, 100)
+
+    def missing_projects(self) -> list[str]:
+        """Those of the configured projects that Jira does not show us."""
+        missing = []
+        for project in self._config.projects:
+            try:
+                self.releases(project)
+            except DestinationGone:
+                missing.append(project)
+        return missing
+
+    # ---
+
+    def _row(self, key: str, fields: Sequence[str]) -> dict[str, Any]:
+        row = self._api.get(f"issue/{key}", fields=",".join(fields))
+        if not isinstance(row, dict):
+            raise Unavailable(SYSTEM, "bad_answer", "no issue")
+        return row
+
+    def _transitions(self, key: str) -> list[Mapping[str, Any]]:
+        found = self._api.get(f"issue/{key}/transitions", expand="transitions.fields")
+        rows = found.get("transitions") if isinstance(found, dict) else None
+        return [row for row in rows or () if isinstance(row, dict) and row.get("id") is not None]
+
+    def _body(self, sections: Sequence[Section], marker: str) -> Any:  # noqa: ANN401 - a document, or a text
+        if self._config.is_cloud:
+            return adf.render(sections, marker)
+        return wiki.render(sections, marker, is_plain=self._config.markup == "plain")
+
+    def _scope(self) -> str:
+        names = ", ".join(f'"{project}"' for project in self._config.projects)
+        return f"project in ({names}) AND " if names else ""
+
+    def _search(self, jql: str) -> Iterator[Mapping[str, Any]]:
+        """Issues with their histories, as many as 100 pages hold."""
+        body: dict[str, Any] = {"jql": jql, "maxResults": PAGE, "fields": list(CHANGE_FIELDS)}
+        body["expand"] = "changelog" if self._config.is_cloud else ["changelog"]
+        if self._config.is_cloud and (written := self._reconciled()):
+            body["reconcileIssues"] = written
+        path = "search/jql" if self._config.is_cloud else "search"
+        for _ in range(MOST_PAGES):
+            page = self._api.search(path, body)
+            rows = page.get("issues")
+            rows = rows if isinstance(rows, list) else []
+            yield from (row for row in rows if isinstance(row, dict))
+            if self._config.is_cloud:
+                body["nextPageToken"] = page.get("nextPageToken")
+                is_last = page.get("isLast") is True or not body["nextPageToken"]
+            else:
+                body["startAt"] = body.get("startAt", 0) + len(rows)
+                is_last = not rows or body["startAt"] >= int(page.get("total") or 0)
+            if is_last:
+                return
+        raise Unavailable(SYSTEM, "too_many_changes", f"more than {MOST_PAGES * PAGE} issues changed")
+
+    def _remember(self, issue: Issue) -> None:
+        """What we change is to be found by the next search as it is, however slow its index."""
+        if issue.id.isdigit():
+            with self._lock:
+                self._written[int(issue.id)] = None
+                self._written.move_to_end(int(issue.id))
+                while len(self._written) > MOST_RECONCILED:
+                    self._written.popitem(last=False)
+
+    def _reconciled(self) -> list[int]:
+        with self._lock:
+            return list(self._written)
+
+
+def _holds(row: object, marker: str) -> bool:
+    """Whether a comment's text, in either format, has our marker in it."""
+    if not isinstance(row, dict):
+        return False
+    body = row.get("body")
+    words = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    return re.search(rf"{re.escape(marker)}(?![A-Za-z0-9])", words) is not None
+
+
+def _links_to(row: object, other: str, kind: str) -> bool:
+    if not isinstance(row, dict) or row.get("type", {}).get("name") != kind:
+        return False
+    linked = row.get("outwardIssue")
+    return isinstance(linked, dict) and linked.get("key") == other

@@ -1,0 +1,89 @@
+"""Which of an issue's transitions leads to a status, and what its screen must be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bot.domain.issues import Issue, StatusCategory
+from bot.errors import Rejected
+from integrations.jira.config import SYSTEM
+from integrations.texts import clean_line
+
+Row = Mapping[str, Any]
+_CATEGORY_WORDS = {
+    "new": StatusCategory.TO_DO,
+    "to do": StatusCategory.TO_DO,
+    "indeterminate": StatusCategory.IN_PROGRESS,
+    "in progress": StatusCategory.IN_PROGRESS,
+    "done": StatusCategory.DONE,
+}
+_CATEGORY_KEYS = {
+    StatusCategory.TO_DO: "new",
+    StatusCategory.IN_PROGRESS: "indeterminate",
+    StatusCategory.DONE: "done",
+}
+_RESOLUTIONS = ("done", "fixed", "resolved")
+
+
+def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
+    """The transition to a status, by its name in any case, else by its category's; None when it is there already.
+
+    A transition's own name says nothing: it is the status behind it that counts. Rejected: `no_transition`.
+    """
+    wanted = status.strip().casefold()
+    if issue.status.casefold() == wanted:
+        return None
+    by_name = [row for row in rows if _target(row, "name").casefold() == wanted]
+    if by_name:
+        return min(by_name, key=lambda row: len(list(_open_fields(row))))
+    category = _CATEGORY_WORDS.get(wanted)
+    if category is not None:
+        if issue.category is category:
+            return None
+        by_category = [row for row in rows if _category(row) == _CATEGORY_KEYS[category]]
+        if by_category:
+            return min(by_category, key=lambda row: len(list(_open_fields(row))))
+    ways = ", ".join(dict.fromkeys(_target(row, "name") for row in rows))
+    detail = f"from {issue.status!r} it can go to {ways}" if ways else f"nothing leads out of {issue.status!r} for us"
+    raise Rejected(SYSTEM, "no_transition", clean_line(detail, 300))
+
+
+def fields_for(row: Row) -> dict[str, Any]:
+    """What the transition's screen insists on and we can tell: a resolution. Rejected: `required_fields`, named."""
+    given: dict[str, Any] = {}
+    asked = []
+    for name, field in _open_fields(row):
+        allowed = field.get("allowedValues")
+        values = [value for value in allowed if isinstance(value, Mapping)] if isinstance(allowed, list) else []
+        if name == "resolution" and values:
+            names = {str(value.get("name", "")).casefold(): value for value in values}
+            chosen = next((names[word] for word in _RESOLUTIONS if word in names), values[0])
+            given[name] = {"name": chosen.get("name")}
+        else:
+            asked.append(str(field.get("name") or name))
+    if asked:
+        detail = f"the transition's screen asks for {', '.join(asked)}"
+        raise Rejected(SYSTEM, "required_fields", clean_line(detail, 300))
+    return given
+
+
+def _open_fields(row: Row) -> Iterator[tuple[str, Row]]:
+    """The fields of the transition's screen that must be given something."""
+    fields = row.get("fields")
+    for name, field in fields.items() if isinstance(fields, Mapping) else ():
+        if isinstance(field, Mapping) and field.get("required") is True and field.get("hasDefaultValue") is not True:
+            yield name, field
+
+
+def _target(row: Row, name: str) -> str:
+    to = row.get("to")
+    value = to.get(name) if isinstance(to, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _category(row: Row) -> str:
+    to = row.get("to")
+    category = to.get("statusCategory") if isinstance(to, Mapping) else None
+    key = category.get("key") if isinstance(category, Mapping) else None
+    return key if isinstance(key, str) else ""

@@ -1,0 +1,120 @@
+"""A server on loopback that stands in for an outside system: what every such stand-in has."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+Answer = tuple[int, Any]
+RETRY_AFTER_S = 7
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it came; header names are in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def content_type(self) -> str:
+        """Without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0]
+
+
+class Loopback:
+    """Serves `answer` at `url` while the block lasts; `faults` answer the next calls whose path they match.
+
+    `problems` are what a specification has to say against the calls: there must be none when the block ends well.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.problems: list[str] = []
+        self._faults: list[tuple[str, Answer]] = []
+        self._lock = threading.RLock()
+        self._server = _Server(("127.0.0.1", 0), _handler(self._receive))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        if kind is None:
+            assert self.problems == []
+
+    def answer(self, call: Call) -> Answer:
+        """Status and JSON (or bytes, or None) for one request; one at a time."""
+        raise NotImplementedError
+
+    def fail(self, path: str, status: int, body: Any = None) -> None:
+        """Answer the next call whose path holds `path` with an error."""
+        self._faults.append((path, (status, body)))
+
+    def paths(self, method: str) -> list[str]:
+        """The paths called with a method, in order."""
+        return [call.path for call in self.calls if call.method == method]
+
+    def _receive(self, call: Call) -> Answer:
+        with self._lock:
+            self.calls.append(call)
+            for number, (part, answer) in enumerate(self._faults):
+                if part in call.path:
+                    del self._faults[number]
+                    return answer
+            return self.answer(call)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that went away, or a mistake of a test's: the caller sees the connection end."""
+
+
+def _handler(receive: Callable[[Call], Answer]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            parts = urlsplit(self.path)
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body: Any = None
+            if raw:
+                is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+                body = (
+                    {name: values[0] for name, values in parse_qs(raw.decode()).items()} if is_form else json.loads(raw)
+                )
+            status, said = receive(Call(self.command, unquote(parts.path), parse_qs(parts.query), headers, body))
+            content = b"" if said is None else said if isinstance(said, bytes) else json.dumps(said).encode()
+            self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", str(RETRY_AFTER_S))
+            self.send_header("Content-Type", "text/html" if isinstance(said, bytes) else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = _serve  # noqa: N815 - names of the standard library
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing: the calls are kept."""
+
+    return Handler

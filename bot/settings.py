@@ -34,6 +34,7 @@ from bot.errors import ConfigError
 from bot.i18n import LOCALES
 from bot.limits import RetentionSettings, SourceFrame
 from bot.noise_settings import QuietSettings, ThresholdSettings
+from bot.tracker_settings import TrackerFrame
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
@@ -224,6 +225,7 @@ class Settings(_Frozen):
     platforms: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
     destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict, repr=False)
     sources: Mapping[str, SourceFrame] = Field(default_factory=dict, repr=False)
+    trackers: Mapping[str, TrackerFrame] = Field(default_factory=dict, repr=False)
     routes: tuple[RouteSettings, ...] = ()
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
     admin: str = ""
@@ -272,11 +274,16 @@ def _check_names(settings: Settings) -> None:
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
-    for name in settings.sources:
-        if not _SOURCE.fullmatch(name):  # it becomes a part of addresses and of every subject's key
-            raise ConfigError(
-                f"sources.{name}", "is no name for a source: 1 to 40 of the letters a to z and A to Z, digits, _ . -"
-            )
+    for section, names in (("sources", settings.sources), ("trackers", settings.trackers)):
+        for name in names:
+            if not _SOURCE.fullmatch(name):  # it becomes a part of addresses and of every subject's key
+                raise ConfigError(
+                    f"{section}.{name}",
+                    f"is no name for a {section[:-1]}: 1 to 40 of the letters a to z and A to Z, digits, _ . -",
+                )
+    for name in settings.trackers:
+        if name in settings.sources:  # both are heard at /webhooks/<name>
+            raise ConfigError(f"trackers.{name}", "is the name of a source already: choose another one")
 
 
 def routes_of(settings: Settings) -> tuple[Route, ...]:

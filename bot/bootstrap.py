@@ -21,6 +21,7 @@ from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
+from bot.services.deployments.house import DeploymentHouse
 from bot.services.dispatcher import Crew, Dispatcher
 from bot.services.ingest import Ingest
 from bot.services.jobs import JobWorker
@@ -31,8 +32,9 @@ from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.upkeep import Upkeep
+from bot.services.verification import Verification
 from bot.services.views import Views
-from bot.settings import Settings, roles_of, routes_of
+from bot.settings import Settings, deployed_of, roles_of, routes_of
 from bot.storage.leader import Leader
 from bot.storage.link import PostgresLink
 from bot.storage.opening import obstacle, open_database, open_key, store_of
@@ -75,7 +77,24 @@ class Core:
         directories = {kind: one.directory for kind, one in outside.platforms.items() if one.directory}
         self.people = People(roles_of(settings), directories)
         self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable())
-        self.reading = Reading(self.store, self.clock, self.router, self.sources, self.people, self.ingest)
+        self.deployments = DeploymentHouse(
+            deployed_of(settings),
+            store=self.store,
+            clock=self.clock,
+            router=self.router,
+            signal=self.signal,
+            sources=self.sources,
+            people=self.people,
+        )
+        self.reading = Reading(
+            self.store,
+            self.clock,
+            self.router,
+            self.sources,
+            self.people,
+            self.ingest,
+            deployments=self.deployments.answers,
+        )
         self.inbox = CommandInbox(self.store, self.clock, self.ids, self.signal)
 
 
@@ -160,12 +179,17 @@ def _dispatcher(core: Core) -> Dispatcher:
         router=core.router,
         people=core.people,
         reading=core.reading,
-        acting=Acting(store, clock, core.sources, core.people, core.ingest, core.signal),
+        acting=Acting(store, clock, core.sources, core.people, core.ingest, core.signal, desk=core.deployments.desk),
         responders={kind: platform.responder for kind, platform in outside.platforms.items()},
         speeches=_speeches(outside),
     )
     jobs = JobWorker(store, clock, core.sources, core.ingest)
-    crews = (Crew("deliveries", deliverer, 16), Crew("commands", commands, 4), Crew("jobs", jobs, 2))
+    crews = (
+        Crew("deliveries", deliverer, 16),
+        Crew("commands", commands, 4),
+        Crew("jobs", jobs, 2),
+        Crew("deployments", core.deployments.worker(Verification()), 8),
+    )
     return Dispatcher(store, clock, core.signal, crews)
 
 

@@ -69,7 +69,16 @@ class NotPermitted(InputError):
 
 
 class Conflict(ShipmateError):
-    """The request meets a state in which it cannot happen (again)."""
+    """The request meets a state in which it cannot happen (again).
+
+    `sentence` says so to a person, in English with `{names}`, so that it can be said in other languages; `values` are
+    theirs.
+    """
+
+    def __init__(self, sentence: str, **values: object) -> None:
+        super().__init__(sentence.format(**values) if values else sentence)
+        self.sentence = sentence
+        self.values = values
 
 
 class LeaseLost(ShipmateError):

@@ -26,9 +26,12 @@ from pydantic import (
 )
 
 from bot.configuration import join, read
+from bot.deployment_settings import EnvironmentSettings, ServiceSettings, check_references, services_of
 from bot.domain.builds import BuildStatus
+from bot.domain.deployments import DeploymentState
 from bot.domain.identity import Role
 from bot.domain.routing import Match, Milestone, Route, Updates
+from bot.domain.services import Service
 from bot.domain.subjects import SubjectKind
 from bot.errors import ConfigError
 from bot.i18n import LOCALES
@@ -92,7 +95,7 @@ Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
 Accounts = Annotated[tuple[Annotated[str, AfterValidator(_is_account)], ...], BeforeValidator(_as_tuple)]
 Members = Annotated[tuple[Annotated[str, AfterValidator(_is_member)], ...], BeforeValidator(_as_tuple)]
 Kinds = Annotated[tuple[Annotated[Glob, _one_of(_ROUTED_KINDS)], ...], BeforeValidator(_as_tuple)]
-Statuses = Annotated[tuple[Annotated[Glob, _one_of(BuildStatus)], ...], BeforeValidator(_as_tuple)]
+Statuses = Annotated[tuple[Annotated[Glob, _one_of((*BuildStatus, *DeploymentState))], ...], BeforeValidator(_as_tuple)]
 
 
 class _Frozen(BaseModel):
@@ -228,6 +231,8 @@ class Settings(_Frozen):
     trackers: Mapping[str, TrackerFrame] = Field(default_factory=dict, repr=False)
     routes: tuple[RouteSettings, ...] = ()
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
+    environments: Mapping[str, EnvironmentSettings] = Field(default_factory=dict)
+    services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
     admin: str = ""
     secrets: tuple[str, ...] = Field(default=(), repr=False)
 
@@ -254,6 +259,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as problem:
         raise config_error("", problem) from None
     _check_names(settings)
+    deployed_of(settings)
     return settings
 
 
@@ -284,6 +290,12 @@ def _check_names(settings: Settings) -> None:
     for name in settings.trackers:
         if name in settings.sources:  # both are heard at /webhooks/<name>
             raise ConfigError(f"trackers.{name}", "is the name of a source already: choose another one")
+
+
+def deployed_of(settings: Settings) -> dict[str, Service]:
+    """The configured services; ConfigError names a setting that points to nothing."""
+    check_references(settings.services, settings.environments, tuple(settings.sources), tuple(settings.roles))
+    return services_of(settings.services, settings.environments)
 
 
 def routes_of(settings: Settings) -> tuple[Route, ...]:

@@ -6,7 +6,8 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -17,6 +18,7 @@ ATTEMPTS = Counter("shipmate_attempts_total", "Attempts to show a card", ["platf
 DEAD_LETTERS = Counter("shipmate_dead_letters_total", "Deliveries given up", ["platform", "reason"])
 COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
+DEPLOYMENTS = Counter("shipmate_deployments_total", "States that deployments came to", ["state"])
 PRUNED = Counter("shipmate_pruned_total", "Rows dropped for their age", ["kind"])
 CONNECTED = Gauge("shipmate_connected", "Whether a chat platform's stream is connected", ["platform"])
 
@@ -55,6 +57,24 @@ def _redact_entry(_logger: object, _method: str, entry: MutableMapping[str, Any]
     return entry
 
 
+class _Lossy:
+    """A stream for logs; what cannot be written (a full disk, a reader that has gone) is lost, and work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, words: str) -> int:
+        """Write, or lose it."""
+        with suppress(OSError):
+            self._stream.write(words)
+        return len(words)
+
+    def flush(self) -> None:
+        """Hand it to the system."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def set_up_logging(*, level: str = "INFO", as_json: bool = False) -> None:
     """Lines for people on a terminal, JSON for collectors; the standard library's loggers go the same way."""
     shared: list[Any] = [
@@ -64,6 +84,7 @@ def set_up_logging(*, level: str = "INFO", as_json: bool = False) -> None:
         structlog.processors.format_exc_info,
         _redact_entry,
     ]
+    stream: Any = _Lossy(sys.stderr)
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
@@ -72,10 +93,10 @@ def set_up_logging(*, level: str = "INFO", as_json: bool = False) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_internals, renderer])
     )

@@ -29,7 +29,10 @@ _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _SETTINGS = ("max_connections=200", "shared_buffers=64MB", "autovacuum=off", "deadlock_timeout=100ms", "jit=off")
 _EMPTY = ";".join(
     [f"DELETE FROM {table.name}" for table in metadata.tables.values()]
-    + [f"ALTER SEQUENCE {name} RESTART" for name in ("events_id_seq", "cards_id_seq", "audit_seq_seq")]
+    + [
+        f"ALTER SEQUENCE {name} RESTART"
+        for name in ("events_id_seq", "cards_id_seq", "audit_seq_seq", "deployments_number_seq")
+    ]
 )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 
+from bot.domain.deployment_lines import LOCK_USAGE, PROMOTE_USAGE, ROLLBACK_USAGE, UNLOCK_USAGE
 from bot.errors import CommandInvalid
 
 
@@ -29,6 +30,19 @@ class Verb(StrEnum):
     HERE = "here"
     SUBSCRIBE = "subscribe"
     MUTE = "mute"
+    DEPLOY = "deploy"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    CONFIRM = "confirm"
+    APPROVE = "approve"
+    REVOKE = "revoke"
+    REJECT = "reject"
+    KEEP = "keep"
+    ABORT = "abort"
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    DEPLOYMENTS = "deployments"
+    WHATS_IN = "whats-in"
 
 
 class Target(StrEnum):
@@ -37,6 +51,7 @@ class Target(StrEnum):
     NONE = "none"
     PROJECT = "project"
     OPTIONAL_PROJECT = "optional_project"
+    DEPLOYMENT = "deployment"
     BUILD = "build"
     FREE = "free"
 
@@ -46,7 +61,7 @@ class VerbSpec:
     """One row of the table. `words` are the accepted spellings, the first English and the first Chinese one shown.
 
     `changes` marks what alters another system or the bot's own settings: it needs a role that grants the verb (or
-    `permission`, where several verbs share one), is deduplicated by effect and audited.
+    `needs`, where several verbs share one), is deduplicated by effect and audited.
     """
 
     verb: Verb
@@ -55,11 +70,12 @@ class VerbSpec:
     target: Target
     usage: str
     changes: bool = False
+    needs: str = ""
 
     @property
     def permission(self) -> str:
         """The word a role's `can` lists; empty when everybody in the workspace may."""
-        return self.verb.value if self.changes else ""
+        return (self.needs or self.verb.value) if self.changes else ""
 
 
 VERBS: tuple[VerbSpec, ...] = (
@@ -78,15 +94,39 @@ VERBS: tuple[VerbSpec, ...] = (
         Verb.SUBSCRIBE, ("subscribe",), ("订阅",), Target.PROJECT, "subscribe <project> [milestone …]", changes=True
     ),
     VerbSpec(Verb.MUTE, ("mute",), ("静音",), Target.PROJECT, "mute <project>", changes=True),
+    VerbSpec(
+        Verb.DEPLOY, ("deploy",), ("部署",), Target.PROJECT, "deploy <service> <version> to <environment>", changes=True
+    ),
+    VerbSpec(Verb.PROMOTE, ("promote",), ("提升",), Target.PROJECT, PROMOTE_USAGE, changes=True, needs="deploy"),
+    VerbSpec(Verb.ROLLBACK, ("rollback",), ("回滚",), Target.PROJECT, ROLLBACK_USAGE, changes=True),
+    VerbSpec(Verb.CONFIRM, ("confirm",), ("确认",), Target.DEPLOYMENT, "confirm <service>#<number>", changes=True),
+    VerbSpec(Verb.APPROVE, ("approve",), ("批准",), Target.DEPLOYMENT, "approve <service>#<number>", changes=True),
+    VerbSpec(Verb.REVOKE, ("revoke",), ("撤回",), Target.DEPLOYMENT, "revoke <service>#<number>", changes=True),
+    VerbSpec(
+        Verb.REJECT, ("reject",), ("拒绝",), Target.DEPLOYMENT, "reject <service>#<number> [reason]", changes=True
+    ),
+    VerbSpec(
+        Verb.KEEP, ("keep",), ("保留",), Target.DEPLOYMENT, "keep <service>#<number>", changes=True, needs="deploy"
+    ),
+    VerbSpec(
+        Verb.ABORT, ("abort",), ("中止",), Target.DEPLOYMENT, "abort <service>#<number>", changes=True, needs="deploy"
+    ),
+    VerbSpec(Verb.LOCK, ("lock",), ("锁定",), Target.PROJECT, LOCK_USAGE, changes=True),
+    VerbSpec(Verb.UNLOCK, ("unlock",), ("解锁",), Target.PROJECT, UNLOCK_USAGE, changes=True),
+    VerbSpec(Verb.DEPLOYMENTS, ("deployments",), ("部署记录",), Target.OPTIONAL_PROJECT, "deployments [service]"),
+    VerbSpec(Verb.WHATS_IN, ("whats-in",), ("差异",), Target.PROJECT, "whats-in <service> <environment>"),
 )
 SPECS: dict[Verb, VerbSpec] = {spec.verb: spec for spec in VERBS}
 _BY_WORD = {word: spec for spec in VERBS for word in (*spec.words, *spec.chinese)}
+
+_CHINESE = sorted((word for spec in VERBS for word in spec.chinese), key=len, reverse=True)
 
 _REFERENCE = re.compile(
     r"(?:(?P<kind>[a-z_]+):)?(?:(?P<source>[A-Za-z0-9_.-]+)/)?(?P<project>[^#]+)#(?P<number>[^#@\s]+)"
     r"(?:@(?P<attempt>\d+))?"
 )
 _CARD = re.compile(r"#?\d{1,18}")  # `explain` also takes the number of a card, as operators are shown it
+_DEPLOYMENT_PREFIX = "deployment:"
 MAX_COMMAND_LENGTH = 500
 
 
@@ -119,8 +159,10 @@ def parse_command(typed: str) -> CommandLine:
     if len(typed) > MAX_COMMAND_LENGTH:
         raise CommandInvalid("too_long")
     spec, rest = _spec_of(words)
-    if spec.target in (Target.PROJECT, Target.BUILD) and not rest:
+    if spec.target in (Target.PROJECT, Target.BUILD, Target.DEPLOYMENT) and not rest:
         raise CommandInvalid("missing_argument", spec.usage)
+    if spec.verb is Verb.CANCEL and rest[0].startswith(_DEPLOYMENT_PREFIX):
+        spec = SPECS[Verb.ABORT]
     if spec.target is Target.BUILD:
         rest = [" ".join(rest)]  # names of projects may hold blanks
         if spec.verb is not Verb.EXPLAIN or not _CARD.fullmatch(rest[0]):
@@ -155,10 +197,9 @@ def _spec_of(words: list[str]) -> tuple[VerbSpec, list[str]]:
     first = typed.lower()
     if first in _BY_WORD:
         return _BY_WORD[first], words[1:]
-    for spec in VERBS:  # Chinese is written without spaces: 重试user-service#1
-        for word in spec.chinese:
-            if first.startswith(word):
-                return spec, [typed[len(word) :], *words[1:]]
+    for word in _CHINESE:  # it is written without spaces: 重试user-service#1
+        if first.startswith(word):
+            return _BY_WORD[word], [typed[len(word) :], *words[1:]]
     near = get_close_matches(first, list(_BY_WORD), n=1, cutoff=0.6)
     raise CommandInvalid("unknown_verb", near[0] if near else None)
 

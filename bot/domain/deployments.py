@@ -16,6 +16,7 @@ from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict
 
 SOURCE = "shipmate"
+KEPT = "kept"  # the answer to a question about checks, in the question's place
 
 
 class DeploymentState(StrEnum):
@@ -54,6 +55,7 @@ class DeploymentState(StrEnum):
 _S = DeploymentState
 WAITING = frozenset({_S.REQUESTED, _S.AWAITING_APPROVAL, _S.QUEUED})
 ACTIVE = frozenset({_S.DEPLOYING, _S.VERIFYING})
+FAILED_STATES = frozenset({_S.FAILED, _S.ROLLING_BACK, _S.ROLLED_BACK, _S.ROLLBACK_FAILED})
 MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     _S.REQUESTED: frozenset({_S.AWAITING_APPROVAL, _S.QUEUED, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.AWAITING_APPROVAL: frozenset({_S.QUEUED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
@@ -133,11 +135,13 @@ class Change:
 class Terms:
     """What was decided when it was asked for: later changes of the configuration do not change it.
 
-    `approvals` people out of the roles `approvers` must agree before `expires_at` (seconds since 1970).
+    `approvals` people out of the roles `approvers` must agree before `expires_at` (seconds since 1970); `called` are
+    the accounts that are told.
     """
 
     approvals: int = 0
     approvers: tuple[str, ...] = ()
+    called: tuple[str, ...] = ()
     expires_at: float = 0.0
     is_break_glass: bool = False
 
@@ -179,7 +183,7 @@ class Deployment:
     stop_asked_by: str = ""
     rollback_of: int = 0
     rolled_back_by: int = 0
-    restored_by: str = ""
+    not_rolled_back: str = ""
 
     @property
     def key(self) -> SubjectKey:
@@ -203,7 +207,8 @@ class Deployment:
         known["kind"], known["state"] = DeploymentKind(stored["kind"]), DeploymentState(stored["state"])
         known["previous"] = Version(**stored["previous"]) if stored.get("previous") else None
         terms = stored.get("terms", {})
-        known["terms"] = Terms(**{**terms, "approvers": tuple(terms.get("approvers", ()))})
+        lists = {name: tuple(terms.get(name, ())) for name in ("approvers", "called")}
+        known["terms"] = Terms(**{**terms, **lists})
         known["approvals"] = tuple(Approval(**one) for one in stored.get("approvals", ()))
         known["rejection"] = Approval(**stored["rejection"]) if stored.get("rejection") else None
         known["run"] = Run(**stored["run"]) if stored.get("run") else None
@@ -240,7 +245,7 @@ def move(
 ) -> Deployment:
     """The deployment in its next state; Conflict where the machine knows no such way."""
     if to not in MOVES[deployment.state]:
-        raise Conflict(f"{deployment.key.short} is {deployment.state.value.replace('_', ' ')}: too late for that.")
+        raise _too_late(deployment)
     if to is DeploymentState.DEPLOYING:
         _must_be_approved(deployment)
         changed.setdefault("started_at", at)
@@ -293,7 +298,7 @@ def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deploy
 def reject(deployment: Deployment, rejection: Approval) -> Deployment:
     """Ended by a person who may decide, before it was started."""
     if not deployment.state.is_waiting:
-        raise Conflict(f"{deployment.key.short} is {deployment.state.value.replace('_', ' ')}: too late for that.")
+        raise _too_late(deployment)
     return move(
         deployment,
         DeploymentState.CANCELLED,
@@ -311,14 +316,39 @@ def remind_at(deployment: Deployment) -> float | None:
     return deployment.state_since + (deployment.terms.expires_at - deployment.state_since) / 2
 
 
+def notices_of(deployment: Deployment) -> list[str]:
+    """What people are called for as the deployment stands, beside what they were called for before."""
+    names = []
+    if deployment.terms.is_break_glass and not deployment.state.is_waiting:
+        names.append("break_glass")
+    if deployment.state is DeploymentState.AWAITING_APPROVAL:
+        names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
+    if deployment.question not in ("", KEPT):
+        names.append("question")
+    if deployment.state in FAILED_STATES:
+        names.append("failed")
+    if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
+        names.append(deployment.state.value)
+    return names
+
+
 def _must_wait(deployment: Deployment) -> None:
     if deployment.state is not DeploymentState.AWAITING_APPROVAL:
-        words = deployment.state.value.replace("_", " ")
-        raise Conflict(f"{deployment.key.short} waits for no approval: it is {words}.")
+        raise Conflict("{deployment} waits for no approval.", deployment=deployment.key.short)
 
 
 def _must_be_approved(deployment: Deployment) -> None:
     """The last gate before anything starts, whatever way led here."""
     if not (deployment.is_approved or deployment.terms.is_break_glass):
-        missing = deployment.terms.approvals - len(deployment.approvals)
-        raise Conflict(f"{deployment.key.short} lacks {missing} of {deployment.terms.approvals} approvals.")
+        needed = deployment.terms.approvals
+        missing = needed - len(deployment.approvals)
+        raise Conflict(
+            "{deployment} lacks {missing} of {needed} approvals.",
+            deployment=deployment.key.short,
+            missing=missing,
+            needed=needed,
+        )
+
+
+def _too_late(deployment: Deployment) -> Conflict:
+    return Conflict("Too late for that: {deployment} has gone on.", deployment=deployment.key.short)

@@ -32,8 +32,13 @@ class Decision:
     reason: str
 
 
-def decide(actor: Actor, roles: Iterable[Role], permission: str, project: str = "") -> Decision:
-    """Whether `actor` may use `permission` (empty: open to every member of the workspace) on `project`."""
+def decide(
+    actor: Actor, roles: Iterable[Role], permission: str, project: str = "", environment: str | None = None
+) -> Decision:
+    """Whether `actor` may use `permission` (empty: open to every member of the workspace) on `project`.
+
+    Without an `environment` it is about none; an empty one means all of them.
+    """
     if actor.is_outsider:
         return Decision(False, "outsider")
     if not permission:
@@ -41,6 +46,13 @@ def decide(actor: Actor, roles: Iterable[Role], permission: str, project: str = 
     names = {actor.account} | ({actor.email.lower()} if actor.email else set())
     held = [role for role in roles if names & role.members]
     for role in held:
-        if (permission in role.can or "*" in role.can) and matches(role.projects, project):
+        is_granted = permission in role.can or "*" in role.can
+        is_there = environment is None or _covers(role.environments, environment)
+        if is_granted and is_there and matches(role.projects, project):
             return Decision(True, f"role:{role.name}")
     return Decision(False, "not_granted" if held else "no_role")
+
+
+def _covers(environments: tuple[str, ...], environment: str) -> bool:
+    """All environments at once are covered only by a role that makes no difference between them."""
+    return matches(environments, environment) if environment else environments == ("*",)

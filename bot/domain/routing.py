@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from bot.domain.builds import Build, BuildStatus
+from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 from bot.domain.noise import QuietHours, Threshold
 
 
@@ -28,6 +29,9 @@ class Updates(StrEnum):
 
 
 DIMENSIONS = ("kind", "project", "branch", "status", "environment", "severity", "author")
+
+
+Shown = Build | Deployment  # what a card of its own can be about
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,17 @@ class Judgement:
     reason: str
 
 
-def traits_of(build: Build) -> Traits:
-    """What routes match on, for a build."""
-    facts = build.facts
+def traits_of(shown: Shown) -> Traits:
+    """What routes match on."""
+    if isinstance(shown, Deployment):
+        return Traits(
+            kind=shown.key.kind.value,
+            project=shown.service,
+            status=shown.state.value,
+            environment=shown.environment,
+            author=shown.requester.name,
+        )
+    build, facts = shown, shown.facts
     return Traits(
         kind=build.key.kind.value,
         project=build.key.project,
@@ -106,15 +118,28 @@ def traits_of(build: Build) -> Traits:
     )
 
 
-def milestones_of(build: Build) -> frozenset[Milestone]:
-    """What a build has reached so far."""
-    reached = {Milestone.STARTED}
+def milestones_of(shown: Shown) -> frozenset[Milestone]:
+    """What a subject has reached so far; what a rollback restored is fixed."""
+    if isinstance(shown, Deployment):
+        return _milestones_of_deployment(shown)
+    build, reached = shown, {Milestone.STARTED}
     if build.is_finished:
         reached.add(Milestone.FINISHED)
         if build.status is BuildStatus.FAILED:
             reached.add(Milestone.FAILED)
         if build.is_fixed:
             reached.add(Milestone.FIXED)
+    return frozenset(reached)
+
+
+def _milestones_of_deployment(deployment: Deployment) -> frozenset[Milestone]:
+    reached = {Milestone.STARTED}
+    if deployment.state.is_ended:
+        reached.add(Milestone.FINISHED)
+    if deployment.state in FAILED_STATES:
+        reached.add(Milestone.FAILED)
+    if deployment.state is DeploymentState.SUCCEEDED and deployment.rollback_of:
+        reached.add(Milestone.FIXED)
     return frozenset(reached)
 
 

@@ -1,6 +1,7 @@
 """What services ask of the outside; integrations and storage implement these Protocols."""
 
 from bot.ports.inspection import AttemptRecord, DeliveryQuery, DeliveryRecord
+from bot.ports.places import Subscription
 from bot.ports.platforms import Directory, Messenger, Modals, PersonFacts, Responder
 from bot.ports.sources import BuildControl, BuildReader, Received, Triggered, WebhookSource
 from bot.ports.storage import (
@@ -12,7 +13,6 @@ from bot.ports.storage import (
     Slot,
     Store,
     SubjectRecord,
-    Subscription,
     Transaction,
 )
 from bot.ports.system import Clock, Ids

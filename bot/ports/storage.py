@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from bot.domain.builds import Build
 from bot.domain.commands import Command, CommandState
+from bot.domain.deployments import Deployment
 from bot.domain.events import Event
 from bot.domain.folding import Folded
-from bot.domain.places import Place
 from bot.domain.subjects import SubjectKey
 from bot.ports.audit import AuditTrail
 from bot.ports.budgets import Budgets
 from bot.ports.deploying import Deployments, Locks
 from bot.ports.noise import Noise
+from bot.ports.places import Places, Subscriptions
 from bot.ports.retention import Retention
 from bot.ports.tracking import Polls, Tokens, TrackerTasks
 
@@ -37,6 +38,10 @@ class SubjectRecord:
     def build(self) -> Build:
         """The subject as a build."""
         return self.folded.build(self.key, is_fixed=self.is_fixed)
+
+    def deployment(self) -> Deployment:
+        """The subject as a deployment; LookupError where it is none."""
+        return Deployment.from_json(self.folded.values["deployment"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +132,6 @@ class CommandRecord:
     fence: int
     triggered_at: float | None
     result: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What one channel asked for, beyond the file: a project's cards, or none of them (`is_mute`)."""
-
-    destination: str
-    project: str
-    is_mute: bool
-    milestones: tuple[str, ...]
-    locale: str
-    created_by: str
 
 
 class EventLog(Protocol):
@@ -317,42 +310,6 @@ class Commands(Protocol):
 
     def next_due_at(self) -> float | None:
         """When the next open command can be taken."""
-        ...
-
-
-class Places(Protocol):
-    """Which place an address of the configuration is."""
-
-    def key_of(self, address: str) -> str | None:
-        """The resolved key, or None."""
-        ...
-
-    def ensure(self, places: Sequence[Place]) -> None:
-        """Make the destinations' rows exist."""
-        ...
-
-    def adopt(self, address: str, place: Place) -> None:
-        """Record that `address` is `place`, and move what was wanted at the address there."""
-        ...
-
-    def addresses_of(self, key: str) -> Sequence[str]:
-        """The addresses that are resolved to a place."""
-        ...
-
-    def move(self, address: str, key: str, place: Place) -> None:
-        """Record that `address`, which was the place `key`, is `place` now; what is under way there is posted anew."""
-        ...
-
-
-class Subscriptions(Protocol):
-    """What channels asked for from chat."""
-
-    def for_project(self, project: str) -> Sequence[Subscription]:
-        """Subscriptions and mutes that concern a project."""
-        ...
-
-    def put(self, subscription: Subscription, at: float) -> None:
-        """Add or replace the channel's wish for the project; one for `*` ends its opposite ones for single projects."""
         ...
 
 

@@ -16,6 +16,7 @@ from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_re
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import BuildControl, Clock, CommandRecord, Store, Transaction, Triggered
+from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
 from bot.services.following import Following
 from bot.services.ingest import Ingest
 from bot.services.people import People
@@ -59,7 +60,10 @@ class Acting:
         people: People,
         ingest: Ingest,
         signal: Signal,
+        *,
+        desk: DeploymentDesk,
     ) -> None:
+        self._desk = desk
         self._store = store
         self._sources = sources
         self._people = people
@@ -69,6 +73,8 @@ class Acting:
 
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """The next step; raises NotPermitted, CommandInvalid, Conflict or IntegrationError, each audited."""
+        if line.verb in DEPLOYMENT_VERBS:
+            return self._desk.step(record, line, locale)
         if line.verb in (Verb.SUBSCRIBE, Verb.MUTE):
             if record.command.state is not CommandState.DONE:  # else it was done, and only not said
                 self._permit(record, line, line.arguments[0], f"{record.command.reply_to.place} {line.arguments[0]}")

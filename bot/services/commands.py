@@ -99,7 +99,7 @@ class CommandWorker:
         except (CommandInvalid, NotPermitted) as problem:
             outcome = self._refuse(record, problem, speech)
         except Conflict as problem:
-            self._answer(record, replies.remark(speech.locale, "🤚", str(problem)))
+            self._answer(record, replies.conflict(problem, speech.locale))
             outcome = self._close(record, CommandState.FAILED)
         except IntegrationError as problem:
             outcome = self._put_off_or_fail(record, line, problem, speech, is_known=is_known)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bot.domain.cards import Content
+from bot.domain.subjects import SubjectKind
 from bot.services.noise import rings
 from bot.services.planning import Delivery
 from bot.services.presenters.build import present
+from bot.services.presenters.deployment import present_deployment
 from bot.services.presenters.digest import digest_card
 
 
@@ -20,6 +22,8 @@ def content_of(delivery: Delivery, now: float) -> Content:
     if flapping is not None:
         options |= {"turns": flapping.turns, "turns_per_s": flapping.per_s}
         options["mentions_in_card"] = calls and flapping.resumes_at <= now
+    if delivery.subject.key.kind is SubjectKind.DEPLOYMENT:
+        return present_deployment(delivery.subject.deployment(), card.slot, options, delivery.place.platform)
     return present(delivery.subject.build(), card.slot, options)
 
 

@@ -183,4 +183,5 @@ def _dues(tx: Transaction) -> dict[str, float | None]:
         "deliveries": tx.deliveries.next_ready_at(),
         "commands": tx.commands.next_due_at(),
         "jobs": tx.jobs.next_due_at(),
+        "deployments": tx.deployments.next_due_at(),
     }

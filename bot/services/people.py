@@ -30,9 +30,18 @@ class People:
             is_outsider=actor.is_outsider or facts.is_outsider,
         )
 
-    def decide(self, actor: Actor, permission: str, project: str = "") -> Decision:
+    def decide(self, actor: Actor, permission: str, project: str = "", environment: str | None = None) -> Decision:
         """Whether a completed actor may."""
-        return decide(actor, self._roles, permission, project)
+        return decide(actor, self._roles, permission, project, environment)
+
+    def accounts_of(self, actor: Actor) -> frozenset[str]:
+        """Every account that is known to be the same person's."""
+        return frozenset({actor.account})
+
+    def called_for(self, roles: tuple[str, ...]) -> tuple[str, ...]:
+        """The accounts that these roles name, for being called in a channel."""
+        named = [member for role in self._roles if role.name in roles for member in sorted(role.members)]
+        return tuple(dict.fromkeys(member for member in named if "@" not in member))
 
     def roles_of(self, actor: Actor) -> list[Role]:
         """The roles a completed actor holds."""

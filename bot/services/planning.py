@@ -257,6 +257,8 @@ def _says_nothing_new(card: CardRecord, parent: CardRecord) -> bool:
 
 def _lacks_details(card: CardRecord, subject: SubjectRecord) -> bool:
     """A failed build whose log has not been read yet: worth a moment where the final post cannot be amended."""
+    if subject.key.kind is not SubjectKind.BUILD:
+        return False
     build = subject.build()
     return card.is_final and build.status is BuildStatus.FAILED and build.facts.log_excerpt is None
 

@@ -9,6 +9,7 @@ from bot.domain.places import DestinationSettings, Place
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
+from bot.services.deployments.answers import DeploymentAnswers
 from bot.services.explaining import card_id_of, explain, explain_delivery
 from bot.services.ingest import Ingest
 from bot.services.people import People
@@ -26,8 +27,17 @@ class Reading:
     """Answers without changing anything but what is known."""
 
     def __init__(
-        self, store: Store, clock: Clock, router: Router, sources: Sources, people: People, ingest: Ingest
+        self,
+        store: Store,
+        clock: Clock,
+        router: Router,
+        sources: Sources,
+        people: People,
+        ingest: Ingest,
+        *,
+        deployments: DeploymentAnswers,
     ) -> None:
+        self._deployments = deployments
         self._store = store
         self._clock = clock
         self._router = router
@@ -51,6 +61,8 @@ class Reading:
                 return self._explain(line, locale, self._timezone(command))
             case Verb.WHOAMI:
                 return replies.whoami_card(command.actor, self._people.roles_of(command.actor), locale)
+            case Verb.DEPLOYMENTS | Verb.WHATS_IN:
+                return self._deployments.answer(line, locale, self._timezone(command))
             case Verb.HERE:
                 return self._here(command, locale)
             case _:

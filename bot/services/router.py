@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain.builds import Build
+from bot.domain.deployments import Deployment, notices_of
 from bot.domain.noise import QuietHours, join_noise
 from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, DestinationSettings, attempts_slot
-from bot.domain.routing import Judgement, Match, Milestone, Route, Updates, judge, milestones_of, traits_of
+from bot.domain.routing import Judgement, Match, Milestone, Route, Shown, Updates, judge, milestones_of, traits_of
 from bot.ports import Slot, Subscription, Transaction
 
 
@@ -48,11 +48,11 @@ class Router:
         self._routes = tuple(routes)
         self._destinations = dict(destinations)
 
-    def openings(self, tx: Transaction, build: Build) -> list[Opening]:
+    def openings(self, tx: Transaction, shown: Shown) -> list[Opening]:
         """Every place that some route or subscription speaks of, with the answer and its reason."""
-        subscriptions = tx.subscriptions.for_project(build.key.project)
-        muted = _muted(subscriptions, build.key.project)
-        traits, reached = traits_of(build), milestones_of(build)
+        subscriptions = tx.subscriptions.for_project(shown.key.project)
+        muted = _muted(subscriptions, shown.key.project)
+        traits, reached = traits_of(shown), milestones_of(shown)
         found = []
         for judgement in judge(self._routes, traits, reached):
             for name in judgement.route.to:
@@ -74,7 +74,7 @@ class Router:
         return None
 
 
-def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
+def slots_of(openings: Sequence[Opening], shown: Shown) -> list[Slot]:
     """The slots that the openings ask for; several routes to one place add up to one card."""
     wishes: dict[str, dict[str, Any]] = {}
     for opening in openings:
@@ -85,7 +85,7 @@ def slots_of(openings: Sequence[Opening], build: Build) -> list[Slot]:
     slots = []
     for destination, wish in wishes.items():
         slots.append(Slot(destination, CARD_SLOT, wish))
-        slots += [Slot(destination, name, wish) for name in _thread_slots(build, wants_log=wish["log"])]
+        slots += [Slot(destination, name, wish) for name in _thread_slots(shown, wants_log=wish["log"])]
     return slots
 
 
@@ -98,13 +98,15 @@ def join_options(standing: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[
     return joined | join_noise(standing, asked)
 
 
-def thread_slots(destination: str, options: Mapping[str, Any], build: Build) -> list[Slot]:
-    """What the state of a build adds below a card that stands already."""
-    return [Slot(destination, name, options) for name in _thread_slots(build, wants_log=bool(options.get("log")))]
+def thread_slots(destination: str, options: Mapping[str, Any], shown: Shown) -> list[Slot]:
+    """What the state of a subject adds below a card that stands already."""
+    return [Slot(destination, name, options) for name in _thread_slots(shown, wants_log=bool(options.get("log")))]
 
 
-def _thread_slots(build: Build, *, wants_log: bool) -> list[str]:
-    reached = milestones_of(build)
+def _thread_slots(shown: Shown, *, wants_log: bool) -> list[str]:
+    if isinstance(shown, Deployment):
+        return [f"{NOTICE_SLOT}@{name}" for name in notices_of(shown)]
+    build, reached = shown, milestones_of(shown)
     names = []
     if reached & {Milestone.FAILED, Milestone.FIXED}:
         names.append(attempts_slot(NOTICE_SLOT, build.attempt))

@@ -82,8 +82,11 @@ class SqlDeployments:
             with self._connection.begin_nested():
                 self._connection.execute(statement)
         except IntegrityError:
-            where = f"{deployment.service} in {deployment.environment}"
-            raise Conflict(f"Another deployment of {where} is under way.") from None
+            raise Conflict(
+                "Another deployment of {service} in {environment} is under way.",
+                service=deployment.service,
+                environment=deployment.environment,
+            ) from None
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[DeploymentLease]:
         """Take deployments that are due; one that cannot be read rests, and the others do not wait."""

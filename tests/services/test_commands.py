@@ -12,6 +12,7 @@ from bot.domain.commands import SPECS, parse_command
 from bot.domain.subjects import SubjectKey
 from bot.errors import AuthFailed, DestinationGone, LeaseLost, Unavailable
 from bot.ports import PersonFacts
+from bot.services.deployments.desk import DEPLOYMENT_VERBS
 from tests.services.world import CI, World
 from tests.stores import event_of
 
@@ -428,7 +429,8 @@ def test_every_changing_command_is_on_the_record(typed: str, person: str, failed
 
 def test_the_list_of_changing_commands_is_whole() -> None:
     """A new changing verb must be held to the test above."""
-    assert {parse_command(typed).verb for typed in CHANGING} == {verb for verb, spec in SPECS.items() if spec.changes}
+    changing = {verb for verb, spec in SPECS.items() if spec.changes}
+    assert {parse_command(typed).verb for typed in CHANGING} == changing - DEPLOYMENT_VERBS  # they have their own
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ from bot.domain.events import Event
 from bot.domain.identity import Role
 from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
+from bot.domain.services import Service
 from bot.ports import CardRecord, CommandRecord, Transaction
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
+from bot.services.deployments.engine import DeploymentWorker
+from bot.services.deployments.house import DeploymentHouse
 from bot.services.dispatcher import Worker, carry_out
 from bot.services.ingest import Ingest, Outcome
 from bot.services.jobs import JobWorker
@@ -27,6 +30,7 @@ from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
+from bot.services.verification import Verification
 from bot.storage.tables import attempts, audit, commands
 from tests.fakes import FakeBuildSystem, FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
 from tests.stores import SqlStore, key_of
@@ -69,6 +73,11 @@ class World:
     inbox: CommandInbox = field(init=False)
     worker: CommandWorker = field(init=False)
     jobs: JobWorker = field(init=False)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    roles: Sequence[Role] = ROLES
+    verification: Verification = field(default_factory=Verification)
+    house: DeploymentHouse = field(init=False)
+    deployments: DeploymentWorker = field(init=False)
     _presses: int = 0
 
     def __post_init__(self) -> None:
@@ -94,7 +103,7 @@ class World:
         sources = Sources(
             {
                 "buildbot": SourceAccess(
-                    () if self.names_no_projects else ("user-service",),
+                    () if self.names_no_projects else self.builds.projects,
                     self.builds,
                     self.builds,
                     (lambda name: "/" not in name) if self.names_no_projects else None,
@@ -103,15 +112,26 @@ class World:
             }
         )
         self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
-        people = People(ROLES, {"slack": self.directory})
+        people = People(self.roles, {"slack": self.directory})
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
+        self.house = DeploymentHouse(
+            self.services,
+            store=self.store,
+            clock=self.clock,
+            router=router,
+            signal=signal,
+            sources=sources,
+            people=people,
+        )
+        self.deployments = self.house.worker(self.verification)
+        answers = self.house.answers
         self.worker = CommandWorker(
             store=self.store,
             clock=self.clock,
             router=router,
             people=people,
-            reading=Reading(self.store, self.clock, router, sources, people, self.ingest),
-            acting=Acting(self.store, self.clock, sources, people, self.ingest, signal),
+            reading=Reading(self.store, self.clock, router, sources, people, self.ingest, deployments=answers),
+            acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk),
             responders={"slack": self.responder, "dingtalk": self.responder},
             speeches={"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},
         )
@@ -169,6 +189,10 @@ class World:
             for work in worker.claim(4):
                 carry_out(worker, work)
         raise AssertionError("work never comes to rest")
+
+    def carry(self, seconds: float = 0.0) -> None:
+        """Take the deployments further that are due, and those that become due within the next `seconds`."""
+        self._run_out(self.deployments, lambda tx: tx.deployments.next_due_at(), seconds)
 
     # --- commands
 

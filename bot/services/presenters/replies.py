@@ -9,7 +9,7 @@ from bot.domain.builds import Build
 from bot.domain.cards import Card, Code, Field, Lines, Notice, Paragraph, Person, Preformatted, Strong, Tone, text
 from bot.domain.commands import VERBS, Actor
 from bot.domain.identity import Role
-from bot.errors import CommandInvalid, DestinationGone, IntegrationError
+from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError
 from bot.i18n import translate
 from bot.services.presenters.build import build_line
 
@@ -23,6 +23,10 @@ PROBLEMS = {
     "unknown_card": "I know no card of that number.",
     "ambiguous": "Several builds have that name. Say which one:",
     "bad_parameter": "Parameters look like this: name=value",
+    "unknown_service": "I know no service of that name. There are:",
+    "unknown_environment": "The service has no such environment. There are:",
+    "unknown_version": "I know no such version. The newest good build is:",
+    "unknown_deployment": "I know no such deployment.",
     "unknown_milestone": "Known milestones: started, finished, failed, fixed.",
 }
 REFUSALS = {
@@ -64,6 +68,19 @@ SUMMARIES = {
     "here": "this place's id, for the configuration",
     "subscribe": "send a project's cards here",
     "mute": "no cards of a project here",
+    "deploy": "bring a version to an environment",
+    "promote": "bring on what the environment before has",
+    "rollback": "bring the version before back",
+    "confirm": "yes, do what you asked me whether to do",
+    "approve": "agree to a deployment",
+    "revoke": "take your approval back",
+    "reject": "refuse a deployment",
+    "keep": "leave a deployment as it is, whatever its checks could not tell",
+    "abort": "stop a deployment",
+    "lock": "let nothing be deployed somewhere",
+    "unlock": "let it be deployed again",
+    "deployments": "what is where, and what was deployed last",
+    "whats-in": "what is new for an environment",
 }
 
 
@@ -116,6 +133,11 @@ def doubt(problem: IntegrationError, locale: str) -> Notice:
     """What is said when a call may or may not have happened, and nothing can tell."""
     sentence = "I do not know whether {system} did it: no answer came. Please look there before you ask again."
     return remark(locale, "❔", sentence, system=problem.system)
+
+
+def conflict(problem: Conflict, locale: str) -> Notice:
+    """Why something cannot happen as things stand."""
+    return remark(locale, "🤚", problem.sentence, **problem.values)
 
 
 def unsure(locale: str) -> Notice:

@@ -1,0 +1,303 @@
+"""The parts of shipmate.yaml that say what is deployed where, by what, and under which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bot.check_settings import CheckSettings
+from bot.domain.services import ApprovalRule, Pipeline, RollbackRule, Service, Target, WhenBusy
+from bot.domain.templates import DEPLOYMENT_NAMES, names_in
+from bot.domain.windows import Freeze, Window
+from bot.durations import seconds_of
+from bot.errors import ConfigError
+from bot.limits import Duration
+from bot.noise_settings import TimeOfDay
+
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WORKDAYS = WEEK[:5]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+def _as_tuple(given: object) -> object:
+    return (given,) if isinstance(given, str) else given
+
+
+def _is_template(text: str) -> str:
+    unknown = names_in(text) - DEPLOYMENT_NAMES
+    if unknown:
+        raise ValueError(f"{{{{{min(unknown)}}}}} is none of {', '.join(sorted(DEPLOYMENT_NAMES))}")
+    return text
+
+
+def _is_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("must be a time zone's name, such as Asia/Shanghai") from None
+    return name
+
+
+def _is_length(text: str) -> str:
+    if seconds_of(text) is None:
+        raise ValueError("must be a length of time such as 30m or 4h")
+    return text
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Template = Annotated[str, AfterValidator(_is_template), Field(max_length=500)]
+Zone = Annotated[str, AfterValidator(_is_zone)]
+Length = Annotated[Duration, AfterValidator(_is_length)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PipelineSettings(_Frozen):
+    """A run of a source: its project, and the parameters it is started with."""
+
+    source: str
+    project: Template = Field(min_length=1)
+    parameters: Mapping[str, Template] = Field(default_factory=dict)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The same for the domain."""
+        return Pipeline(self.source, self.project, dict(self.parameters))
+
+
+class BuildsSettings(_Frozen):
+    """Where versions come from: the builds of a source's project."""
+
+    source: str
+    project: str
+
+
+class ApprovalSettings(_Frozen):
+    """How many people of which roles must agree, and for how long they have."""
+
+    needed: int = Field(ge=1, le=20)
+    approvers: Names = Field(min_length=1, alias="from")
+    expires_in: Length = "4h"
+
+
+class WindowSettings(_Frozen):
+    """Days and hours in which something may start."""
+
+    days: Annotated[tuple[Day, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = WORKDAYS  # type: ignore[assignment]  # five of the seven
+    begins: TimeOfDay = Field(alias="from")
+    ends: TimeOfDay = Field(alias="to")
+    timezone: Zone = "UTC"
+
+    @property
+    def window(self) -> Window:
+        """The same for the domain."""
+        days = frozenset(WEEK.index(day) for day in self.days)
+        return Window(days, time.fromisoformat(self.begins), time.fromisoformat(self.ends), self.timezone)
+
+
+class FreezeSettings(_Frozen):
+    """Days, the last one included, on which nothing starts."""
+
+    first: date = Field(alias="from")
+    last: date = Field(alias="to")
+    reason: str = Field(min_length=1, max_length=200)
+    timezone: Zone = "UTC"
+
+    @model_validator(mode="after")
+    def _has_order(self) -> FreezeSettings:
+        if self.last < self.first:
+            raise ValueError("to is before from")
+        return self
+
+    @property
+    def freeze(self) -> Freeze:
+        """The same for the domain."""
+        return Freeze(self.first, self.last, self.reason, self.timezone)
+
+
+class RollbackSettings(_Frozen):
+    """What becomes of an environment whose deployment failed."""
+
+    enabled: bool = True
+    max_failures: int = Field(default=1, ge=1, le=100)
+    pipeline: PipelineSettings | None = None
+    irreversible: Names = ("[irreversible]",)
+
+    @property
+    def rule(self) -> RollbackRule:
+        """The same for the domain."""
+        pipeline = self.pipeline.pipeline if self.pipeline else None
+        return RollbackRule(self.enabled, self.max_failures, pipeline, self.irreversible)
+
+
+class EnvironmentSettings(_Frozen):
+    """The rules of an environment, for all services in it."""
+
+    after: str = ""
+    confirm: bool = True
+    approvals: ApprovalSettings | None = None
+    break_glass: Names = ()
+    windows: tuple[WindowSettings, ...] = ()
+    freezes: tuple[FreezeSettings, ...] = ()
+
+
+class TargetSettings(_Frozen):
+    """What is special about one service in one environment; `checks` are names out of the service's."""
+
+    deploy: PipelineSettings | None = None
+    checks: Names | None = None
+    rollback: RollbackSettings | None = None
+    approvals: ApprovalSettings | None = None
+
+
+class ServiceSettings(_Frozen):
+    """Something that is deployed."""
+
+    deploy: PipelineSettings
+    builds: BuildsSettings | None = None
+    versions: Literal["builds", "any"] = "builds"
+    environments: Mapping[str, TargetSettings] = Field(min_length=1)
+    when_busy: WhenBusy = WhenBusy.WAIT
+    timeout: Length = "1h"
+    checks: Mapping[str, CheckSettings] = Field(default_factory=dict)
+    rollback: RollbackSettings = RollbackSettings()
+    url: str = ""
+
+    @model_validator(mode="after")
+    def _has_versions(self) -> ServiceSettings:
+        if self.versions == "builds" and self.builds is None:
+            raise ValueError("builds is missing: versions are found there, or set versions: any")
+        return self
+
+
+def services_of(
+    services: Mapping[str, ServiceSettings], environments: Mapping[str, EnvironmentSettings]
+) -> dict[str, Service]:
+    """The configured services; ConfigError names a setting that points to nothing."""
+    found = {}
+    for name, settings in services.items():
+        targets = {
+            environment: _target(name, environment, settings, target, environments)
+            for environment, target in settings.environments.items()
+        }
+        builds = settings.builds
+        found[name] = Service(
+            name,
+            targets,
+            build_source=builds.source if builds else "",
+            build_project=builds.project if builds else "",
+            takes_any_version=settings.versions == "any",
+            url=settings.url,
+        )
+    return found
+
+
+def check_references(
+    services: Mapping[str, ServiceSettings],
+    environments: Mapping[str, EnvironmentSettings],
+    sources: Sequence[str],
+    roles: Sequence[str],
+) -> None:
+    """Refuse what points to a source, a role or an environment that the file does not have."""
+    for name, settings in environments.items():
+        _check_environment(f"environments.{name}", name, settings, environments, roles)
+    for name, service in services.items():
+        path = f"services.{name}"
+        for environment, target in service.environments.items():
+            where = f"{path}.environments.{environment}"
+            if environment not in environments:
+                raise ConfigError(where, "is no environment: name it in environments")
+            if target.approvals:
+                _check_roles(f"{where}.approvals.from", target.approvals.approvers, roles)
+        for where, source in _sources_of(service):
+            if source not in sources:
+                raise ConfigError(f"{path}.{where}.source", f"{source!r} is no source")
+
+
+def _check_environment(
+    path: str,
+    name: str,
+    settings: EnvironmentSettings,
+    environments: Mapping[str, EnvironmentSettings],
+    roles: Sequence[str],
+) -> None:
+    if settings.after and settings.after not in environments:
+        raise ConfigError(f"{path}.after", f"{settings.after!r} is no environment")
+    if settings.after and _is_circular(name, environments):
+        raise ConfigError(f"{path}.after", "the environments wait for one another in a circle")
+    _check_roles(f"{path}.break_glass", settings.break_glass, roles)
+    if settings.approvals:
+        _check_roles(f"{path}.approvals.from", settings.approvals.approvers, roles)
+
+
+def _sources_of(service: ServiceSettings) -> Iterator[tuple[str, str]]:
+    """Every source that a service names, and where."""
+    yield "deploy", service.deploy.source
+    if service.builds:
+        yield "builds", service.builds.source
+    if service.rollback.pipeline:
+        yield "rollback.pipeline", service.rollback.pipeline.source
+    for environment, target in service.environments.items():
+        if target.deploy:
+            yield f"environments.{environment}.deploy", target.deploy.source
+        if target.rollback and target.rollback.pipeline:
+            yield f"environments.{environment}.rollback.pipeline", target.rollback.pipeline.source
+
+
+def _check_roles(path: str, named: Sequence[str], roles: Sequence[str]) -> None:
+    for role in named:
+        if role not in roles:
+            raise ConfigError(path, f"{role!r} is no role")
+
+
+def _is_circular(name: str, environments: Mapping[str, EnvironmentSettings]) -> bool:
+    seen, at = set[str](), name
+    while at:
+        if at in seen:
+            return True
+        seen.add(at)
+        at = environments[at].after if at in environments else ""
+    return False
+
+
+def _target(
+    service: str,
+    environment: str,
+    settings: ServiceSettings,
+    target: TargetSettings,
+    environments: Mapping[str, EnvironmentSettings],
+) -> Target:
+    rules = environments[environment]
+    approvals = target.approvals or rules.approvals
+    names = tuple(settings.checks) if target.checks is None else target.checks
+    for index, check in enumerate(names):
+        if check not in settings.checks:
+            path = f"services.{service}.environments.{environment}.checks[{index}]"
+            raise ConfigError(path, f"{check!r} is no check of this service")
+    return Target(
+        service,
+        environment,
+        deploy=(target.deploy or settings.deploy).pipeline,
+        after=rules.after,
+        needs_confirmation=rules.confirm,
+        approvals=_approval_rule(approvals),
+        break_glass=rules.break_glass,
+        windows=tuple(one.window for one in rules.windows),
+        freezes=tuple(one.freeze for one in rules.freezes),
+        checks=tuple(settings.checks[check].spec(check) for check in names),
+        rollback=(target.rollback or settings.rollback).rule,
+        when_busy=settings.when_busy,
+        timeout_s=seconds_of(settings.timeout) or 0.0,
+    )
+
+
+def _approval_rule(settings: ApprovalSettings | None) -> ApprovalRule:
+    if settings is None:
+        return ApprovalRule()
+    return ApprovalRule(settings.needed, settings.approvers, seconds_of(settings.expires_in) or 0.0)

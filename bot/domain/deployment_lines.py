@@ -1,0 +1,104 @@
+"""What people type about deployments, in English and Chinese, as what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.errors import CommandInvalid
+
+LATEST = "latest"
+_LATEST_WORDS = ("latest green", "latest", "最新")
+_TO = frozenset({"to", "into", "到", "至"})
+_IN = frozenset({"in", "at", "在"})
+_BECAUSE = frozenset({"because", "reason", "因为", "原因"})
+_BREAK_GLASS = frozenset({"break-glass", "紧急"})
+_NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]+))?#?(?P<number>\d{1,12})")
+DEPLOY_USAGE = "deploy <service> <version> to <environment> [because <reason>]"
+PROMOTE_USAGE = "promote <service> to <environment>"
+ROLLBACK_USAGE = "rollback <service> [in <environment>] [to <version>]"
+UNLOCK_USAGE = "unlock <service> [in <environment>]"
+LOCK_USAGE = "lock <service> [in <environment>] because <reason>"
+
+
+@dataclass(frozen=True, slots=True)
+class DeployLine:
+    """`deploy` and `promote`: `version` is empty for what the environment before has, `LATEST` for the newest."""
+
+    service: str
+    version: str
+    environment: str
+    reason: str = ""
+    is_break_glass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLine:
+    """`rollback`, `lock`, `unlock`, `whats-in`: a service, and what was said beyond it."""
+
+    service: str
+    environment: str = ""
+    version: str = ""
+    reason: str = ""
+
+
+def parse_deploy(words: Sequence[str]) -> DeployLine:
+    """`user-service v2 to production break-glass because the shop is down`."""
+    rest, reason = _reason(words)
+    is_break_glass = any(word.lower() in _BREAK_GLASS for word in rest)
+    rest = [word for word in rest if word.lower() not in _BREAK_GLASS]
+    at = _index(rest, _TO)
+    if at is None or at < 2 or len(rest) - at != 2:
+        raise CommandInvalid("missing_argument", DEPLOY_USAGE)
+    version = " ".join(rest[1:at])
+    if version.lower() in _LATEST_WORDS:
+        version = LATEST
+    if " " in version:
+        raise CommandInvalid("missing_argument", DEPLOY_USAGE)
+    return DeployLine(rest[0], version, rest[at + 1], reason, is_break_glass)
+
+
+def parse_promote(words: Sequence[str]) -> DeployLine:
+    """`user-service to production`: the version that the environment before has."""
+    rest, reason = _reason(words)
+    if len(rest) != 3 or rest[1].lower() not in _TO:
+        raise CommandInvalid("missing_argument", PROMOTE_USAGE)
+    return DeployLine(rest[0], "", rest[2], reason)
+
+
+def parse_place(words: Sequence[str], usage: str) -> PlaceLine:
+    """`user-service [in production] [to v1] [because …]`, the environment also without `in`."""
+    rest, reason = _reason(words)
+    version = ""
+    at = _index(rest, _TO)
+    if at is not None:
+        if len(rest) - at != 2:
+            raise CommandInvalid("missing_argument", usage)
+        version, rest = rest[at + 1], rest[:at]
+    rest = [word for word in rest if word.lower() not in _IN]
+    if not 1 <= len(rest) <= 2:
+        raise CommandInvalid("missing_argument", usage)
+    return PlaceLine(rest[0], rest[1] if len(rest) == 2 else "", version, reason)
+
+
+def parse_number(words: Sequence[str], usage: str) -> tuple[int, str]:
+    """`user-service#17 [reason …]`, `#17`, `17`: the deployment's number, and the words after it."""
+    if not words:
+        raise CommandInvalid("missing_argument", usage)
+    found = _NUMBER.fullmatch(words[0])
+    if found is None:
+        raise CommandInvalid("malformed_reference", words[0][:80])
+    rest = [word for word in words[1:] if word.lower() not in _BECAUSE]
+    return int(found["number"]), " ".join(rest)[:300]
+
+
+def _reason(words: Sequence[str]) -> tuple[list[str], str]:
+    at = _index(words, _BECAUSE)
+    if at is None:
+        return list(words), ""
+    return list(words[:at]), " ".join(words[at + 1 :])[:300]
+
+
+def _index(words: Sequence[str], known: frozenset[str]) -> int | None:
+    return next((at for at, word in enumerate(words) if word.lower() in known), None)

@@ -1,0 +1,321 @@
+"""The commands about deployments: who may, what is done, and what is answered; each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bot.domain.cards import Content
+from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
+from bot.domain.deployment_lines import (
+    LOCK_USAGE,
+    ROLLBACK_USAGE,
+    parse_deploy,
+    parse_number,
+    parse_place,
+    parse_promote,
+)
+from bot.domain.deployments import (
+    KEPT,
+    Approval,
+    Deployment,
+    DeploymentKind,
+    DeploymentState,
+    Requester,
+    approve,
+    move,
+    note,
+    reject,
+    revoke,
+)
+from bot.domain.services import Service, Target
+from bot.errors import CommandInvalid, Conflict, NotPermitted
+from bot.ports import CommandRecord, Transaction
+from bot.ports.deploying import Lock
+from bot.services.deployments.ending import Ending
+from bot.services.deployments.records import Cause, Records
+from bot.services.deployments.requests import Requests, Wish
+from bot.services.people import People
+from bot.services.presenters import deployment_answers as cards
+from bot.services.presenters import replies
+from bot.services.steps import STEP_S, Step, must_hold
+
+_S = DeploymentState
+DEPLOYMENT_VERBS = frozenset(
+    {
+        Verb.DEPLOY,
+        Verb.PROMOTE,
+        Verb.ROLLBACK,
+        Verb.CONFIRM,
+        Verb.APPROVE,
+        Verb.REVOKE,
+        Verb.REJECT,
+        Verb.KEEP,
+        Verb.ABORT,
+        Verb.LOCK,
+        Verb.UNLOCK,
+    }
+)
+
+
+class DeploymentDesk:
+    """Carries out what people ask of deployments."""
+
+    def __init__(self, records: Records, requests: Requests, ending: Ending, people: People) -> None:
+        self._records = records
+        self._requests = requests
+        self._ending = ending
+        self._people = people
+
+    def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
+        """Do it; NotPermitted, CommandInvalid, Conflict or IntegrationError, the first of them audited."""
+        timezone = self._records.timezone_of(record.command.reply_to.place)
+        if record.command.state is CommandState.DONE:  # it was done, and only not said
+            return Step(CommandState.DONE, record.result, reply=self._again(record, line, locale, timezone))
+        match line.verb:
+            case Verb.DEPLOY | Verb.PROMOTE:
+                return self._deploy(record, line, locale, timezone)
+            case Verb.ROLLBACK:
+                return self._roll_back(record, line, locale, timezone)
+            case Verb.LOCK | Verb.UNLOCK:
+                return self._lock(record, line, locale)
+            case _:
+                return self._decide(record, line, locale)
+
+    # --- asking for one
+
+    def _deploy(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Step:
+        is_promotion = line.verb is Verb.PROMOTE
+        asked = parse_promote(line.arguments) if is_promotion else parse_deploy(line.arguments)
+        service = self._requests.service(asked.service)
+        target = self._requests.target(service, asked.environment)
+        self._permit(record, line, service, target)
+        if asked.is_break_glass:
+            self._must_hold_one(record, line, target.break_glass, f"{service.name} {target.environment}")
+            if not asked.reason:
+                raise CommandInvalid("missing_argument", "deploy … break-glass because <reason>")
+        kind = DeploymentKind.PROMOTE if is_promotion else DeploymentKind.DEPLOY
+        wish = replace(
+            self._wish(record, service, target),
+            version=asked.version,
+            kind=kind,
+            reason=asked.reason,
+            is_break_glass=asked.is_break_glass,
+        )
+        proposal = self._requests.propose(wish)
+        return self._file(record, line, lambda tx, cause: self._requests.file(tx, proposal, cause), locale, timezone)
+
+    def _roll_back(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Step:
+        asked = parse_place(line.arguments, ROLLBACK_USAGE)
+        service = self._requests.service(asked.service)
+        target = self._requests.target(service, asked.environment)
+        self._permit(record, line, service, target)
+        wish = replace(self._wish(record, service, target), version=asked.version, reason=asked.reason)
+        proposal, undone = self._requests.propose_rollback(wish)
+        return self._file(
+            record,
+            line,
+            lambda tx, cause: self._requests.file(tx, proposal, cause, rollback_of=undone),
+            locale,
+            timezone,
+        )
+
+    def _wish(self, record: CommandRecord, service: Service, target: Target) -> Wish:
+        actor, dedup_key = record.command.actor, f"command:{record.command.id}"
+        return Wish(service.name, target.environment, Requester(actor.account, actor.name), dedup_key)
+
+    def _file(
+        self,
+        record: CommandRecord,
+        line: CommandLine,
+        file: Callable[[Transaction, Cause], Deployment | None],
+        locale: str,
+        timezone: str,
+    ) -> Step:
+        def work(tx: Transaction) -> Deployment | None:
+            filed = file(tx, self._cause(record, line))
+            self._settle(tx, record, {"deployment": filed.number} if filed else {})
+            return filed
+
+        filed = self._records.store.write(work)
+        self._records.ring()
+        assert filed is not None  # its key is this command's, and both are stored at once
+        reply = self._asked(filed, locale, timezone)
+        return Step(CommandState.DONE, {"deployment": filed.number}, reply=reply)
+
+    def _asked(self, filed: Deployment, locale: str, timezone: str) -> Content:
+        if filed.state is _S.REQUESTED:
+            return cards.preview_card(filed, self._target_of(filed), locale, timezone)
+        return cards.decided(Verb.CONFIRM, filed, locale)
+
+    def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:
+        """The answer to a command that was carried out by a worker who died before saying so."""
+        number = record.result.get("deployment")
+        known = self._records.store.read(lambda tx: tx.deployments.get(number)) if isinstance(number, int) else None
+        if known is None:
+            return replies.remark(locale, "✅", "Done.")
+        if line.verb in (Verb.DEPLOY, Verb.PROMOTE, Verb.ROLLBACK):
+            return self._asked(known, locale, timezone)
+        return cards.decided(line.verb, known, locale)
+
+    # --- deciding about one
+
+    def _decide(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
+        number, reason = parse_number(line.arguments, SPECS[line.verb].usage)
+        known = self._records.store.read(lambda tx: tx.deployments.get(number))
+        if known is None:
+            raise CommandInvalid("unknown_deployment", f"#{number}")
+        target = self._target_of(known)
+        self._may_decide(record, line, known, target)
+        persons = self._people.accounts_of(record.command.actor)
+        actor = record.command.actor
+
+        def work(tx: Transaction) -> Deployment:
+            current = tx.deployments.get(number, for_change=True)
+            assert current is not None  # deployments are kept
+            now, cause = self._records.now(), self._cause(record, line)
+            said = Approval(actor.account, actor.name, now, reason)
+            match line.verb:
+                case Verb.CONFIRM:
+                    after = self._confirm(tx, current, target, persons, cause)
+                case Verb.APPROVE:
+                    after = approve(current, said, persons)
+                    self._records.put(tx, after, cause, due_at=now)  # the next step knows when to look again
+                case Verb.REVOKE:
+                    after = revoke(current, persons, now)
+                    self._records.put(tx, after, cause, due_at=now)
+                case Verb.REJECT:
+                    after = reject(current, said)
+                    self._ending.end(tx, after, target, cause)
+                case Verb.KEEP:
+                    after = self._keep(tx, current, cause)
+                case _:
+                    after = self._abort(tx, current, target, actor.name, cause)
+            self._settle(tx, record, {"deployment": number})
+            return after
+
+        after = self._records.store.write(work)
+        self._records.ring()
+        return Step(CommandState.DONE, {"deployment": number}, reply=cards.decided(line.verb, after, locale))
+
+    def _confirm(
+        self, tx: Transaction, current: Deployment, target: Target, persons: frozenset[str], cause: Cause
+    ) -> Deployment:
+        if current.state is not _S.REQUESTED:
+            raise Conflict("{deployment} needs no confirmation any more.", deployment=current.key.short)
+        if current.requester.account not in persons:
+            raise Conflict("Only {name}, who asked for it, can confirm this.", name=current.requester.name)
+        if self._records.now() >= current.terms.expires_at:
+            raise Conflict("This was not confirmed in time. Ask for it again.")
+        return self._requests.go_on(tx, current, target, cause)
+
+    def _keep(self, tx: Transaction, current: Deployment, cause: Cause) -> Deployment:
+        """A person says that what the checks could not tell is in order."""
+        if current.state is not _S.VERIFYING or not current.question.startswith("checks:"):
+            raise Conflict("{deployment} asks nothing at the moment.", deployment=current.key.short)
+        after = note(current, question=KEPT)
+        self._records.put(tx, after, cause, due_at=self._records.now())
+        return after
+
+    def _abort(self, tx: Transaction, current: Deployment, target: Target, name: str, cause: Cause) -> Deployment:
+        """End one that has not begun; ask a run that has for its end."""
+        if current.state.is_waiting:
+            ended = move(current, _S.CANCELLED, self._records.now(), outcome="cancelled", detail=name)
+            self._ending.end(tx, ended, target, cause)
+            return ended
+        if current.state is not _S.DEPLOYING:
+            raise Conflict("{deployment} cannot be stopped now. It can be rolled back.", deployment=current.key.short)
+        after = note(current, stop_asked_by=name)
+        self._records.put(tx, after, cause, due_at=self._records.now())
+        return after
+
+    # --- locks
+
+    def _lock(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
+        asked = parse_place(line.arguments, LOCK_USAGE)
+        service = self._requests.service(asked.service)
+        if asked.environment:
+            self._requests.target(service, asked.environment)
+        self._permit_at(record, line, service.name, asked.environment)
+        actor = record.command.actor
+        where = f"{service.name}/{asked.environment or '*'}"
+
+        def work(tx: Transaction) -> Lock | None:
+            cause, now = self._cause(record, line), self._records.now()
+            if line.verb is Verb.LOCK:
+                lock = Lock(service.name, asked.environment, asked.reason or "-", actor.account, actor.name, now)
+                stood = None if tx.locks.put(lock) else tx.locks.over(service.name, asked.environment)
+            else:
+                stood = tx.locks.drop(service.name, asked.environment)
+                for environment in service.targets:
+                    self._ending.wake_line(tx, service.name, environment)
+            has_changed = (stood is None) == (line.verb is Verb.LOCK)
+            self._records.tell(tx, cause, where, "done" if has_changed else "unchanged")
+            self._settle(tx, record, {})
+            return stood
+
+        stood = self._records.store.write(work)
+        self._records.ring()
+        return Step(CommandState.DONE, {}, reply=cards.locked(line.verb, where, stood, locale))
+
+    # --- who may
+
+    def _permit(self, record: CommandRecord, line: CommandLine, service: Service, target: Target) -> None:
+        self._permit_at(record, line, service.name, target.environment)
+
+    def _permit_at(self, record: CommandRecord, line: CommandLine, service: str, environment: str) -> None:
+        actor = record.command.actor
+        decision = self._people.decide(actor, SPECS[line.verb].permission, service, environment)
+        if not decision.is_allowed:
+            self._refuse(record, line, f"{service} {environment}".strip(), decision.reason)
+
+    def _may_decide(self, record: CommandRecord, line: CommandLine, known: Deployment, target: Target) -> None:
+        """Approvers decide on approvals; everything else is a permission of its own on the service."""
+        where = f"{known.key} {known.environment}"
+        if line.verb in (Verb.APPROVE, Verb.REVOKE, Verb.REJECT):
+            persons = self._people.accounts_of(record.command.actor)
+            is_own = line.verb is Verb.REJECT and known.requester.account in persons
+            if not is_own:
+                self._must_hold_one(record, line, known.terms.approvers or target.approvals.approvers, where)
+            return
+        if line.verb is not Verb.CONFIRM:
+            self._permit_at(record, line, known.service, known.environment)
+            return
+        decision = self._people.decide(
+            record.command.actor, _VERB_OF_KIND[known.kind].value, known.service, known.environment
+        )
+        if not decision.is_allowed:
+            self._refuse(record, line, where, decision.reason)
+
+    def _must_hold_one(self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: str) -> None:
+        actor = record.command.actor
+        held = {role.name for role in self._people.roles_of(actor)}
+        if actor.is_outsider or not held & set(roles):
+            reason = "not_granted" if held else "no_role"
+            self._refuse(record, line, target, "outsider" if actor.is_outsider else reason)
+
+    def _refuse(self, record: CommandRecord, line: CommandLine, target: str, reason: str) -> None:
+        cause = self._cause(record, line)
+        self._records.store.write(lambda tx: self._records.tell(tx, cause, target, f"refused:{reason}"))
+        raise NotPermitted(reason)
+
+    # --- storing
+
+    def _settle(self, tx: Transaction, record: CommandRecord, result: dict[str, object]) -> None:
+        """Record that a command was carried out; its answer is still to be said."""
+        told_by = self._records.now() + STEP_S
+        must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=told_by))
+
+    def _cause(self, record: CommandRecord, line: CommandLine) -> Cause:
+        command = record.command
+        return Cause(line.verb.value, command.actor.account, command.via, command.id)
+
+    def _target_of(self, deployment: Deployment) -> Target:
+        return self._requests.target(self._requests.service(deployment.service), deployment.environment)
+
+
+_VERB_OF_KIND = {
+    DeploymentKind.DEPLOY: Verb.DEPLOY,
+    DeploymentKind.PROMOTE: Verb.PROMOTE,
+    DeploymentKind.ROLLBACK: Verb.ROLLBACK,
+}

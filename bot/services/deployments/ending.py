@@ -1,0 +1,120 @@
+"""What the end of a deployment brings with it: a rollback, a lock, the end of what it undoes, the next in line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain.deployments import (
+    Deployment,
+    DeploymentKind,
+    DeploymentState,
+    Requester,
+    Terms,
+    Version,
+    move,
+    note,
+)
+from bot.domain.services import Target
+from bot.ports import Transaction
+from bot.ports.deploying import Lock
+from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
+
+_S = DeploymentState
+_RESTORABLE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED})
+
+
+class Ending:
+    """Ends deployments, in the transaction that stores their last state."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def end(self, tx: Transaction, ended: Deployment, target: Target, cause: Cause) -> None:
+        """Store an ended deployment and what follows from it."""
+        now = self._records.now()
+        hindrance = hindrance_of(ended, target) if ended.state is _S.FAILED and ended.started_at else "not_started"
+        if ended.state is not _S.FAILED or hindrance:
+            kept = note(ended, not_rolled_back=hindrance) if ended.state is _S.FAILED and ended.started_at else ended
+            self._records.put(tx, kept, cause, due_at=None)
+        else:
+            self._records.put(tx, ended, cause, due_at=None)
+            self._roll_back(tx, ended, now)
+        if ended.rollback_of:
+            self._restored(tx, ended, now)
+        self.wake_line(tx, ended.service, ended.environment)
+
+    def wake_line(self, tx: Transaction, service: str, environment: str) -> None:
+        """Let those that wait for their turn look again now."""
+        for waiting in tx.deployments.newest(service, environment, frozenset({_S.QUEUED}), 100):
+            tx.deployments.put(waiting, due_at=self._records.now())
+
+    def begin_restoring(self, tx: Transaction, rollback: Deployment, cause: Cause) -> None:
+        """Mark the deployment that `rollback` undoes, if it can still be undone."""
+        undone = tx.deployments.get(rollback.rollback_of, for_change=True)
+        if undone is not None and undone.state in _RESTORABLE:
+            marked = move(undone, _S.ROLLING_BACK, self._records.now(), rolled_back_by=rollback.number)
+            self._records.put(tx, replace(marked, outcome=undone.outcome, detail=undone.detail), cause, due_at=None)
+
+    def _roll_back(self, tx: Transaction, failed: Deployment, now: float) -> None:
+        """Bring the version before back, at once and without asking, and lock what failed until a person has looked."""
+        assert failed.previous is not None  # `hindrance_of` saw to that
+        rollback = Deployment(
+            0,
+            failed.service,
+            failed.environment,
+            failed.previous,
+            Requester(SYSTEM_ACTOR, "Shipmate"),
+            now,
+            kind=DeploymentKind.ROLLBACK,
+            origin="rollback",
+            reason=failed.detail[:300],
+            state=_S.QUEUED,
+            state_since=now,
+            previous=failed.version,
+            terms=Terms(),
+            issues=failed.issues,
+            rollback_of=failed.number,
+        )
+        cause = Cause("rollback")
+        added = self._records.add(tx, rollback, cause, dedup_key=f"rollback:{failed.number}", due_at=now)
+        if added is not None:
+            self.begin_restoring(tx, added, cause)
+            self.lock(tx, failed, f"{failed.version.name} was rolled back: {failed.detail or failed.outcome}", cause)
+
+    def lock(self, tx: Transaction, failed: Deployment, reason: str, cause: Cause) -> None:
+        """Keep everything but rollbacks out until somebody unlocks it."""
+        where, now = (failed.service, failed.environment), self._records.now()
+        if tx.locks.put(Lock(*where, reason[:500], SYSTEM_ACTOR, "Shipmate", now)):
+            self._records.tell(tx, replace(cause, verb="lock"), "/".join(where), "locked")
+
+    def _restored(self, tx: Transaction, rollback: Deployment, now: float) -> None:
+        """What a rollback came to, for the deployment that it undoes."""
+        undone = tx.deployments.get(rollback.rollback_of, for_change=True)
+        if undone is None or undone.state is not _S.ROLLING_BACK:
+            return
+        is_back = rollback.state is _S.SUCCEEDED
+        to = _S.ROLLED_BACK if is_back else _S.ROLLBACK_FAILED
+        detail = undone.detail if is_back else (rollback.detail or rollback.outcome or rollback.state.value)
+        after = move(undone, to, now, outcome=undone.outcome, detail=detail)
+        self._records.put(tx, after, Cause("restore"), due_at=None)
+
+
+def hindrance_of(failed: Deployment, target: Target) -> str:
+    """Why a failed deployment is not rolled back by itself; empty where it is."""
+    if failed.kind is DeploymentKind.ROLLBACK:
+        return "is_rollback"
+    if not target.rollback.is_enabled:
+        return "off"
+    return irreversible_of(failed, failed.previous, target)
+
+
+def irreversible_of(undone: Deployment, to: Version | None, target: Target) -> str:
+    """Why a deployment cannot be undone by going back to `to`; empty where it can."""
+    if to is None:
+        return "no_previous"
+    if to.name == undone.version.name and to.commit == undone.version.commit:
+        return "same_version"
+    markers = [marker.lower() for marker in target.rollback.irreversible]
+    if any(marker in change.title.lower() for change in undone.changes for marker in markers):
+        return "irreversible"
+    return ""

@@ -1,0 +1,383 @@
+"""Takes deployments a step further: each step asks the outside first, then changes the snapshot in one transaction.
+
+What was decided outside a transaction counts only if the deployment still stands where it stood, and the lease is
+still ours: else the next step judges anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from bot.domain.checks import advance
+from bot.domain.deployments import Deployment, DeploymentState, Run, move, note, remind_at
+from bot.domain.services import Service, Target
+from bot.domain.windows import closed
+from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, OutcomeUnknown
+from bot.ports import Transaction
+from bot.ports.deploying import DeploymentLease, DeploySystem, Order, RunReport, RunState
+from bot.services.deployments.ending import Ending
+from bot.services.deployments.judging import (
+    REST_S,
+    carried_out,
+    context_of,
+    goes_first,
+    judge_checks,
+    next_look_at,
+    order_of,
+    pipeline_of,
+)
+from bot.services.deployments.records import Cause, Records
+from bot.services.verification import Verification
+from bot.telemetry import logger
+
+LEASE_S = 60.0
+LOOK_S = 2.0
+UNREACHABLE_S = 5.0
+QUEUE_S = 24 * 3600.0
+DOUBT_S = 600.0
+
+log = logger(__name__)
+_S = DeploymentState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One lease, with what the configuration says of the deployment."""
+
+    lease: DeploymentLease
+    deployment: Deployment
+    target: Target
+
+
+class DeploymentWorker:
+    """Carries deployments out, under leases."""
+
+    def __init__(
+        self,
+        records: Records,
+        services: Mapping[str, Service],
+        systems: Mapping[str, DeploySystem],
+        verification: Verification,
+        ending: Ending,
+    ) -> None:
+        self._records = records
+        self._services = dict(services)
+        self._systems = dict(systems)
+        self._verification = verification
+        self._ending = ending
+
+    def claim(self, limit: int) -> list[DeploymentLease]:
+        """Take up to `limit` deployments that are due."""
+        now = self._records.now()
+        return list(self._records.store.write(lambda tx: tx.deployments.lease(now, now + LEASE_S, limit)))
+
+    def carry_out(self, lease: DeploymentLease) -> None:
+        """Do the next step of one."""
+        deployment = lease.deployment
+        service = self._services.get(deployment.service)
+        target = service.targets.get(deployment.environment) if service else None
+        if target is None:
+            self._orphaned(lease)
+            return
+        step = Step(lease, deployment, target)
+        match deployment.state:
+            case _S.REQUESTED | _S.AWAITING_APPROVAL:
+                self._wait(step)
+            case _S.QUEUED:
+                self._start(step)
+            case _S.DEPLOYING:
+                self._carry(step)
+            case _S.VERIFYING:
+                self._verify(step)
+            case _:
+                self._rest(lease)
+        self._records.ring()
+
+    def put_off(self, lease: DeploymentLease) -> None:
+        """Let one rest whose step ended in a mistake of ours; the state it is in was stored, it goes on from there."""
+        due_at = self._records.now() + REST_S
+        self._records.store.write(lambda tx: tx.deployments.release(lease, due_at=due_at))
+
+    # --- before anything starts
+
+    def _wait(self, step: Step) -> None:
+        """Remind those who may approve, once; after the last moment nobody can."""
+
+        def work(tx: Transaction, current: Deployment) -> None:
+            now, expires_at = self._records.now(), current.terms.expires_at
+            if now >= expires_at:
+                outcome = "not_confirmed" if current.state is _S.REQUESTED else "not_approved"
+                self._records.put(tx, move(current, _S.EXPIRED, now, outcome=outcome), Cause("expire"), due_at=None)
+                return
+            reminder = remind_at(current)
+            if reminder is not None and now >= reminder:
+                reminded = note(current, reminded_at=now)
+                self._records.put(tx, reminded, Cause("remind"), due_at=expires_at)
+                return
+            self._give_back(tx, step.lease, min(reminder or expires_at, expires_at))
+
+        self._change(step, work)
+
+    def _start(self, step: Step) -> None:
+        """Let one begin that nothing holds back; what it will be measured by is asked first whether it can measure."""
+        held = self._records.store.read(lambda tx: self._held(tx, step))
+        if held is None:
+            problem = self._obstacle(step)
+            if problem is not None:
+                self._settle(
+                    step, lambda now: move(step.deployment, _S.FAILED, now, outcome="not_ready", detail=problem)
+                )
+                return
+
+        def work(tx: Transaction, current: Deployment) -> None:
+            now = self._records.now()
+            why = self._held(tx, step)
+            if why is None:
+                try:
+                    started = move(current, _S.DEPLOYING, now, run=Run(asked_at=now))
+                    self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
+                except Conflict as problem:
+                    why = ("busy", str(problem), now + REST_S)
+                else:
+                    return
+            if now - current.state_since > QUEUE_S:
+                self._records.put(
+                    tx, move(current, _S.EXPIRED, now, outcome="queued_too_long"), Cause("expire"), due_at=None
+                )
+                return
+            outcome, detail, due_at = why
+            if (current.outcome, current.detail) == (outcome, detail):
+                self._give_back(tx, step.lease, due_at)
+            else:
+                self._records.progress(tx, note(current, outcome=outcome, detail=detail), due_at=due_at)
+                self._give_back(tx, step.lease, due_at)
+
+        begun = self._change(step, work)
+        if begun is not None and begun.state is _S.DEPLOYING:
+            self._trigger(replace(step, deployment=begun), is_first=True)
+
+    def _held(self, tx: Transaction, step: Step) -> tuple[str, str, float] | None:
+        """Why a queued one may not begin yet, in a word and a sentence, and when to look again."""
+        deployment, target, now = step.deployment, step.target, self._records.now()
+        is_rollback = deployment.rollback_of > 0
+        lock = tx.locks.over(deployment.service, deployment.environment)
+        if lock is not None and not is_rollback:
+            return "locked", f"{lock.name}: {lock.reason}", now + REST_S
+        if not (is_rollback or deployment.terms.is_break_glass):
+            shut = closed(target.windows, target.freezes, datetime.fromtimestamp(now, UTC))
+            if shut is not None:
+                until = shut.until.timestamp() if shut.until else now + QUEUE_S
+                return shut.reason, shut.detail, min(until, now + 3600.0)
+        line = (deployment.service, deployment.environment)
+        active = tx.deployments.newest(*line, frozenset({_S.DEPLOYING, _S.VERIFYING}), 1)
+        if active:
+            return "busy", active[0].key.short, now + REST_S
+        ahead = [
+            one for one in tx.deployments.newest(*line, frozenset({_S.QUEUED}), 100) if goes_first(one, deployment)
+        ]
+        if ahead:
+            return "busy", ahead[-1].key.short, now + REST_S
+        return None
+
+    def _obstacle(self, step: Step) -> str | None:
+        """What would keep the checks from telling anything; a rollback goes ahead without them."""
+        deployment = step.deployment
+        if deployment.rollback_of or deployment.terms.is_break_glass:
+            return None
+        problems = self._verification.probe(step.target.checks, context_of(deployment))
+        return "; ".join(problems)[:500] if problems else None
+
+    # --- the run
+
+    def _carry(self, step: Step) -> None:
+        run = step.deployment.run
+        assert run is not None  # it was stored together with the state
+        if run.request:
+            self._follow(step, run)
+        else:
+            self._trigger(step, is_first=False)
+
+    def _trigger(self, step: Step, *, is_first: bool) -> None:
+        """Start the run; one that an earlier try may have started is looked for first."""
+        system, order = self._system(step), order_of(step.deployment, step.target)
+        try:
+            run = None if is_first else system.find(order)
+            if run is None:
+                run = system.deploy(order)
+        except Conflict as problem:
+            detail = str(problem)
+            self._settle(step, lambda now: move(step.deployment, _S.FAILED, now, outcome="refused", detail=detail))
+            return
+        except IntegrationError as problem:
+            self._not_triggered(step, problem, is_first=is_first)
+            return
+        asked_at = step.deployment.run.asked_at if step.deployment.run else run.asked_at
+        known = replace(run, asked_at=asked_at)
+        self._note(step, lambda now: (note(step.deployment, run=known, question=""), now + LOOK_S))
+
+    def _not_triggered(self, step: Step, problem: IntegrationError, *, is_first: bool) -> None:
+        """A refusal ends it; anything else is tried again, and a person is told when it takes long."""
+        is_certain = not isinstance(problem, OutcomeUnknown)
+        if is_certain and not problem.recoverable and is_first:
+            detail = f"{problem.system}: {problem.detail or problem.reason}"
+            self._settle(
+                step, lambda now: move(step.deployment, _S.FAILED, now, outcome=problem.reason, detail=detail[:500])
+            )
+            return
+        log.warning("run not started or not known, looked at again", number=step.deployment.number, error=problem)
+
+        def later(now: float) -> tuple[Deployment, float]:
+            deployment = step.deployment
+            pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
+            asks = now - deployment.state_since > min(DOUBT_S, step.target.timeout_s)
+            question = "run_unknown" if asks else deployment.question
+            changed = note(deployment, question=question) if question != deployment.question else deployment
+            return changed, now + pause_s
+
+        self._note(step, later)
+
+    def _follow(self, step: Step, run: Run) -> None:
+        """Look how the run stands: only its own system says whether it went well."""
+        deployment = step.deployment
+        system, order = self._system(step), order_of(deployment, step.target)
+        try:
+            if deployment.stop_asked_by:
+                self._stop(system, order, run)
+            report = system.look(order, run)
+        except DestinationGone as problem:
+            detail = problem.detail or problem.reason
+            self._settle(step, lambda now: move(deployment, _S.FAILED, now, outcome="run_gone", detail=detail))
+            return
+        except IntegrationError as problem:
+            log.warning("run not seen, looked at again", number=deployment.number, error=problem)
+            pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
+            self._note(step, lambda now: (deployment, now + pause_s))
+            return
+        self._judge(step, report)
+
+    def _stop(self, system: DeploySystem, order: Order, run: Run) -> None:
+        try:
+            system.stop(order, run)
+        except Conflict as problem:
+            log.info("run not stopped yet", error=problem)
+
+    def _judge(self, step: Step, report: RunReport) -> None:
+        deployment, run = step.deployment, report.run
+        match report.state:
+            case RunState.SUCCEEDED:
+                self._settle(step, lambda now: carried_out(deployment, step.target, run, now))
+            case RunState.FAILED:
+                self._settle(
+                    step,
+                    lambda now: move(
+                        deployment, _S.FAILED, now, outcome="run_failed", detail=report.detail[:500], run=run
+                    ),
+                )
+            case RunState.CANCELLED:
+                by = deployment.stop_asked_by
+                self._settle(
+                    step,
+                    lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by, run=run),
+                )
+            case _:
+                self._note(step, lambda now: self._still_running(step, run, now))
+
+    def _still_running(self, step: Step, run: Run, now: float) -> tuple[Deployment, float]:
+        deployment = step.deployment
+        question = "takes_long" if now - deployment.state_since > step.target.timeout_s else ""
+        if (run, question) != (deployment.run, deployment.question):
+            deployment = note(deployment, run=run, question=question)
+        return deployment, now + LOOK_S
+
+    # --- the checks
+
+    def _verify(self, step: Step) -> None:
+        """Measure what is due, then judge: enough failures end it at once, whoever is being asked meanwhile."""
+        now = self._records.now()
+        specs = {spec.name: spec for spec in step.target.checks}
+        context = context_of(step.deployment)
+        due = [one for one in step.deployment.checks if one.is_running and one.next_at <= now and one.name in specs]
+        looks = self._verification.measure_all([specs[one.name] for one in due], context, now)
+        seen = {one.name: advance(specs[one.name], one, look) for one, look in zip(due, looks, strict=True)}
+        checks = tuple(seen.get(one.name, one) for one in step.deployment.checks)
+
+        def work(tx: Transaction, current: Deployment) -> None:
+            now = self._records.now()
+            verdict = judge_checks(step.target, replace(current, checks=checks), now)
+            if verdict.state.is_ended:
+                self._ending.end(tx, verdict, step.target, Cause("verify"))
+                return
+            due_at = next_look_at(verdict, now)
+            if (verdict.checks, verdict.question) != (current.checks, current.question):
+                self._records.progress(tx, verdict, due_at=due_at)
+            self._give_back(tx, step.lease, due_at)
+
+        self._change(step, work)
+
+    # --- storing
+
+    def _settle(self, step: Step, next_: Callable[[float], Deployment]) -> None:
+        """Store the next state; an end also ends what hangs on it."""
+
+        def work(tx: Transaction, _current: Deployment) -> None:
+            after = next_(self._records.now())
+            if after.state.is_ended:
+                self._ending.end(tx, after, step.target, Cause("carry_out"))
+            else:
+                self._records.put(tx, after, Cause("carry_out"), due_at=self._records.now())
+                self._give_back(tx, step.lease, self._records.now())
+
+        self._change(step, work)
+
+    def _note(self, step: Step, next_: Callable[[float], tuple[Deployment, float]]) -> None:
+        """Store what is newly known, if anything is, and when to look again."""
+
+        def work(tx: Transaction, current: Deployment) -> None:
+            after, due_at = next_(self._records.now())
+            if after.revision != current.revision:
+                self._records.progress(tx, after, due_at=due_at)
+            self._give_back(tx, step.lease, due_at)
+
+        self._change(step, work)
+
+    def _change(self, step: Step, work: Callable[[Transaction, Deployment], None]) -> Deployment | None:
+        """Run `work` on the deployment under its row's lock; None where it has moved on since it was taken up."""
+
+        def guarded(tx: Transaction) -> Deployment | None:
+            current = tx.deployments.get(step.deployment.number, for_change=True)
+            if not tx.deployments.holds(step.lease):
+                raise LeaseLost(f"another worker has {step.deployment.key.short}")
+            if current is None or current.revision != step.deployment.revision:
+                tx.deployments.release(step.lease, due_at=self._records.now())
+                return None
+            work(tx, current)
+            return tx.deployments.get(current.number)
+
+        return self._records.store.write(guarded)
+
+    def _give_back(self, tx: Transaction, lease: DeploymentLease, due_at: float) -> None:
+        tx.deployments.release(lease, due_at=due_at)
+
+    def _rest(self, lease: DeploymentLease) -> None:
+        self._records.store.write(lambda tx: tx.deployments.release(lease, due_at=None))
+
+    def _orphaned(self, lease: DeploymentLease) -> None:
+        """Its service or environment was taken out of the configuration: what has not begun ends, the rest waits."""
+        deployment = lease.deployment
+        if not deployment.state.is_waiting:
+            log.warning("deployment of something that is not configured any more", subject=str(deployment.key))
+            self.put_off(lease)
+            return
+
+        def work(tx: Transaction) -> None:
+            current = tx.deployments.get(deployment.number, for_change=True)
+            if current is not None and current.state.is_waiting and tx.deployments.holds(lease):
+                ended = move(current, _S.CANCELLED, self._records.now(), outcome="not_configured")
+                self._records.put(tx, ended, Cause("cancel"), due_at=None)
+
+        self._records.store.write(work)
+
+    def _system(self, step: Step) -> DeploySystem:
+        return self._systems[pipeline_of(step.deployment, step.target).source]

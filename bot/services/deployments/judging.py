@@ -1,0 +1,94 @@
+"""What a deployment orders and how it is judged, as the configuration says; pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bot.domain.checks import Policy, Verdict, begin
+from bot.domain.deployments import KEPT, Deployment, DeploymentState, Run, move, note
+from bot.domain.services import Pipeline, Target
+from bot.domain.templates import deployment_values
+from bot.ports.deploying import Order
+from bot.services.verification import CheckContext
+
+REST_S = 15.0
+ANSWER_S = 1800.0
+_S = DeploymentState
+
+
+def pipeline_of(deployment: Deployment, target: Target) -> Pipeline:
+    """The pipeline that carries it out: a rollback may have its own."""
+    template = target.rollback.pipeline if deployment.rollback_of and target.rollback.pipeline else target.deploy
+    previous = deployment.previous.name if deployment.previous else ""
+    values = deployment_values(
+        deployment.service, deployment.environment, deployment.version.name, deployment.version.commit, previous
+    )
+    return template.filled(values)
+
+
+def order_of(deployment: Deployment, target: Target) -> Order:
+    """What its system is asked for; the correlation is the same at every try."""
+    pipeline = pipeline_of(deployment, target)
+    since = deployment.run.asked_at if deployment.run else deployment.state_since
+    return Order(
+        pipeline.project,
+        pipeline.parameters,
+        f"deployment-{deployment.number}-{deployment.requested_at:.0f}",
+        deployment.requester.name,
+        datetime.fromtimestamp(since, UTC),
+    )
+
+
+def context_of(deployment: Deployment) -> CheckContext:
+    """What its checks are told of it."""
+    return CheckContext(
+        service=deployment.service,
+        environment=deployment.environment,
+        version=deployment.version.name,
+        commit=deployment.version.commit,
+        previous_version=deployment.previous.name if deployment.previous else "",
+        started_at=deployment.started_at,
+    )
+
+
+def judge_checks(target: Target, deployment: Deployment, now: float) -> Deployment:
+    """The deployment after its checks stand as they do: ended, asking somebody, or as it was."""
+    specs = {spec.name: spec for spec in target.checks}
+    ended = [one for one in deployment.checks if one.verdict is not None]
+    bad = [(one, specs[one.name].policy(one.verdict)) for one in ended if one.verdict is not None and one.name in specs]
+    bad = [(one, policy) for one, policy in bad if one.verdict is not Verdict.PASSED and policy is not Policy.IGNORE]
+    failed = [one for one, policy in bad if policy is Policy.ROLLBACK]
+    if len(failed) >= target.rollback.max_failures:
+        words = "; ".join(f"{one.name}: {one.last_detail}" for one in failed)
+        return move(deployment, _S.FAILED, now, outcome="checks_failed", detail=words[:500])
+    asked = [one.name for one, policy in bad if policy is Policy.ASK]
+    if asked and deployment.question != KEPT:
+        question = f"checks:{','.join(asked)}"
+        since = max(one.ends_at for one in ended)
+        if deployment.question == question and now - since > ANSWER_S:
+            return move(deployment, _S.FAILED, now, outcome="not_answered", detail=", ".join(asked))
+        return note(deployment, question=question)
+    if len(ended) < len(deployment.checks):
+        return note(deployment)
+    alerts = [one.name for one, _ in bad]
+    outcome = "with_alerts" if alerts else ""
+    return move(deployment, _S.SUCCEEDED, now, outcome=outcome, detail=", ".join(alerts), question="")
+
+
+def next_look_at(deployment: Deployment, now: float) -> float:
+    """When the next check is due; one that only waits for an answer is looked at now and then."""
+    running = [one.next_at for one in deployment.checks if one.verdict is None]
+    return min(running) if running else now + REST_S
+
+
+def carried_out(deployment: Deployment, target: Target, run: Run, now: float) -> Deployment:
+    """The deployment after its run went well: to be verified, or done where nothing is to be checked."""
+    if not target.checks:
+        return move(deployment, _S.SUCCEEDED, now, run=run, question="")
+    checks = tuple(begin(spec, now) for spec in target.checks)
+    return move(deployment, _S.VERIFYING, now, run=run, checks=checks, question="")
+
+
+def goes_first(other: Deployment, deployment: Deployment) -> bool:
+    """Rollbacks first, then in the order of their numbers."""
+    return (other.rollback_of == 0, other.number) < (deployment.rollback_of == 0, deployment.number)

@@ -1,0 +1,66 @@
+"""Deploying by a run of a CI system: whatever reads and controls builds can carry deployments out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain.builds import BuildStatus
+from bot.domain.deployments import Run
+from bot.domain.subjects import SubjectKey
+from bot.errors import Conflict
+from bot.ports import BuildControl, BuildReader, Triggered
+from bot.ports.deploying import Order, RunReport, RunState
+
+_STATES = {
+    BuildStatus.RUNNING: RunState.RUNNING,
+    BuildStatus.SUCCESS: RunState.SUCCEEDED,
+    BuildStatus.FAILED: RunState.FAILED,
+    BuildStatus.CANCELLED: RunState.CANCELLED,
+    BuildStatus.UNKNOWN: RunState.FAILED,  # it ended, and nobody says that it went well
+}
+
+
+class BuildDeploys:
+    """Implements `DeploySystem` over a source's builds: a pipeline is a project, a run one of its builds."""
+
+    def __init__(self, control: BuildControl, reader: BuildReader) -> None:
+        self._control = control
+        self._reader = reader
+
+    def deploy(self, order: Order) -> Run:
+        """See `DeploySystem.deploy`."""
+        triggered = self._control.run(
+            order.pipeline, order.parameters, correlation=order.correlation, asked_by=order.asked_by
+        )
+        return _run(order, triggered)
+
+    def find(self, order: Order) -> Run | None:
+        """See `DeploySystem.find`."""
+        found = self._control.find_run(order.pipeline, correlation=order.correlation, since=order.since, retried=None)
+        return _run(order, found) if found is not None else None
+
+    def look(self, order: Order, run: Run) -> RunReport:
+        """See `DeploySystem.look`: the build is asked for itself, whatever any webhook said of it."""
+        run = self._begun(order, run)
+        if not run.build:
+            return RunReport(run, RunState.WAITING)
+        facts = self._reader.fetch(SubjectKey.parse(run.build), with_log=False).facts
+        state = _STATES[facts.status or BuildStatus.RUNNING]
+        return RunReport(replace(run, url=facts.url or run.url), state, facts.summary or "")
+
+    def stop(self, order: Order, run: Run) -> bool:
+        """See `DeploySystem.stop`; Conflict while the request waits for its turn."""
+        run = self._begun(order, run)
+        if not run.build:
+            raise Conflict("Its run has not begun yet; it can be stopped as soon as it has.")
+        return self._control.cancel(SubjectKey.parse(run.build), asked_by=order.asked_by)
+
+    def _begun(self, order: Order, run: Run) -> Run:
+        if run.build:
+            return run
+        build = self._control.follow(order.pipeline, run.request)
+        return replace(run, build=str(build)) if build is not None else run
+
+
+def _run(order: Order, triggered: Triggered) -> Run:
+    return Run(order.since.timestamp(), triggered.request, str(triggered.build or ""))

@@ -1,0 +1,202 @@
+"""Asking for a deployment: by a line, a button, a tracker or the API. All end in the same request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bot.domain.deployments import (
+    WAITING,
+    Change,
+    Deployment,
+    DeploymentKind,
+    DeploymentState,
+    Requester,
+    Terms,
+    Version,
+    move,
+)
+from bot.domain.services import Service, Target, WhenBusy
+from bot.errors import CommandInvalid, Conflict
+from bot.ports import Transaction
+from bot.services.deployments.ending import Ending, irreversible_of
+from bot.services.deployments.records import Cause, Records
+from bot.services.deployments.versions import Versions, good_before, good_version
+from bot.services.people import People
+
+CONFIRM_S = 600.0
+_S = DeploymentState
+_BEGAN = frozenset(DeploymentState) - WAITING - {_S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks for, before it is looked up. `dedup_key` is the same for every delivery of one request.
+
+    `version` is a word of the person's; empty for what the environment before has.
+    """
+
+    service: str
+    environment: str
+    requester: Requester
+    dedup_key: str
+    version: str = ""
+    kind: DeploymentKind = DeploymentKind.DEPLOY
+    origin: str = "chat"
+    reason: str = ""
+    issues: tuple[str, ...] = ()
+    is_break_glass: bool = False
+    is_confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A wish that has been looked up: what would be deployed, in place of what."""
+
+    wish: Wish
+    target: Target
+    version: Version
+    changes: tuple[Change, ...] = ()
+
+
+class Requests:
+    """Makes deployments out of wishes."""
+
+    def __init__(
+        self, records: Records, services: Mapping[str, Service], versions: Versions, ending: Ending, people: People
+    ) -> None:
+        self._records = records
+        self._people = people
+        self._services = dict(services)
+        self._versions = versions
+        self._ending = ending
+
+    def service(self, name: str) -> Service:
+        """A configured service; CommandInvalid (`unknown_service`) names those there are."""
+        found = self._services.get(name)
+        if found is None:
+            raise CommandInvalid("unknown_service", ", ".join(sorted(self._services)) or None)
+        return found
+
+    def all(self) -> list[Service]:
+        """Every configured service."""
+        return list(self._services.values())
+
+    def target(self, service: Service, environment: str) -> Target:
+        """One of its environments, the only one where none is named; CommandInvalid (`unknown_environment`)."""
+        if not environment and len(service.targets) == 1:
+            return next(iter(service.targets.values()))
+        found = service.targets.get(environment)
+        if found is None:
+            raise CommandInvalid("unknown_environment", ", ".join(service.targets))
+        return found
+
+    def propose(self, wish: Wish) -> Proposal:
+        """Look a wish up, which may ask the CI system; raises CommandInvalid, Conflict or IntegrationError."""
+        service = self.service(wish.service)
+        target = self.target(service, wish.environment)
+        version = self._version(service, target, wish)
+        current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
+        return Proposal(wish, target, version, self._versions.between(service, current, version))
+
+    def propose_rollback(self, wish: Wish) -> tuple[Proposal, int]:
+        """The way back from what was last deployed, and its number; Conflict where there is none."""
+        service = self.service(wish.service)
+        target = self.target(service, wish.environment)
+        line = (service.name, target.environment)
+        latest = self._records.store.read(lambda tx: tx.deployments.newest(*line, _BEGAN, 1))
+        if not latest:
+            raise Conflict("Nothing was deployed there yet.")
+        undone = latest[0]
+        if undone.state.is_active or undone.state is _S.ROLLING_BACK:
+            raise Conflict("{deployment} is under way: wait for its end, or cancel it.", deployment=undone.key.short)
+        if wish.version:
+            version: Version | None = self._versions.resolve(service, wish.version)
+        elif undone.state is _S.SUCCEEDED:
+            version = self._records.store.read(lambda tx: good_before(tx, undone))
+        else:
+            version = self._records.store.read(lambda tx: good_version(tx, *line))
+        why = irreversible_of(undone, version, target)
+        if why == "irreversible":
+            raise Conflict("{deployment} made a change that cannot be undone: go forward.", deployment=undone.key.short)
+        if version is None or (why == "same_version" and undone.state is _S.SUCCEEDED):
+            raise Conflict("There is no earlier version to go back to.")
+        return Proposal(replace(wish, kind=DeploymentKind.ROLLBACK), target, version), undone.number
+
+    def file(self, tx: Transaction, proposal: Proposal, cause: Cause, *, rollback_of: int = 0) -> Deployment | None:
+        """Store the deployment that a proposal makes; None where it was asked for already.
+
+        One that needs no confirmation goes on at once.
+        """
+        wish, target, now = proposal.wish, proposal.target, self._records.now()
+        previous = good_version(tx, target.service, target.environment)
+        is_free = bool(rollback_of) or wish.is_break_glass
+        if not is_free and target.after:
+            self._must_have_succeeded(tx, proposal)
+        needed, approvers = (0, ()) if is_free else (target.approvals.needed, target.approvals.approvers)
+        deployment = Deployment(
+            0,
+            target.service,
+            target.environment,
+            proposal.version,
+            wish.requester,
+            now,
+            kind=wish.kind,
+            origin=wish.origin,
+            reason=wish.reason,
+            state_since=now,
+            previous=previous,
+            terms=Terms(needed, approvers, self._people.called_for(approvers), now + CONFIRM_S, wish.is_break_glass),
+            changes=proposal.changes,
+            issues=tuple(dict.fromkeys((*wish.issues, *(key for change in proposal.changes for key in change.issues)))),
+            rollback_of=rollback_of,
+        )
+        added = self._records.add(tx, deployment, cause, dedup_key=wish.dedup_key, due_at=now + CONFIRM_S)
+        if added is not None and (wish.is_confirmed or not target.needs_confirmation):
+            return self.go_on(tx, added, target, cause)
+        return added
+
+    def go_on(self, tx: Transaction, requested: Deployment, target: Target, cause: Cause) -> Deployment:
+        """Let a confirmed one wait for approval, or for its turn."""
+        now = self._records.now()
+        terms = requested.terms
+        if terms.approvals and not terms.is_break_glass:
+            expires_at = now + target.approvals.expires_s
+            asked = move(requested, _S.AWAITING_APPROVAL, now, terms=replace(terms, expires_at=expires_at))
+            self._records.put(tx, asked, cause, due_at=now + target.approvals.expires_s / 2)
+            after = asked
+        else:
+            after = move(requested, _S.QUEUED, now)
+            self._records.put(tx, after, cause, due_at=now)
+        if requested.rollback_of:
+            self._ending.begin_restoring(tx, after, cause)
+        if target.when_busy is WhenBusy.SUPERSEDE or requested.rollback_of:
+            self._supersede(tx, after, cause)
+        return after
+
+    def _supersede(self, tx: Transaction, newer: Deployment, cause: Cause) -> None:
+        """Those that have not begun give way to a newer one."""
+        for waiting in tx.deployments.newest(newer.service, newer.environment, frozenset(WAITING), 100):
+            if waiting.number < newer.number and not waiting.rollback_of:
+                ended = move(waiting, _S.SUPERSEDED, self._records.now(), outcome="superseded", detail=newer.key.short)
+                self._records.put(tx, ended, cause, due_at=None)
+
+    def _version(self, service: Service, target: Target, wish: Wish) -> Version:
+        if wish.version:
+            return self._versions.resolve(service, wish.version)
+        if not target.after:
+            raise Conflict(
+                "No environment comes before {environment}: say which version.", environment=target.environment
+            )
+        before = self._records.store.read(lambda tx: good_version(tx, service.name, target.after))
+        if before is None:
+            raise Conflict("Nothing was deployed to {environment} yet.", environment=target.after)
+        return before
+
+    def _must_have_succeeded(self, tx: Transaction, proposal: Proposal) -> None:
+        target, version = proposal.target, proposal.version
+        good = tx.deployments.newest(target.service, target.after, frozenset({_S.SUCCEEDED}), 100)
+        if not any((one.version.name, one.version.commit) == (version.name, version.commit) for one in good):
+            raise Conflict(
+                "{version} has to succeed in {environment} first.", version=version.name, environment=target.after
+            )

@@ -1,0 +1,130 @@
+"""Which version people mean, and what lies between two of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bot.domain.builds import Build, BuildStatus
+from bot.domain.deployment_lines import LATEST
+from bot.domain.deployments import WAITING, Change, Deployment, DeploymentState, Version
+from bot.domain.services import Service
+from bot.errors import CommandInvalid, Conflict, IntegrationError
+from bot.ports import Store, Transaction
+from bot.services.sources import Sources
+
+MOST_BUILDS = 100
+MOST_CHANGES = 100
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_BUILD = re.compile(r"(?:[^#\s]*)#(?P<number>\S+)")
+_ISSUE = re.compile(r"\b[A-Z][A-Z0-9]{1,9}-[1-9][0-9]{0,6}\b")
+
+
+class Versions:
+    """Finds versions among a service's builds, or among what was deployed before."""
+
+    def __init__(self, store: Store, sources: Sources) -> None:
+        self._store = store
+        self._sources = sources
+
+    def resolve(self, service: Service, word: str) -> Version:
+        """The version that `word` names: a tag or branch, a commit, `#12`, `LATEST`, or one deployed before.
+
+        CommandInvalid (`unknown_version`) names the newest one; Conflict where its build is not a good one.
+        """
+        builds = self._builds(service)
+        found = _find(builds, word)
+        if found is not None:
+            if found.status is not BuildStatus.SUCCESS:
+                raise Conflict("{build} is no good build: it cannot be deployed.", build=found.key.short)
+            return _version(found, word)
+        known = self._store.read(lambda tx: _deployed(tx, service.name, word))
+        if known is not None:
+            return known
+        if service.takes_any_version and word != LATEST:
+            return Version(word)
+        newest = _find(builds, LATEST)
+        raise CommandInvalid("unknown_version", newest.key.short if newest else None)
+
+    def between(self, service: Service, old: Version | None, new: Version) -> tuple[Change, ...]:
+        """The commits after `old` up to `new`, newest first, as far as the service's builds tell them."""
+        if old is None or not (old.build and new.build):
+            return ()
+        changes: dict[str, Change] = {}
+        for build in self._builds(service):
+            facts = build.facts
+            if not (facts.commit and _order(old.build) < _order(str(build.key)) <= _order(new.build)):
+                continue
+            title = facts.commit_title or ""
+            issues = tuple(dict.fromkeys(_ISSUE.findall(f"{facts.branch or ''} {title}")))
+            changes.setdefault(facts.commit, Change(facts.commit, title[:200], facts.author or "", issues))
+        return tuple(changes.values())[:MOST_CHANGES]
+
+    def _builds(self, service: Service) -> Sequence[Build]:
+        """The newest builds of a service, newest first; what was heard of them where their source is away."""
+        if not service.build_source:
+            return ()
+        reader = self._sources.reader(service.build_source)
+        if reader is not None:
+            try:
+                return reader.list_builds(service.build_project, MOST_BUILDS)
+            except IntegrationError as problem:
+                if not problem.recoverable:
+                    raise
+        known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
+        return [record.build() for record in known if record.key.source == service.build_source]
+
+
+def _find(builds: Sequence[Build], word: str) -> Build | None:
+    """The build that a word names: good ones before others, newer before older."""
+    if word == LATEST:
+        return next((build for build in builds if build.status is BuildStatus.SUCCESS), None)
+    number = _BUILD.fullmatch(word)
+    if number is not None:
+        return next((build for build in builds if build.key.number == number["number"]), None)
+    named = [build for build in builds if build.facts.branch == word]
+    if not named and _COMMIT.fullmatch(word.lower()):
+        named = [build for build in builds if (build.facts.commit or "").startswith(word.lower())]
+    good = [build for build in named if build.status is BuildStatus.SUCCESS]
+    return next(iter(good or named), None)
+
+
+def _version(build: Build, word: str) -> Version:
+    commit = build.facts.commit or ""
+    is_name = word not in (LATEST, build.key.short) and not _COMMIT.fullmatch(word.lower()) and "#" not in word
+    return Version(word if is_name else (commit[:8] or f"#{build.key.number}"), commit, str(build.key))
+
+
+def _deployed(tx: Transaction, service: str, word: str) -> Version | None:
+    """A version of that name, or commit, that was deployed before."""
+    began = frozenset(DeploymentState) - WAITING
+    for deployment in tx.deployments.newest(service, None, began, MOST_BUILDS):
+        version = deployment.version
+        if version.name == word or (_COMMIT.fullmatch(word) and version.commit.startswith(word)):
+            return version
+    return None
+
+
+def good_version(tx: Transaction, service: str, environment: str) -> Version | None:
+    """The version that last succeeded there and was not rolled back."""
+    good = tx.deployments.newest(service, environment, frozenset({DeploymentState.SUCCEEDED}), 1)
+    return good[0].version if good else None
+
+
+def good_before(tx: Transaction, current: Deployment) -> Version | None:
+    """The version that was good before `current`: the one to go back to."""
+    good = tx.deployments.newest(current.service, current.environment, frozenset({DeploymentState.SUCCEEDED}), 50)
+    for earlier in good:
+        is_older = earlier.number < current.number
+        if is_older and (earlier.version.name, earlier.version.commit) != (
+            current.version.name,
+            current.version.commit,
+        ):
+            return earlier.version
+    return None
+
+
+def _order(build: str) -> tuple[int, int, str]:
+    """Builds of one project in the order of their numbers."""
+    number = build.rpartition("#")[2]
+    return (0, int(number), "") if number.isdigit() else (1, 0, number)

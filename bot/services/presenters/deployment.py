@@ -1,0 +1,322 @@
+"""A deployment as people see it: its live card, its notices, the preview before it, and the answers about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.domain.cards import (
+    Action,
+    Card,
+    Code,
+    Confirm,
+    Content,
+    Field,
+    Lines,
+    Moment,
+    Notice,
+    Paragraph,
+    Person,
+    Section,
+    Strong,
+    Style,
+    Text,
+    Tone,
+    text,
+)
+from bot.domain.checks import CheckProgress, Verdict
+from bot.domain.deployments import Change, Deployment, DeploymentKind, DeploymentState
+from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
+from bot.i18n import translate
+from bot.services.presenters.words import duration
+
+CARD_CHANGES = 6
+COMMIT_LENGTH = 8
+_S = DeploymentState
+EMOJI = {
+    _S.REQUESTED: "📝",
+    _S.AWAITING_APPROVAL: "🙋",
+    _S.QUEUED: "🕒",
+    _S.DEPLOYING: "⏳",
+    _S.VERIFYING: "🔬",
+    _S.SUCCEEDED: "🚀",
+    _S.FAILED: "💥",
+    _S.ROLLING_BACK: "⏪",
+    _S.ROLLED_BACK: "↩️",
+    _S.ROLLBACK_FAILED: "🆘",
+    _S.CANCELLED: "🚫",
+    _S.EXPIRED: "⌛",
+    _S.SUPERSEDED: "⏭️",
+}
+TONE = {
+    _S.SUCCEEDED: Tone.SUCCESS,
+    _S.FAILED: Tone.FAILURE,
+    _S.ROLLBACK_FAILED: Tone.FAILURE,
+    _S.ROLLED_BACK: Tone.FAILURE,
+    _S.CANCELLED: Tone.CANCELLED,
+    _S.EXPIRED: Tone.CANCELLED,
+    _S.SUPERSEDED: Tone.CANCELLED,
+}
+WORD = {
+    _S.REQUESTED: "to be confirmed",
+    _S.AWAITING_APPROVAL: "waits for approval",
+    _S.QUEUED: "queued",
+    _S.DEPLOYING: "deploying",
+    _S.VERIFYING: "verifying",
+    _S.SUCCEEDED: "deployed",
+    _S.FAILED: "failed",
+    _S.ROLLING_BACK: "rolling back",
+    _S.ROLLED_BACK: "rolled back",
+    _S.ROLLBACK_FAILED: "rollback failed",
+    _S.CANCELLED: "cancelled",
+    _S.EXPIRED: "expired",
+    _S.SUPERSEDED: "superseded",
+}
+OUTCOMES = {
+    "not_ready": "Not started: the checks could not tell anything.",
+    "refused": "The CI system refused to start it.",
+    "run_failed": "The run that deploys it failed.",
+    "run_gone": "The run that deploys it is gone.",
+    "checks_failed": "Checks failed after it was deployed.",
+    "not_answered": "Nobody said what to do about checks that could not tell.",
+    "stopped": "Stopped while it was being deployed.",
+    "cancelled": "Cancelled before it began.",
+    "rejected": "Rejected.",
+    "not_confirmed": "Not confirmed in time.",
+    "not_approved": "Not approved in time, which means rejected.",
+    "queued_too_long": "Waited a whole day for its turn.",
+    "superseded": "A newer one took its place.",
+    "not_configured": "It is not in the configuration any more.",
+    "locked": "Locked.",
+    "freeze": "A freeze is on.",
+    "window": "It waits for its deploy window.",
+    "busy": "Another deployment is under way.",
+    "with_alerts": "Deployed, but some checks are not well.",
+}
+NOT_ROLLED_BACK = {
+    "off": "Not rolled back: that is switched off here.",
+    "no_previous": "Not rolled back: no earlier version is known.",
+    "same_version": "Not rolled back: the version before is the same one.",
+    "irreversible": "Not rolled back: it made a change that cannot be undone.",
+    "is_rollback": "This was a rollback: a person has to look now.",
+}
+VERDICT_EMOJI = {Verdict.PASSED: "✅", Verdict.FAILED: "❌", Verdict.NO_DATA: "❔", Verdict.ERROR: "⚠️", None: "🔬"}
+VERDICT_WORD = {
+    Verdict.PASSED: "passed",
+    Verdict.FAILED: "failed",
+    Verdict.NO_DATA: "no data",
+    Verdict.ERROR: "could not be measured",
+}
+
+
+def present_deployment(deployment: Deployment, slot: str, options: Mapping[str, Any], platform: str) -> Content:
+    """What stands in a slot of a deployment; `options` are those of the card's route and destination."""
+    locale, timezone = options.get("locale", "en"), options.get("timezone", "UTC")
+    kind = kind_of_slot(slot)
+    if kind in (NOTICE_SLOT, OVERDUE_SLOT):
+        return _notice(deployment, slot, options.get("mention", ()), platform, locale, timezone)
+    return deployment_card(deployment, locale, timezone)
+
+
+def deployment_card(deployment: Deployment, locale: str, timezone: str) -> Card:
+    """The live card: what goes where, who agreed, how the checks stand, and what can be done about it."""
+    run = deployment.run
+    return Card(
+        tone=TONE.get(deployment.state, Tone.RUNNING),
+        emoji=EMOJI[deployment.state],
+        title=_title(deployment, locale),
+        title_url=run.url if run and run.url else None,
+        fields=_fields(deployment, locale),
+        sections=tuple(_sections(deployment, locale)),
+        actions=tuple(_actions(deployment, locale)),
+        footer=_footer(deployment, locale),
+        subject=str(deployment.key),
+        is_final=deployment.state.is_ended,
+        locale=locale,
+        timezone=timezone,
+    )
+
+
+def _title(deployment: Deployment, locale: str) -> str:
+    arrow = "←" if deployment.kind is DeploymentKind.ROLLBACK else "→"
+    what = f"{deployment.key.short} · {deployment.version.name} {arrow} {deployment.environment}"
+    return f"{what} · {translate(locale, WORD[deployment.state])}"
+
+
+def way_of(deployment: Deployment) -> Text:
+    """From the version before to the new one."""
+    commit = deployment.version.commit[:COMMIT_LENGTH]
+    parts: list[Any] = [Code(deployment.version.name)]
+    if commit and commit not in deployment.version.name:
+        parts.append(f" ({commit})")
+    if deployment.previous is not None:
+        parts = [Code(deployment.previous.name), " → ", *parts]
+    return text(*parts)
+
+
+def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
+    rows: list[tuple[str, Text]] = [
+        ("Service", text(deployment.service)),
+        ("Environment", text(deployment.environment)),
+        ("Version", way_of(deployment)),
+        ("Deployed by", text(Person(deployment.requester.name))),
+    ]
+    if deployment.reason:
+        rows.append(("Reason", text(deployment.reason)))
+    if deployment.started_at:
+        rows.append(("Started", text(Moment(datetime.fromtimestamp(deployment.started_at, UTC)))))
+    if deployment.ended_at and deployment.state.is_ended:
+        rows.append(("Finished", text(Moment(datetime.fromtimestamp(deployment.ended_at, UTC)))))
+        if deployment.started_at:
+            rows.append(("Duration", text(duration(deployment.ended_at - deployment.started_at, locale))))
+    return tuple(Field(translate(locale, label), value) for label, value in rows)
+
+
+def _sections(deployment: Deployment, locale: str) -> list[Section]:
+    sections: list[Section] = []
+    said = _said(deployment, locale)
+    if said:
+        sections.append(Paragraph(text(said)))
+    if deployment.terms.approvals:
+        sections.append(_approvals(deployment, locale))
+    if deployment.checks:
+        lines = tuple(_check(check, locale) for check in deployment.checks)
+        sections.append(Lines(lines, title=translate(locale, "Checks")))
+    sections += changes_of(deployment.changes, locale, CARD_CHANGES)
+    return sections
+
+
+def _said(deployment: Deployment, locale: str) -> str:
+    """Why it stands as it does, in a sentence or two."""
+    words = [translate(locale, OUTCOMES[deployment.outcome])] if deployment.outcome in OUTCOMES else []
+    if deployment.detail:
+        words.append(deployment.detail)
+    if deployment.not_rolled_back in NOT_ROLLED_BACK:
+        words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
+    if deployment.rolled_back_by:
+        words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
+    if deployment.rollback_of:
+        words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
+    return " ".join(words)
+
+
+def _approvals(deployment: Deployment, locale: str) -> Lines:
+    terms = deployment.terms
+    title = translate(locale, "Approvals: {given} of {needed}", given=len(deployment.approvals), needed=terms.approvals)
+    lines = [_decision("✅", one.name, one.at, one.reason) for one in deployment.approvals]
+    if deployment.rejection is not None:
+        lines.append(_decision("❌", deployment.rejection.name, deployment.rejection.at, deployment.rejection.reason))
+    if deployment.state is _S.AWAITING_APPROVAL:
+        until = Moment(datetime.fromtimestamp(terms.expires_at, UTC))
+        lines.append(text("🙋 ", ", ".join(terms.approvers), " · ", translate(locale, "until"), " ", until))
+    return Lines(tuple(lines), title=title)
+
+
+def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
+    why = f" — {reason}" if reason else ""
+    return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
+
+
+def _check(check: CheckProgress, locale: str) -> Text:
+    """A check with its newest value beside its limit."""
+    parts: list[Any] = [f"{VERDICT_EMOJI[check.verdict]} ", Strong(check.name)]
+    if check.last_value is not None:
+        parts.append(f" {check.last_value:.4g}")
+    if check.limit:
+        parts.append(f" ({check.limit})")
+    if check.verdict is not None:
+        parts.append(f" · {translate(locale, VERDICT_WORD[check.verdict])}")
+    if check.last_detail and check.last_verdict is not Verdict.PASSED:
+        parts.append(f" · {check.last_detail[:200]}")
+    return text(*parts)
+
+
+def changes_of(changes: Sequence[Change], locale: str, most: int) -> list[Lines]:
+    """The commits of a deployment, at most so many of them."""
+    if not changes:
+        return []
+    lines = [
+        text(Code(one.commit[:COMMIT_LENGTH]), f" {one.title}", f" · {one.author}" if one.author else "")
+        for one in changes
+    ]
+    title = translate(locale, "Commits: {count}", count=len(changes))
+    return [Lines(tuple(lines[:most]), title=title, hidden=max(0, len(lines) - most))]
+
+
+def _actions(deployment: Deployment, locale: str) -> list[Action]:
+    short = deployment.key.short
+    actions: list[Action] = []
+
+    def add(name: str, label: str, style: Style = Style.DEFAULT, confirm: Confirm | None = None) -> None:
+        actions.append(Action(name, translate(locale, label), f"{name} {short}", style=style, confirm=confirm))
+
+    match deployment.state:
+        case _S.AWAITING_APPROVAL:
+            add("approve", "Approve", Style.PRIMARY)
+            add("reject", "Reject", Style.DANGER)
+        case _S.QUEUED | _S.DEPLOYING:
+            add("abort", "Cancel", Style.DANGER, _stop_question(deployment, locale))
+        case _S.VERIFYING if deployment.question.startswith("checks:"):
+            add("keep", "Keep it", Style.PRIMARY)
+        case _:
+            pass
+    if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and deployment.started_at:
+        command = f"rollback {deployment.service} in {deployment.environment}"
+        actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
+    if deployment.run is not None and deployment.run.url:
+        actions.append(Action("open", translate(locale, "View deployment"), url=deployment.run.url))
+    return actions
+
+
+def _stop_question(deployment: Deployment, locale: str) -> Confirm:
+    return Confirm(
+        translate(locale, "Cancel {build}?", build=deployment.key.short),
+        translate(locale, "What was begun is stopped, not undone."),
+        translate(locale, "Cancel deployment"),
+        translate(locale, "Keep running"),
+    )
+
+
+def _footer(deployment: Deployment, locale: str) -> Text:
+    parts: list[Any] = []
+    if deployment.terms.is_break_glass:
+        parts.append("🚨 " + translate(locale, "Without approvals (break-glass)") + " ")
+    if deployment.issues:
+        parts.append("🎫 " + ", ".join(deployment.issues[:10]))
+    return text(*parts)
+
+
+def _notice(
+    deployment: Deployment, slot: str, mention: Sequence[str], platform: str, locale: str, timezone: str
+) -> Notice:
+    """A remark that notifies: what happened, and who has to look."""
+    name = slot.partition("@")[2]
+    short, what = Strong(deployment.key.short), f" {deployment.version.name} → {deployment.environment}"
+    called = list(mention)
+    match name:
+        case "approval" | "reminder":
+            sentence = "waits for approval" if name == "approval" else "still waits for approval"
+            called = [account for account in deployment.terms.called if account.partition(":")[0] == platform]
+            emoji = "🙋" if name == "approval" else "⏰"
+        case "question":
+            sentence, emoji = _question(deployment), "❔"
+        case "break_glass":
+            sentence, emoji = "is deployed without approvals", "🚨"
+        case _:
+            sentence, emoji = WORD[deployment.state], EMOJI[deployment.state]
+    parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
+    said = deployment.reason if name == "break_glass" else _said(deployment, locale)
+    if said and name not in ("approval", "reminder"):
+        parts.append(f" · {said}")
+    people = tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in called)
+    return Notice(emoji, text(*parts), people, locale=locale, timezone=timezone)
+
+
+def _question(deployment: Deployment) -> str:
+    kind = deployment.question.partition(":")[0]
+    return {
+        "checks": "some checks cannot tell: keep it, or roll it back?",
+        "run_unknown": "I do not know whether its run was started: please look in the CI system",
+        "takes_long": "takes longer than it may: please look",
+    }.get(kind, deployment.question)

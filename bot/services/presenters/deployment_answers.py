@@ -1,0 +1,187 @@
+"""What is said to people who ask about deployments, or for one: the preview, lists, and what came of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.domain.cards import (
+    Action,
+    Card,
+    Code,
+    Field,
+    Lines,
+    Moment,
+    Notice,
+    Paragraph,
+    Section,
+    Strong,
+    Style,
+    Text,
+    Tone,
+    text,
+)
+from bot.domain.commands import Verb
+from bot.domain.deployments import Change, Deployment, DeploymentKind, DeploymentState, Version
+from bot.domain.services import Target
+from bot.i18n import translate
+from bot.ports.deploying import Lock
+from bot.services.presenters.deployment import EMOJI, WORD, changes_of, way_of
+
+LIST_CHANGES = 30
+_S = DeploymentState
+
+
+def preview_card(deployment: Deployment, target: Target, locale: str, timezone: str) -> Card:
+    """What would happen, for the person who asked and must confirm it."""
+    short = deployment.key.short
+    rows: list[Text] = []
+    terms = deployment.terms
+    if terms.is_break_glass:
+        rows.append(text("🚨 ", translate(locale, "Without approvals, and everybody is told.")))
+    elif terms.approvals:
+        roles = ", ".join(terms.approvers)
+        words = translate(locale, "{count} of {roles} must approve", count=terms.approvals, roles=roles)
+        rows.append(text("🙋 ", words))
+    rows += [text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks]
+    sections: list[Section] = [*changes_of(deployment.changes, locale, LIST_CHANGES)]
+    if rows:
+        sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
+    return Card(
+        tone=Tone.NEUTRAL,
+        emoji="📝",
+        title=translate(
+            locale, "Deploy {service} to {environment}?", service=deployment.service, environment=deployment.environment
+        )
+        if deployment.kind is not DeploymentKind.ROLLBACK
+        else translate(
+            locale,
+            "Roll {service} back in {environment}?",
+            service=deployment.service,
+            environment=deployment.environment,
+        ),
+        fields=(Field(translate(locale, "Version"), way_of(deployment)),),
+        sections=tuple(sections),
+        actions=(
+            Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
+            Action("abort", translate(locale, "Never mind"), f"abort {short}"),
+        ),
+        footer=text(
+            translate(locale, "Confirm within 10 minutes, by the button or by typing"), " ", Code(f"confirm {short}")
+        ),
+        locale=locale,
+        timezone=timezone,
+    )
+
+
+def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
+    """What came of a decision, for who made it."""
+    short = deployment.key.short
+    missing = deployment.terms.approvals - len(deployment.approvals)
+    match verb:
+        case Verb.APPROVE if missing > 0:
+            words = translate(
+                locale, "Approved. {count} more needed for {deployment}.", count=missing, deployment=short
+            )
+            return Notice("👍", text(words), locale=locale)
+        case Verb.APPROVE:
+            emoji, sentence = "👍", "Approved: {deployment} goes on."
+        case Verb.REVOKE:
+            emoji, sentence = "↩️", "Your approval of {deployment} is taken back."
+        case Verb.REJECT:
+            emoji, sentence = "👎", "{deployment} is rejected."
+        case Verb.KEEP:
+            emoji, sentence = "👌", "{deployment} is kept."
+        case Verb.CONFIRM if deployment.state is _S.AWAITING_APPROVAL:
+            emoji, sentence = "🙋", "{deployment} waits for approval now."
+        case Verb.CONFIRM:
+            emoji, sentence = "🚀", "{deployment} is on its way."
+        case _ if deployment.state is _S.CANCELLED:
+            emoji, sentence = "🚫", "{deployment} is cancelled."
+        case _:
+            emoji, sentence = "🚫", "{deployment} is asked to stop."
+    return Notice(emoji, text(translate(locale, sentence, deployment=short)), locale=locale)
+
+
+def locked(verb: Verb, where: str, stood: Lock | None, locale: str) -> Notice:
+    """What came of locking or unlocking; `stood` is the lock that stood before."""
+    if verb is Verb.LOCK:
+        if stood is None:
+            return Notice("🔒", text(translate(locale, "{where} is locked.", where=where)), locale=locale)
+        words = translate(
+            locale, "{where} was locked already by {name}: {reason}", where=where, name=stood.name, reason=stood.reason
+        )
+        return Notice("🔒", text(words), locale=locale)
+    sentence = "{where} is unlocked." if stood else "{where} was not locked."
+    return Notice("🔓", text(translate(locale, sentence, where=where)), locale=locale)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an environment of a service has: the good version, what is under way, and the lock on it."""
+
+    service: str
+    environment: str
+    version: Version | None
+    since: float
+    under_way: Deployment | None = None
+    lock: Lock | None = None
+
+
+def deployments_card(standings: Sequence[Standing], newest: Sequence[Deployment], locale: str, timezone: str) -> Card:
+    """What is where, and what was deployed last."""
+    sections: list[Section] = []
+    if standings:
+        lines = tuple(_standing(one, locale) for one in standings)
+        sections.append(Lines(lines, title=translate(locale, "What is where")))
+    if newest:
+        lines = tuple(deployment_line(one, locale) for one in newest)
+        sections.append(Lines(lines, title=translate(locale, "Newest deployments")))
+    if not sections:
+        sections.append(Paragraph(text(translate(locale, "Nothing yet."))))
+    title = translate(locale, "Deployments")
+    return Card(Tone.NEUTRAL, title, emoji="🚢", sections=tuple(sections), locale=locale, timezone=timezone)
+
+
+def deployment_line(deployment: Deployment, locale: str) -> Text:
+    """A deployment in one line of a list."""
+    parts: list[Any] = [
+        f"{EMOJI[deployment.state]} ",
+        Strong(deployment.key.short),
+        f" {deployment.environment} · ",
+        Code(deployment.version.name),
+        f" · {translate(locale, WORD[deployment.state])} · ",
+        Moment(datetime.fromtimestamp(deployment.requested_at, UTC)),
+    ]
+    return text(*parts)
+
+
+def whats_in_card(
+    service: str, environment: str, old: Version | None, new: Version | None, changes: Sequence[Change], locale: str
+) -> Card:
+    """What lies between two versions: commits and the issues that they name."""
+    title = translate(locale, "What is new for {environment}: {service}", environment=environment, service=service)
+    fields = [
+        Field(translate(locale, "There now"), text(Code(old.name) if old else "—")),
+        Field(translate(locale, "Newest good build"), text(Code(new.name) if new else "—")),
+    ]
+    sections: list[Section] = [*changes_of(changes, locale, LIST_CHANGES)]
+    if not changes:
+        sections.append(Paragraph(text(translate(locale, "Nothing new, or I know no commits between the two."))))
+    return Card(Tone.NEUTRAL, title, emoji="📦", fields=tuple(fields), sections=tuple(sections), locale=locale)
+
+
+def _standing(one: Standing, locale: str) -> Text:
+    parts: list[Any] = [Strong(f"{one.service} · {one.environment}"), " "]
+    parts.append(Code(one.version.name) if one.version else "—")
+    if one.since:
+        parts += [" · ", Moment(datetime.fromtimestamp(one.since, UTC))]
+    if one.under_way is not None:
+        under_way = one.under_way
+        word = translate(locale, WORD[under_way.state])
+        parts.append(f" · {EMOJI[under_way.state]} {under_way.key.short} {under_way.version.name} {word}")
+    if one.lock is not None:
+        parts.append(f" · 🔒 {one.lock.name}: {one.lock.reason}")
+    return text(*parts)

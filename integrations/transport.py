@@ -163,7 +163,7 @@ class _Watched(HTTPConnection):
         if watch is None:
             return super()._new_conn()
         try:
-            found = _look_up(self._dns_host.strip("[]"), self.port, watch.left_s())
+            found = look_up(self._dns_host.strip("[]"), self.port, watch.left_s())
             sock = self._connect(found, watch)
         except socket.gaierror as problem:
             raise NameResolutionError(self.host, self, problem) from problem
@@ -231,7 +231,7 @@ def _use_watched(manager: PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
-def _look_up(host: str, port: int, left_s: float) -> list[_Address]:
+def look_up(host: str, port: int, left_s: float) -> list[_Address]:
     """The addresses of a host; TimeoutError when the look-up, which then goes on unheard, takes longer."""
     with suppress(ValueError):
         ipaddress.ip_address(host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 PAUSE_S = 0.05
@@ -66,3 +66,6 @@ class Dripping:
             else:
                 with self._tls.wrap_socket(raw, server_side=True) as wrapped:
                     yield wrapped
+
+
+Serve = Callable[..., Dripping]

@@ -6,22 +6,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from bot.errors import OutcomeUnknown, Unavailable
 from integrations.http import call
-from integrations.transport import open_session, together
-from tests.integrations.dripping import Dripping
+from integrations.transport import together
+from tests.integrations.dripping import Serve
 
 DEADLINE_S = 0.5
 SLACK_S = 1.0
@@ -34,52 +27,6 @@ DRIPS = {
     "body-without-length": (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
     "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
 }
-Serve = Callable[..., Dripping]
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """The session that the application uses."""
-    with open_session() as opened:
-        yield opened
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts servers, and stops them."""
-    started: list[Dripping] = []
-
-    def start(first: bytes, drop: bytes, tls: ssl.SSLContext | None = None) -> Dripping:
-        started.append(Dripping(first, drop, tls))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 @pytest.fixture

@@ -101,6 +101,11 @@ NOT_ROLLED_BACK = {
     "irreversible": "Not rolled back: it made a change that cannot be undone.",
     "is_rollback": "This was a rollback: a person has to look now.",
 }
+QUESTIONS = {
+    "checks": "some checks cannot tell: keep it, or roll it back?",
+    "run_unknown": "I do not know whether its run was started: please look in the CI system",
+    "takes_long": "takes longer than it may: please look",
+}
 VERDICT_EMOJI = {Verdict.PASSED: "✅", Verdict.FAILED: "❌", Verdict.NO_DATA: "❔", Verdict.ERROR: "⚠️", None: "🔬"}
 VERDICT_WORD = {
     Verdict.PASSED: "passed",
@@ -314,9 +319,4 @@ def _notice(
 
 
 def _question(deployment: Deployment) -> str:
-    kind = deployment.question.partition(":")[0]
-    return {
-        "checks": "some checks cannot tell: keep it, or roll it back?",
-        "run_unknown": "I do not know whether its run was started: please look in the CI system",
-        "takes_long": "takes longer than it may: please look",
-    }.get(kind, deployment.question)
+    return QUESTIONS.get(deployment.question.partition(":")[0], deployment.question)

@@ -19,6 +19,8 @@ from integrations.transport import CONNECT_S, Watch, end_of_all, watched
 CALL_DEADLINE_S = 8.0
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 DEFAULT_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 86400.0
+_NO_REQUEST = (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)
 _CHUNK = 65536
 _LEAST_S = 0.05  # a call that has less time left than this is not begun
 
@@ -59,10 +61,9 @@ def call(  # noqa: PLR0913 - the parts of a request, all by name
     deadline_s = min(deadline_s, end_of_all() - time.monotonic())
     if deadline_s < _LEAST_S:
         raise Unavailable(system, "deadline")
-    try:
-        with (
-            watched(time.monotonic() + deadline_s) as watch,
-            session.request(
+    with watched(time.monotonic() + deadline_s) as watch:
+        try:
+            with session.request(
                 method,
                 url,
                 headers=headers,
@@ -72,15 +73,12 @@ def call(  # noqa: PLR0913 - the parts of a request, all by name
                 timeout=(min(CONNECT_S, deadline_s), deadline_s),
                 stream=True,
                 allow_redirects=False,
-            ) as response,
-        ):
-            return Answer(response.status_code, response.headers, _read(response, watch))
-    except (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as problem:
-        raise Unavailable(system, "unreachable", type(problem).__name__) from None
-    except requests.RequestException as problem:
-        if is_change and not _never_connected(problem):
-            raise OutcomeUnknown(system, "no_answer", type(problem).__name__) from None
-        raise Unavailable(system, "unreachable", type(problem).__name__) from None
+            ) as response:
+                return Answer(response.status_code, response.headers, _read(response, watch))
+        except requests.RequestException as problem:
+            if is_change and not _never_sent(problem, watch):
+                raise OutcomeUnknown(system, "no_answer", type(problem).__name__) from None
+            raise Unavailable(system, "unreachable", type(problem).__name__) from None
 
 
 def raise_for_status(system: str, answer: Answer, *, changes: bool = False) -> None:
@@ -97,15 +95,26 @@ def raise_for_status(system: str, answer: Answer, *, changes: bool = False) -> N
     if status >= 500:
         kind = OutcomeUnknown if changes and status != 503 else Unavailable
         raise kind(system, f"http_{status}")
+    if is_by_a_proxy(status):
+        raise Unavailable(system, f"http_{status}")
     raise Rejected(system, f"http_{status}")
 
 
-def pause_of(headers: Mapping[str, str]) -> float:
-    """Seconds asked for by Retry-After; 30 where it is missing or no number."""
+def is_by_a_proxy(status: int) -> bool:
+    """Whether something in between says it: redirections (to a login page), a proxy's own password, its time-out."""
+    return 300 <= status < 400 or status in (407, 408)
+
+
+def pause_of(headers: Mapping[str, str], default_s: float = DEFAULT_PAUSE_S) -> float:
+    """Seconds asked for by Retry-After; the default where it is missing, a date or nonsense.
+
+    No system asks for more than a day: who believed such a number would be silent for good.
+    """
     try:
-        return max(0.0, float(headers.get("Retry-After", "")))
+        asked = float(headers.get("Retry-After", ""))
     except ValueError:
-        return DEFAULT_PAUSE_S
+        return default_s
+    return asked if 0.0 < asked <= LONGEST_PAUSE_S else default_s
 
 
 def _read(response: requests.Response, watch: Watch) -> bytes:
@@ -119,9 +128,10 @@ def _read(response: requests.Response, watch: Watch) -> bytes:
     return bytes(body)
 
 
-def _never_connected(problem: requests.RequestException) -> bool:
-    """Whether the connection was refused or never made, so that nothing can have happened."""
-    text = repr(problem)
-    return isinstance(problem, requests.ConnectionError) and (
-        "NewConnectionError" in text or "NameResolutionError" in text or "Connection refused" in text
-    )
+def _never_sent(problem: requests.RequestException, watch: Watch) -> bool:
+    """Whether the connection was never made, or nothing was asked over it yet, so that nothing can have happened."""
+    if watch.is_connecting or isinstance(problem, _NO_REQUEST):
+        return True
+    text = repr(problem)  # of connections that are not watched: those through a SOCKS proxy
+    is_refused = "NewConnectionError" in text or "Connection refused" in text
+    return isinstance(problem, requests.ConnectionError) and is_refused

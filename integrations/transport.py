@@ -31,12 +31,16 @@ _Address = tuple[Any, ...]
 
 
 class Watch:
-    """One call under way: when it ends (on the monotonic clock), and the socket to shut down then."""
+    """One call under way: when it ends (on the monotonic clock), and the socket to shut down then.
+
+    `is_connecting` while its connection is being made, TLS included: nothing of the request has left yet.
+    """
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
         self.is_over = False
         self.is_done = False
+        self.is_connecting = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -162,6 +166,7 @@ class _Watched(HTTPConnection):
         watch: Watch | None = getattr(_here, "watch", None)
         if watch is None:
             return super()._new_conn()
+        watch.is_connecting = True
         try:
             found = look_up(self._dns_host.strip("[]"), self.port, watch.left_s())
             sock = self._connect(found, watch)
@@ -197,6 +202,14 @@ class _Watched(HTTPConnection):
         if watch is not None and self.sock is not None:
             watch.hold(self.sock)
         super().request(*arguments, **options)
+
+    def send(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - handed on as they are
+        if self.sock is None:
+            self.connect()
+        watch: Watch | None = getattr(_here, "watch", None)
+        if watch is not None:
+            watch.is_connecting = False
+        super().send(*arguments, **options)
 
 
 class _WatchedSecure(_Watched, HTTPSConnection):

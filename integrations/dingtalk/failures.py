@@ -18,7 +18,7 @@ from bot.errors import (
     Unavailable,
 )
 from integrations.dingtalk.config import SYSTEM
-from integrations.http import Answer, raise_for_status
+from integrations.http import Answer, is_by_a_proxy, pause_of, raise_for_status
 
 # "After 20 messages in a minute the robot is throttled for ten minutes": an earlier try would be refused as well.
 ROBOT_THROTTLE_S = 600.0
@@ -131,7 +131,7 @@ def _of_code(answer: Answer, body: dict[str, Any]) -> IntegrationError:
     if "apicountlimit" in words:
         return RateLimited(SYSTEM, "quota_exceeded", QUOTA_PAUSE_S, scope="account")
     if "qpslimit" in words or "throttl" in words or answer.status == 429:
-        return RateLimited(SYSTEM, "throttled", _pause(answer), scope="account")
+        return RateLimited(SYSTEM, "throttled", pause_of(answer.headers, THROTTLE_S), scope="account")
     if answer.status == 401 or any(word in words for word in _BAD_TOKEN):
         return AuthFailed(SYSTEM, "token_invalid", detail)
     if "permissiondenied" in words or answer.status == 403:
@@ -140,19 +140,12 @@ def _of_code(answer: Answer, body: dict[str, Any]) -> IntegrationError:
         return Rejected(SYSTEM, "template_not_found", detail)
     if is_missing(words) or answer.status in (404, 410):
         return DestinationGone(SYSTEM, "not_found", detail)
-    if answer.status == 503:
+    if answer.status == 503 or is_by_a_proxy(answer.status):
         return Unavailable(SYSTEM, "busy", detail)
     if answer.status >= 500:
         return OutcomeUnknown(SYSTEM, "server_error", detail)
     is_double = any(word in words for word in _DOUBLE)
     return Rejected(SYSTEM, "already_exists" if is_double else "refused", detail)
-
-
-def _pause(answer: Answer) -> float:
-    try:
-        return max(0.0, float(answer.headers.get("Retry-After", "")))
-    except ValueError:
-        return THROTTLE_S
 
 
 def _body(answer: Answer) -> dict[str, Any]:

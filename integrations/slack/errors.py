@@ -17,7 +17,7 @@ from bot.errors import (
     Rejected,
     Unavailable,
 )
-from integrations.http import DEFAULT_PAUSE_S, pause_of
+from integrations.http import pause_of
 
 SYSTEM = "slack"
 
@@ -65,7 +65,7 @@ def classify(method: str, problem: SlackApiError) -> IntegrationError:
     if response.status_code == 429 or word in _LIMITED:
         pause = pause_of({"Retry-After": _header(dict(response.headers), "retry-after")})
         scope = "place" if method == "chat.postMessage" else "account"
-        return RateLimited(SYSTEM, "rate_limited", pause or DEFAULT_PAUSE_S, scope=scope)
+        return RateLimited(SYSTEM, "rate_limited", pause, scope=scope)
     return classify_word(method, word, response.status_code)
 
 

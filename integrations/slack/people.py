@@ -64,9 +64,14 @@ class SlackResponder:
             body["thread_ts"] = reply_to.thread
         answer = call(self._session, SYSTEM, "POST", url, json=body)
         raise_for_status(SYSTEM, answer, changes=True)
-        if not answer.body.lstrip().startswith(b"{"):
-            return  # the plain text "ok"
-        said = answer.json()
+        if answer.body.strip() in (b"", b"ok"):
+            return
+        try:
+            said = answer.json()
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):  # a proxy's page, not Slack
+            raise Unavailable(SYSTEM, "not_json")
         if said.get("ok") is False:
             raise classify_word("response_url", str(said.get("error", "")))
 

@@ -38,10 +38,19 @@ class KeepAliveWebClient(WebClient):
         changes = method not in REPEATABLE
         answer = call(self._session, SYSTEM, "POST", url, headers=headers, content=content.encode(), changes=changes)
         body = answer.body.decode("utf-8", "replace")
-        if answer.status != 429 and not body.lstrip().startswith("{"):  # a proxy or an outage page, not the API
-            unsure = changes and (answer.status < 300 or answer.status >= 500)
-            raise (OutcomeUnknown if unsure else Unavailable)(SYSTEM, "not_json", f"HTTP {answer.status}")
-        return {"status": answer.status, "headers": answer.headers, "body": body or "{}"}
+        if not _is_object(body):  # a page of a proxy or of an outage, or cut off: the SDK takes it for an error word
+            if answer.status != 429:
+                unsure = changes and (answer.status < 300 or answer.status >= 500)
+                raise (OutcomeUnknown if unsure else Unavailable)(SYSTEM, "not_json", f"HTTP {answer.status}")
+            body = "{}"
+        return {"status": answer.status, "headers": answer.headers, "body": body}
+
+
+def _is_object(body: str) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def web_client(config: SlackConfig, session: requests.Session) -> WebClient:

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from bot.errors import OutcomeUnknown, Unavailable
-from integrations.http import call
+from integrations.http import DEFAULT_PAUSE_S, Answer, call, pause_of, raise_for_status
 from integrations.transport import together
 from tests.integrations.dripping import Serve
 
@@ -57,7 +57,7 @@ def test_a_handshake_that_does_not_end_is_cut_at_the_deadline(
     """A server that takes the connection and says nothing in TLS carried nothing out."""
     server = serve(b"", b"")
     began = time.monotonic()
-    with pytest.raises((Unavailable, OutcomeUnknown)):
+    with pytest.raises(Unavailable):
         call(session, "slack", "POST", server.url.replace("http:", "https:"), deadline_s=DEADLINE_S)
     assert time.monotonic() - began < DEADLINE_S + SLACK_S
 
@@ -118,3 +118,42 @@ def test_nobody_there_is_certainly_nothing_done(session: requests.Session) -> No
     for url in (f"http://127.0.0.1:{port}/", "http://name.invalid/"):
         with pytest.raises(Unavailable):
             call(session, "slack", "POST", url)
+
+
+def test_a_certificate_that_nobody_trusts_is_certainly_nothing_done(
+    session: requests.Session, serve: Serve, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request had not been sent: a person who asked for a build is not told that it may have started."""
+    server = serve(OK, b"", tls=tls)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(Unavailable):
+        call(session, "buildbot", "POST", server.url)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 407, 408])
+def test_what_stands_in_between_ends_nothing_for_good(status: int) -> None:
+    """A login page, a proxy's own password: not the system's word, and it may be gone a minute later."""
+    with pytest.raises(Unavailable):
+        raise_for_status("dingtalk", Answer(status, {}, b""), changes=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause_s"),
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("3600", 3600.0),
+        ("", DEFAULT_PAUSE_S),
+        ("soon", DEFAULT_PAUSE_S),
+        ("Sat, 21 Nov 2026 04:00:30 GMT", DEFAULT_PAUSE_S),
+        ("-3", DEFAULT_PAUSE_S),
+        ("0", DEFAULT_PAUSE_S),
+        ("nan", DEFAULT_PAUSE_S),
+        ("inf", DEFAULT_PAUSE_S),
+        ("1e300", DEFAULT_PAUSE_S),
+        ("99999999999", DEFAULT_PAUSE_S),
+    ],
+)
+def test_a_pause_is_believed_when_it_makes_sense(asked: str, pause_s: float) -> None:
+    """What would be silence for years, or none at all, counts as if nothing had been said."""
+    assert pause_of({"Retry-After": asked}) == pause_s

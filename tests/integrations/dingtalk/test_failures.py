@@ -95,6 +95,14 @@ def test_a_broken_server_may_have_posted(status: int, kind: type[IntegrationErro
         read_result(_answer(b"<html>", status))
 
 
+@pytest.mark.parametrize("status", [302, 307, 407, 408])
+def test_what_stands_in_between_costs_no_card(status: int) -> None:
+    """A login page or a proxy's own password is not DingTalk's refusal."""
+    for read in (read_errcode, read_result):
+        with pytest.raises(Unavailable):
+            read(_answer(b"<html>", status))
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind", "reason"),
     [
@@ -135,6 +143,14 @@ def test_retry_after_is_obeyed() -> None:
     with pytest.raises(RateLimited) as caught:
         read_result(answer)
     assert caught.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize("asked", ["inf", "-1", "in a while"])
+def test_a_pause_that_makes_no_sense_is_a_minute(asked: str) -> None:
+    """A group does not stay silent for good, nor is the platform asked again at once."""
+    with pytest.raises(RateLimited) as caught:
+        read_result(_answer({"code": "Throttling"}, 429, **{"Retry-After": asked}))
+    assert caught.value.retry_after_s == 60.0
 
 
 @pytest.mark.parametrize(

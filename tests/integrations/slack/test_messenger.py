@@ -222,6 +222,27 @@ def test_only_a_new_post_can_be_in_doubt(
         _send(platform, FIXED, "A2", ref=known)
 
 
+@pytest.mark.parametrize(("ref", "error"), [(False, OutcomeUnknown), (True, Unavailable)])
+@pytest.mark.parametrize("body", ['{"ok":true,"chan', "<html>", "[]"], ids=["cut", "page", "list"])
+def test_what_is_no_answer_of_slacks_is_not_taken_for_a_refusal(
+    build: Build, playground: Playground, body: str, ref: bool, error: type[Exception]
+) -> None:
+    """An answer that was cut off, or written by something in between, says nothing about the post."""
+    platform = build()
+    known = _send(platform) if ref else None
+    playground.client.faults({"method": "chat.*", "kind": "status", "status": 200, "body": body})
+    with pytest.raises(error):
+        _send(platform, FIXED, "A2", ref=known)
+
+
+def test_a_pause_is_obeyed_whatever_the_page_around_it(build: Build, playground: Playground) -> None:
+    """A 429 of something before Slack has no JSON in it."""
+    playground.client.faults({"method": "chat.*", "kind": "status", "status": 429, "body": "<html>"})
+    with pytest.raises(RateLimited) as caught:
+        _send(build(), FIXED, "A2")
+    assert caught.value.retry_after_s == 30.0
+
+
 def test_the_probe_names_the_workspace(build: Build, playground: Playground) -> None:
     """An operator sees whose token it is, or that it is refused."""
     probe = build().probe

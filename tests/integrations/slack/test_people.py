@@ -81,6 +81,16 @@ def test_a_refused_url_is_replaced_by_the_api(build: Build, playground: Playgrou
     assert _methods(playground) == ["response_url", "chat.postEphemeral"]
 
 
+@pytest.mark.parametrize("body", ["<html>", '{"ok":tr'], ids=["page", "cut"])
+def test_a_url_that_does_not_lead_to_slack_is_replaced_by_the_api(
+    build: Build, playground: Playground, asked: Json, body: str
+) -> None:
+    """A page of something in between, with status 200, is not taken for an answer that was given."""
+    playground.client.faults({"method": "response_url", "kind": "status", "status": 200, "body": body})
+    build().responder.respond(ReplyTo("slack", PLACE, url=asked["response_url"]), ANSWER, ALICE)
+    assert _methods(playground) == ["response_url", "chat.postEphemeral"]
+
+
 def test_a_url_in_doubt_is_not_answered_twice(build: Build, playground: Playground, asked: Json) -> None:
     """A lost answer may have been shown; the worker decides whether to try again."""
     playground.client.faults({"platform": "slack", "method": "response_url", "kind": "lost_answer"})

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
+from apscheduler.schedulers import base
+from apscheduler.triggers import interval
 
 from bot.errors import StorageUnavailable
+from handlers import schedules as module
 from handlers.schedules import Schedules
 from tests.waiting import wait_until
 
@@ -63,6 +68,32 @@ def test_a_slow_task_is_not_started_twice(start: Start) -> None:
     assert len(begun) == 1
     release.set()
     wait_until(lambda: len(begun) >= 3)
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour's correction the tasks come as often as before, not an hour later."""
+    is_back = threading.Event()
+    calls: list[bool] = []
+
+    class Corrected(datetime):
+        """The scheduler's clock."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override] # a plain one is enough
+            return datetime.now(tz) - timedelta(hours=is_back.is_set())
+
+    monkeypatch.setattr(module, "LOOK_S", OFTEN_S)
+    monkeypatch.setattr(base, "datetime", Corrected)
+    monkeypatch.setattr(interval, "datetime", Corrected)
+    task = (OFTEN_S, lambda: calls.append(is_back.is_set()))
+    schedules = Schedules({"task": task}, lambda: time.time() - 3600 * is_back.is_set())
+    schedules.start()
+    try:
+        wait_until(lambda: calls)
+        is_back.set()
+        wait_until(lambda: calls.count(True) >= 5)
+    finally:
+        schedules.stop()
 
 
 def test_nothing_is_called_after_the_end(start: Start) -> None:

@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default=known.host, help=f"the address to listen on ({known.host})")
     add("--port", type=_port, default=known.port, help=f"the port ({known.port}); 0 takes a free one")
+    add("--public-url", default=known.public_url, help="what its links begin with, behind a proxy (its own address)")
     add("--bot-url", default=known.bot_url, help=f"where HTTP deliveries go ({known.bot_url})")
     add("--bot-path", default=known.bot_path, help=f"the bot's path for all Slack deliveries ({known.bot_path})")
     add("--slack-mode", choices=("socket", "http"), default=known.slack_mode, help="how Slack reaches the bot (socket)")
@@ -94,6 +95,7 @@ def _options(given: argparse.Namespace) -> Options:
     return Options(
         host=given.host,
         port=given.port,
+        public_url=given.public_url,
         bot_url=given.bot_url,
         bot_path=given.bot_path,
         budgets=not given.no_budgets,

@@ -35,6 +35,7 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 8800
+    public_url: str = ""
     bot_url: str = "http://127.0.0.1:3000"
     bot_path: str = "/slack/events"
     budgets: bool = True

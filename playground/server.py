@@ -39,11 +39,12 @@ class Server:
         self._dingtalk = DingTalkPlatform(self._core)
         self._runner: web.AppRunner | None = None
         self._door: socket.socket | None = None
+        self._url = ""
 
     @property
     def url(self) -> str:
         """The address it answers at, once started."""
-        return self._core.public_url
+        return self._url
 
     async def start(self) -> None:
         """Bind the port and begin to answer; OSError where the port is taken."""
@@ -54,7 +55,8 @@ class Server:
         await self._runner.setup()
         await web.SockSite(self._runner, self._door).start()
         shown = "127.0.0.1" if host in {"0.0.0.0", ""} else f"[{host}]" if family is socket.AF_INET6 else host  # noqa: S104 - compared only
-        self._core.public_url = f"http://{shown}:{self._door.getsockname()[1]}"
+        self._url = f"http://{shown}:{self._door.getsockname()[1]}"
+        self._core.public_url = self._options.public_url.rstrip("/") or self._url
 
     async def stop(self) -> None:
         """Close the port, so that nothing comes in any more, then every connection."""

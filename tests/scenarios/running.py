@@ -64,12 +64,17 @@ def texts(messages: Sequence[Json]) -> str:
 
 @dataclass
 class RunningBot:
-    """One bot process over one folder, which can be stopped, killed and started again."""
+    """One bot process over one folder, which can be stopped, killed and started again.
+
+    `wrapped` makes of its command line the one that is started.
+    """
 
     folder: Path
     port: int
     playground_url: str
     child: Child | None = None
+    wrapped: Callable[[list[str]], list[str]] = list
+    environment: Mapping[str, str] = field(default_factory=dict)
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +95,8 @@ class RunningBot:
         ports = Ports(playground=int(self.playground_url.rpartition(":")[2]), bot=self.port)
         program = bot_program(ports, self.folder / "shipmate.yaml")
         environment = {**os.environ, **program.environment, "NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, *program.command[1:]]
+        environment |= self.environment
+        command = self.wrapped([sys.executable, *map(str, program.command[1:])])
         self.child = start_child("shipmate", command, self.log, environment=environment, folder=self.folder)
         deadline = time.monotonic() + READY_S
         while not _answers(program.ready_url):

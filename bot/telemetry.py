@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 EVENTS = Counter("shipmate_events_total", "Events taken in", ["source", "outcome"])
 WEBHOOKS = Counter("shipmate_webhooks_total", "Webhook requests answered", ["source", "status", "reason"])
@@ -20,6 +20,15 @@ COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "out
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
 DEPLOYMENTS = Counter("shipmate_deployments_total", "States that deployments came to", ["state"])
 PRUNED = Counter("shipmate_pruned_total", "Rows dropped for their age", ["kind"])
+BUDGET_WAITS = Histogram(
+    "shipmate_budget_wait_seconds",
+    "How long calls waited for their account's budget",
+    ["scope"],
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
+)
+BUDGET_AVAILABLE = Gauge("shipmate_budget_available", "Calls that an account's budget has room for", ["scope"])
+BUDGET_WAITING = Gauge("shipmate_budget_waiting", "Destinations that wait for an account's budget", ["scope"])
+BUDGET_PAUSED = Gauge("shipmate_budget_paused_seconds", "For how long the platform asked for a pause", ["scope"])
 CONNECTED = Gauge("shipmate_connected", "Whether a chat platform's stream is connected", ["platform"])
 
 _SECRET_NAME = re.compile(

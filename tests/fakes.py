@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Budget, Window
 from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
 from bot.domain.cards import Card, Content, Notice
 from bot.domain.commands import Actor, ReplyTo
@@ -267,7 +267,7 @@ class FakeMessenger:
     can_find: bool = True
     refuses_edits: bool = False
     place_interval_s: float = 1.0
-    account: Mapping[Operation, Budget] = field(default_factory=dict)
+    account: Mapping[Operation, Sequence[Window]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     posts: dict[tuple[str, str], Call] = field(default_factory=dict)
     attempts: dict[str, str] = field(default_factory=dict)

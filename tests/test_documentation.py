@@ -212,7 +212,7 @@ def section_of(page: str, heading: str) -> str:
 def test_every_metric_is_documented() -> None:
     """Names with their labels, and none that does not exist."""
     metrics = [value for value in vars(telemetry).values() if isinstance(value, MetricWrapperBase)]
-    suffixes = {"counter": "_total", "gauge": ""}
+    suffixes = {"counter": "_total", "gauge": "", "histogram": ""}
     expected = {metric._name + suffixes[metric._type]: list(metric._labelnames) for metric in metrics}
     table = rows(section_of("docs/operations.md", "Metrics").partition("Worth an alarm")[0])
     assert {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in table} == expected
@@ -224,7 +224,7 @@ def test_every_reason_is_documented() -> None:
     for row in rows(section_of("docs/operations.md", "Reasons")):
         told |= set(re.findall(r"`([\w:<>]+)`", row[0]))
     found = set()
-    modules = ("delivery", "planning", "noise", "contents", "router")
+    modules = ("delivery", "outcomes", "budgeting", "resolving", "planning", "noise", "contents", "router")
     for name in (*(f"services/{module}.py" for module in modules), "domain/routing.py", "storage/cards.py"):
         source = (ROOT / "bot" / name).read_text(encoding="utf-8")
         found |= set(re.findall(r'"((?:paused|waiting|filtered|held|folded|dead|failed|unresolved):[^"]*)"', source))

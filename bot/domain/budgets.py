@@ -38,13 +38,9 @@ class Budget:
             return cls(scope, 60.0)
         return cls(scope, 60.0 / (calls - burst), burst)
 
-    def ready_at(self, arrival: float, *, reserve: float = 0.0) -> float:
-        """The earliest time for the next call when the stored arrival time is `arrival`.
-
-        `reserve` (0 to 1) is the share of the burst that this call must leave to more important ones.
-        """
-        usable = max(1.0, self.burst * (1.0 - reserve))
-        return arrival - self.interval_s * (usable - 1.0)
+    def ready_at(self, arrival: float) -> float:
+        """The earliest time for the next call when the stored arrival time is `arrival`."""
+        return arrival - self.interval_s * (self.burst - 1)
 
     def after(self, arrival: float, now: float) -> float:
         """The arrival time to store when a call has ended at `now`."""

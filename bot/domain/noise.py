@@ -97,11 +97,20 @@ def join_noise(standing: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Builds that came all at once; `shown` are the most telling of them, `counts` are of all."""
+    """Builds that came all at once; `shown` are the most telling of them, `counts` are of all.
+
+    `unfinished` have not ended, whatever their status.
+    """
 
     key: SubjectKey
     counts: Mapping[BuildStatus, int]
     shown: Sequence[Build]
+    unfinished: int = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all of them have ended."""
+        return self.unfinished == 0 and not self.counts.get(BuildStatus.RUNNING)
 
     @property
     def total(self) -> int:

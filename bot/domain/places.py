@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Budget, Window
 from bot.domain.noise import QuietHours
 
 CARD_SLOT = "card"
@@ -37,6 +37,7 @@ class Operation(StrEnum):
 
     POST = "post"
     UPDATE = "update"
+    FIND = "find"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,16 @@ class Place:
 class Capabilities:
     """What a place can do and how much of it.
 
-    `place_budget` paces all calls to the place; `account_budgets` are further scopes by operation, shared with other
-    places. `can_find` says that a call in doubt can be looked up by its attempt.
+    `place_budget` paces all calls to the place; `account_budgets` are further limits by operation, shared with other
+    places, the one that a refusal of the platform's pauses first. `can_find` says that a call in doubt can be looked up
+    by its attempt.
     """
 
     can_edit: bool
     can_thread: bool
     can_find: bool
     place_budget: Budget
-    account_budgets: Mapping[Operation, Budget] = field(default_factory=dict)
+    account_budgets: Mapping[Operation, Sequence[Window]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

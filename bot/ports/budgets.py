@@ -1,12 +1,15 @@
-"""What services ask of the database to keep accounts' budgets, which all workers share."""
+"""What services ask of the database to keep the budgets of places and accounts, which all workers share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bot.domain.budgets import Spent, Window
+
+if TYPE_CHECKING:
+    from bot.ports.storage import DestinationLease  # which needs this module
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +62,31 @@ class Budgets(Protocol):
 
     def report(self, now: float) -> Sequence[BudgetReport]:
         """The windows that were used of late, and the places that are paused by their platform."""
+        ...
+
+
+class Pacing(Protocol):
+    """When places and cards are looked at again, and how fast places may be called, shared by all workers."""
+
+    def arrival(self, scope: str) -> tuple[float, float]:
+        """When a scope resumes, and the end of its pause; 0 when unused."""
+        ...
+
+    def spend(self, scope: str, arrival: float) -> None:
+        """Store when a scope resumes."""
+        ...
+
+    def pause(self, scope: str, until: float) -> None:
+        """Let nothing go in this scope before `until`."""
+        ...
+
+    def release(self, lease: DestinationLease, *, arrival: float, free_at: float | None, reason: str) -> bool:
+        """Give a destination back; it is free again at `free_at`, None where it was not called: then as it was before.
+
+        False when the lease was lost.
+        """
+        ...
+
+    def postpone(self, card_id: int, due_at: float, reason: str) -> None:
+        """Look at a card again at `due_at`."""
         ...

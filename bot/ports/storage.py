@@ -13,7 +13,7 @@ from bot.domain.events import Event
 from bot.domain.folding import Folded
 from bot.domain.subjects import SubjectKey
 from bot.ports.audit import AuditTrail
-from bot.ports.budgets import Budgets
+from bot.ports.budgets import Budgets, Pacing
 from bot.ports.deploying import Deployments, Locks
 from bot.ports.noise import Noise
 from bot.ports.places import Places, Subscriptions
@@ -225,30 +225,6 @@ class Deliveries(Protocol):
 
     def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
         """Record what came of an attempt; False (and no change) when the lease was lost."""
-        ...
-
-
-class Pacing(Protocol):
-    """The budgets' numbers, shared by all workers."""
-
-    def arrival(self, scope: str) -> tuple[float, float]:
-        """An account scope's arrival time and the end of its pause; 0 when unused."""
-        ...
-
-    def spend(self, scope: str, arrival: float) -> None:
-        """Store a scope's new arrival time."""
-        ...
-
-    def pause(self, scope: str, until: float) -> None:
-        """Let nothing go in this scope before `until`."""
-        ...
-
-    def release(self, lease: DestinationLease, *, arrival: float, free_at: float, reason: str) -> bool:
-        """Give a destination back; it is free again at `free_at`. False when the lease was lost."""
-        ...
-
-    def postpone(self, card_id: int, due_at: float, reason: str) -> None:
-        """Look at a card again at `due_at`."""
         ...
 
 

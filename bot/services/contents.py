@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from bot.domain.cards import Content
+from bot.domain.places import OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKind
 from bot.services.noise import rings
 from bot.services.planning import Delivery
 from bot.services.presenters.build import present
 from bot.services.presenters.deployment import present_deployment
-from bot.services.presenters.digest import digest_card
+from bot.services.presenters.digest import digest_card, digest_overdue_notice
 
 
 def content_of(delivery: Delivery, now: float) -> Content:
     """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense."""
     card, flapping = delivery.card, delivery.flapping
     if delivery.digest is not None:
+        if kind_of_slot(card.slot) == OVERDUE_SLOT:
+            return digest_overdue_notice(delivery.digest, card.options["locale"], card.options["timezone"])
         return digest_card(delivery.digest, card.options["locale"], card.options["timezone"])
     # Where each state is a post of its own the end calls people itself, once.
     calls = not delivery.capabilities.can_edit and not card.shown_final

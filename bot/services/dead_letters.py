@@ -64,18 +64,33 @@ class DeadLetters:
         card, admin = letter.card, self._admin
         if admin is None or card.slot == ADMIN_SLOT or letter.reason in _CONSEQUENCES:
             return
-        cause = _key_of(card.destination, letter.reason)
+        self._tell(tx, admin, card.destination, letter.label, letter.reason, now, subject=card.subject, slot=card.slot)
+
+    def announce_unresolved(self, tx: Transaction, address: str, label: str, reason: str, now: float) -> None:
+        """Have the admin told that an address leads nowhere, once an hour and reason; never of the admin's own."""
+        if self._admin is not None and self._admin.address != address:
+            self._tell(tx, self._admin, address, label, reason, now)
+
+    @staticmethod
+    def _tell(
+        tx: Transaction,
+        admin: DestinationSettings,
+        place: str,
+        label: str,
+        reason: str,
+        now: float,
+        **more: str,
+    ) -> None:
         options = {
+            **more,
             "locale": admin.locale,
             "timezone": admin.timezone,
-            "subject": card.subject,
-            "slot": card.slot,
-            "place": letter.label,
-            "platform": Place(card.destination, "").platform,
-            "reason": letter.reason,
+            "place": label,
+            "platform": Place(place, "").platform,
+            "reason": reason,
         }
-        place = tx.places.key_of(admin.address) or admin.address
-        tx.inspection.announce(cause, place, options, at=now, after=now - QUIET_S)
+        told = tx.places.key_of(admin.address) or admin.address
+        tx.inspection.announce(_key_of(place, reason), told, options, at=now, after=now - QUIET_S)
 
 
 def record(letters: Sequence[DeadLetter]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from bot.domain.budgets import LONGEST_CALL_S
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest
 from bot.domain.places import (
@@ -22,15 +23,15 @@ from bot.domain.places import (
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, SubjectRecord, Transaction
+from bot.services.budgeting import Held, Refusal, take, windows_of
 from bot.services.dead_letters import DeadLetter, DeadLetters, announced
 from bot.services.noise import Flapping, Hold, flapping_hold, flapping_of, is_outdated, quiet_hold, storm_hold
 from bot.telemetry import logger
 
-LEASE_S = 30.0
+LEASE_S = LONGEST_CALL_S
 CALL_S = 8.0
 CANDIDATES = 20
 PARENT_WAIT_S = 1.0
-PROGRESS_RESERVE = 0.5
 DETAILS_GRACE_S = 4.0
 DIGEST_LINES = 60
 REST_S = 60.0
@@ -56,8 +57,14 @@ class Delivery:
     parent: str | None
     capabilities: Capabilities
     send_before: float
+    calls: tuple[Held, ...] = ()
     digest: Digest | None = None
     flapping: Flapping | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the end is shown, by the state that is rendered: the card's row may tell of an older or newer one."""
+        return self.subject.folded.is_finished if self.digest is None else self.digest.is_final
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +101,13 @@ class Planner:
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason=capabilities)
                 continue
             try:
-                delivery = self._plan(tx, lease, capabilities, letters, now)
+                delivery = _Visit(tx, lease, capabilities, now, self._ids, self._dead_letters, letters).plan()
             except _UNREADABLE as problem:  # its cards cannot even be listed: other destinations do not wait for it
                 log.exception("destination cannot be read", destination=lease.label, error=problem)
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason="paused:unreadable")
                 continue
             if delivery is None:
-                tx.pacing.release(lease, arrival=lease.arrival, free_at=now, reason="")
+                tx.pacing.release(lease, arrival=lease.arrival, free_at=None, reason="")
             else:
                 claimed.append(delivery)
         return claimed, letters
@@ -117,37 +124,43 @@ class Planner:
             log.exception("destination cannot be judged", destination=lease.label, error=problem)
             return "paused:unexpected"
 
-    def _plan(
-        self,
-        tx: Transaction,
-        lease: DestinationLease,
-        capabilities: Capabilities,
-        letters: list[DeadLetter],
-        now: float,
-    ) -> Delivery | None:
-        """The attempt to make at a leased destination: the first due slot that nothing holds back."""
-        for card in tx.deliveries.due_cards(lease.key, now, CANDIDATES):
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A look at what is due at a leased destination; `letters` takes what is given up without an attempt."""
+
+    tx: Transaction
+    lease: DestinationLease
+    capabilities: Capabilities
+    now: float
+    ids: Ids
+    dead_letters: DeadLetters
+    letters: list[DeadLetter]
+    refusals: dict[tuple[tuple[str, ...], bool], Refusal] = field(default_factory=dict)
+
+    def plan(self) -> Delivery | None:
+        """The attempt to make here: the first due slot that nothing holds back."""
+        for card in self.tx.deliveries.due_cards(self.lease.key, self.now, CANDIDATES):
             try:
-                planned = self._plan_card(tx, lease, card, capabilities, now)
+                planned = self._plan_card(card)
             except _UNREADABLE as problem:
                 log.exception("card cannot be read", subject=card.subject, slot=card.slot, error=problem)
                 planned = Settlement(card.id, "dead:unreadable", is_dead=True)
             if isinstance(planned, Delivery):
                 return planned
             if planned is not None:
-                _, letter = self._dead_letters.settle(tx, lease, None, card, planned, now=now)
-                letters += [letter] if letter else []
+                _, letter = self.dead_letters.settle(self.tx, self.lease, None, card, planned, now=self.now)
+                self.letters.extend([letter] if letter else [])
         return None
 
-    def _plan_card(
-        self, tx: Transaction, lease: DestinationLease, card: CardRecord, capabilities: Capabilities, now: float
-    ) -> Delivery | Settlement | None:
+    def _plan_card(self, card: CardRecord) -> Delivery | Settlement | None:
         """The attempt to make for a due slot, or how it is settled without one, or None when it waits."""
+        tx = self.tx
         subject = announced(card) if card.slot == ADMIN_SLOT else tx.subjects.get(SubjectKey.parse(card.subject))
         if subject is None:
             return Settlement(card.id, "dead:subject_gone", is_dead=True)
         parent, digest = _standing(tx, card)
-        if skipped := _folded(card) if digest else _skipped(card, capabilities):
+        if skipped := _folded(card) if digest else _skipped(card, self.capabilities):
             return Settlement(card.id, skipped, shown_revision=card.wanted_revision)
         if parent is not None and parent.is_dead and parent.message_ref is None:
             return Settlement(card.id, "dead:no_card", is_dead=True)
@@ -156,71 +169,68 @@ class Planner:
         flapping = flapping_of(tx, card, subject)
         if is_outdated(card, flapping):
             return Settlement(card.id, "filtered:flapping", shown_revision=card.wanted_revision)
-        held = self._hushed(tx, card, flapping, capabilities, now)
-        if held := held or self._held_back(tx, card, subject, parent, capabilities, now):
+        if held := self._hushed(card, flapping) or self._held_back(card, subject, parent):
             tx.pacing.postpone(card.id, *held)
             return None
-        delivery = self._begin(tx, lease, card, subject, capabilities, parent=parent, now=now)
+        calls = self._ask(card)
+        if isinstance(calls, Refusal):
+            tx.pacing.postpone(card.id, calls.until, calls.reason)
+            return None
+        delivery = self._begin(card, subject, calls, parent)
         digests = subject.key.kind is SubjectKind.DIGEST
         shown = tx.noise.digest(subject.key, DIGEST_LINES) if digests else None
         return replace(delivery, digest=shown, flapping=flapping)
 
-    def _hushed(
-        self, tx: Transaction, card: CardRecord, flapping: Flapping | None, capabilities: Capabilities, now: float
-    ) -> Hold | None:
+    def _hushed(self, card: CardRecord, flapping: Flapping | None) -> Hold | None:
         """Until when a due slot waits so that its channel is quiet; neither an edit nor a post in doubt."""
-        if _operation(card, capabilities) is Operation.UPDATE or card.attempt_id is not None:
+        if _operation(card, self.capabilities) is Operation.UPDATE or card.attempt_id is not None:
             return None
-        return flapping_hold(card, flapping, now) or quiet_hold(card, now) or storm_hold(tx, card, capabilities, now)
+        held = flapping_hold(card, flapping, self.now) or quiet_hold(card, self.now)
+        return held or storm_hold(self.tx, card, self.capabilities, self.now)
 
-    def _held_back(
-        self,
-        tx: Transaction,
-        card: CardRecord,
-        subject: SubjectRecord,
-        parent: CardRecord | None,
-        capabilities: Capabilities,
-        now: float,
-    ) -> Hold | None:
-        """Until when a due slot waits, and why."""
+    def _held_back(self, card: CardRecord, subject: SubjectRecord, parent: CardRecord | None) -> Hold | None:
+        """Until when a due slot waits for another one or for its log, and why."""
         is_below_nothing = parent is None or parent.message_ref is None
-        if not stands_alone(card.slot) and capabilities.can_thread and is_below_nothing:
-            return now + PARENT_WAIT_S, "waiting:card"
-        if not capabilities.can_edit and _lacks_details(card, subject) and now < card.final_since + DETAILS_GRACE_S:
-            return card.final_since + DETAILS_GRACE_S, "waiting:details"
-        operation = _operation(card, capabilities)
-        budget = capabilities.account_budgets.get(operation)
-        if budget is None:
-            return None
-        arrival, paused_until = tx.pacing.arrival(budget.scope)
-        is_progress = operation is Operation.UPDATE and not card.is_final
-        ready_at = max(paused_until, budget.ready_at(arrival, reserve=PROGRESS_RESERVE if is_progress else 0.0))
-        if ready_at > now:
-            return ready_at, "paused:budget"
-        tx.pacing.spend(budget.scope, budget.after(arrival, now))
+        if not stands_alone(card.slot) and self.capabilities.can_thread and is_below_nothing:
+            return self.now + PARENT_WAIT_S, "waiting:card"
+        patience_ends = card.final_since + DETAILS_GRACE_S
+        if not self.capabilities.can_edit and _lacks_details(card, subject) and self.now < patience_ends:
+            return patience_ends, "waiting:details"
         return None
 
+    def _ask(self, card: CardRecord) -> tuple[Held, ...] | Refusal:
+        """The attempt's calls, out of the account's budgets; what was refused once here is not asked again."""
+        windows = windows_of(card, _operation(card, self.capabilities), self.capabilities)
+        is_urgent = card.message_ref is None or card.is_final
+        asked = tuple(window.scope for window in windows), is_urgent
+        if asked not in self.refusals:
+            calls = take(self.tx, windows, self.lease.key, is_urgent=is_urgent, now=self.now)
+            if not isinstance(calls, Refusal):
+                return calls
+            self.refusals[asked] = calls
+        return self.refusals[asked]
+
     def _begin(
-        self,
-        tx: Transaction,
-        lease: DestinationLease,
-        card: CardRecord,
-        subject: SubjectRecord,
-        capabilities: Capabilities,
-        *,
-        parent: CardRecord | None,
-        now: float,
+        self, card: CardRecord, subject: SubjectRecord, calls: tuple[Held, ...], parent: CardRecord | None
     ) -> Delivery:
-        operation = _operation(card, capabilities)
+        operation = _operation(card, self.capabilities)
         is_in_doubt = card.attempt_id is not None
-        attempt_id = card.attempt_id or self._ids.new()
+        attempt_id = card.attempt_id or self.ids.new()
         if not is_in_doubt:
-            tx.deliveries.begin(card, attempt_id, operation.value, now)
-        thread = parent.message_ref if parent is not None and capabilities.can_thread else None
-        place = Place(lease.key, lease.label)
-        send_before = now + LEASE_S - 2 * CALL_S
+            self.tx.deliveries.begin(card, attempt_id, operation.value, self.now)
+        thread = parent.message_ref if parent is not None and self.capabilities.can_thread else None
         return Delivery(
-            lease, place, card, subject, operation, attempt_id, is_in_doubt, thread, capabilities, send_before
+            self.lease,
+            Place(self.lease.key, self.lease.label),
+            card,
+            subject,
+            operation,
+            attempt_id,
+            is_in_doubt,
+            thread,
+            self.capabilities,
+            send_before=self.now + LEASE_S - 2 * CALL_S,
+            calls=calls,
         )
 
 

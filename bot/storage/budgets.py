@@ -37,7 +37,7 @@ _WINDOWS = select(budgets.c.scope, budgets.c.calls, budgets.c.per_s, budgets.c.s
     budgets.c.calls > 0
 )
 _WAITING = (
-    select(budget_waits.c.scope, func.count())
+    select(budget_waits.c.scope, func.count().label("waiting"))
     .where(budget_waits.c.until > bindparam("now"))
     .group_by(budget_waits.c.scope)
 )
@@ -101,7 +101,7 @@ class SqlBudgets:
 
     def report(self, now: float) -> Sequence[BudgetReport]:
         """The windows that were used of late, and the places that are paused by their platform."""
-        waiting = {scope: count for scope, count in self._connection.execute(_WAITING, {"now": now})}
+        waiting = {row.scope: row.waiting for row in self._connection.execute(_WAITING, {"now": now})}
         found = []
         for row in self._connection.execute(_WINDOWS):
             window = Window(row.scope, row.calls, row.per_s)

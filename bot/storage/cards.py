@@ -319,10 +319,13 @@ class SqlPacing:
         row = {"scope": scope, "arrival": 0.0, "paused_until": until}
         self._connection.execute(_pause(self._connection.dialect.name), row)
 
-    def release(self, lease: DestinationLease, *, arrival: float, free_at: float, reason: str) -> bool:
-        """Give a destination back; it is free again at `free_at`. False when the lease was lost."""
+    def release(self, lease: DestinationLease, *, arrival: float, free_at: float | None, reason: str) -> bool:
+        """Give a destination back; it is free again at `free_at`, None where it was not called: then as it was before.
+
+        False when the lease was lost.
+        """
         held = {"held": lease.key, "held_fence": lease.fence}
-        changed = {"arrival": arrival, "free_at": free_at, "pause_reason": reason}
+        changed = {"arrival": arrival, "pause_reason": reason} | ({} if free_at is None else {"free_at": free_at})
         return self._connection.execute(_RELEASE, {**held, **changed}).rowcount == 1
 
     def postpone(self, card_id: int, due_at: float, reason: str) -> None:

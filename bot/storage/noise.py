@@ -51,7 +51,9 @@ _STATUS = case(
     (subjects.c.is_finished, BuildStatus.UNKNOWN.value),
     else_=BuildStatus.RUNNING.value,
 )
-_COUNTS = select(_STATUS, func.count()).where(_IS_MEMBER).group_by(_STATUS)
+_COUNTS = (
+    select(_STATUS, func.count(), func.count().filter(not_(subjects.c.is_finished))).where(_IS_MEMBER).group_by(_STATUS)
+)
 _TELLING = case(
     (subjects.c.status == BuildStatus.FAILED.value, 0),
     (not_(subjects.c.is_finished), 1),
@@ -121,9 +123,11 @@ class SqlNoise:
     def digest(self, key: SubjectKey, limit: int) -> Digest:
         """What a digest holds; up to `limit` builds of it, those that failed first, then those that run."""
         digest = {"digest": str(key)}
-        counts = {BuildStatus(status): count for status, count in self._connection.execute(_COUNTS, digest)}
+        rows = self._connection.execute(_COUNTS, digest).all()
+        counts = {BuildStatus(status): count for status, count, _ in rows}
         members = self._connection.execute(_MEMBERS, {**digest, "most": limit})
-        return Digest(key, counts, tuple(subject_record(row).build() for row in members))
+        shown = tuple(subject_record(row).build() for row in members)
+        return Digest(key, counts, shown, unfinished=sum(unfinished for _, _, unfinished in rows))
 
     def runs(self, key: SubjectKey, branch: str, since: float) -> Sequence[Run]:
         """The finished runs of a subject's source and project, on a branch, that began after `since`, in their order.

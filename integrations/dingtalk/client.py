@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Budget, Window
 from bot.domain.cards import Content, Person
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
@@ -25,7 +25,7 @@ from integrations.dingtalk.failures import is_missing
 from integrations.dingtalk.render import Manners, Shape, app_markdown, render, robot_markdown
 
 BURST = 5
-ACCOUNT_BURST = 10
+LEAST_PER_SECOND = 10
 URL_MARGIN_S = 10.0
 CARD_PATH = "/v1.0/card/instances"
 # A variable that the template does not have: nothing changes for those who read the card.
@@ -146,12 +146,17 @@ class DingTalkMessenger:
         has_card = self._config.card_template_id is not None and not place.id.startswith(USER_PREFIX)
         return Manners(Shape.CARD if has_card else Shape.MARKDOWN, name)
 
-    def _account_budgets(self, place: Place) -> dict[Operation, Budget]:
+    def _account_budgets(self, place: Place) -> dict[Operation, tuple[Window, ...]]:
+        """Posts and changes apart, each by the minute and by the second; a card is looked for by a change."""
+        if self._config.budgets.lifted:
+            return {}
         calls = self._config.budgets.app_per_minute
-        return {
-            operation: _budget(self._config.budgets, f"{SYSTEM}:{place.account}:{operation}", calls, ACCOUNT_BURST)
-            for operation in Operation
-        }
+        found = {}
+        for operation in (Operation.POST, Operation.UPDATE):
+            scope = f"{SYSTEM}:{place.account}:{operation}"
+            at_once = max(LEAST_PER_SECOND, calls // 30)  # twice the average
+            found[operation] = (Window(scope, calls), Window(f"{scope}/s", at_once, 1.0))
+        return {**found, Operation.FIND: found[Operation.UPDATE]}
 
     def _robot(self, place: Place) -> Robot:
         robot = self._by_key.get(place.key)

@@ -11,7 +11,7 @@ from typing import Any
 
 from slack_sdk.web import SlackResponse, WebClient
 
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Budget, Window
 from bot.domain.cards import Content
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.errors import DestinationGone, OutcomeUnknown
@@ -22,7 +22,6 @@ from integrations.slack.render import render
 from integrations.slack.web import ask
 
 METADATA_TYPE = "shipmate_card"
-UPDATE_BURST = 25
 CLOCK_SKEW_S = 5.0
 _PAGE = 200
 _MOST_PAGES = 100
@@ -64,17 +63,28 @@ class SlackMessenger:
         return self._place(wanted, f"#{name}" if name else wanted)
 
     def capabilities(self, place: Place) -> Capabilities:
-        """All of it everywhere; posting is budgeted by channel, changing also by workspace (tier 3)."""
+        """All of it everywhere; calls are budgeted by channel, and by method and workspace.
+
+        chat.update and conversations.history are of tier 3, 50 calls a minute; chat.postMessage has a tier of its own:
+        one a second in a channel, and "several hundred" a minute in the workspace.
+        https://docs.slack.dev/apis/web-api/rate-limits
+        """
         if self._budgets.lifted:
             return Capabilities(can_edit=True, can_thread=True, can_find=True, place_budget=Budget(place.key, 0.0))
-        calls = self._budgets.update_per_minute
-        scope = f"{SYSTEM}:{place.account}:chat.update"
+        per_minute = {
+            Operation.POST: ("chat.postMessage", self._budgets.post_per_minute),
+            Operation.UPDATE: ("chat.update", self._budgets.update_per_minute),
+            Operation.FIND: ("conversations.history", self._budgets.find_per_minute),
+        }
         return Capabilities(
             can_edit=True,
             can_thread=True,
             can_find=True,
             place_budget=Budget(place.key, self._budgets.place_interval_s),
-            account_budgets={Operation.UPDATE: Budget.per_minute(scope, calls, burst=min(UPDATE_BURST, calls // 2))},
+            account_budgets={
+                operation: (Window(f"{SYSTEM}:{place.account}:{method}", calls),)
+                for operation, (method, calls) in per_minute.items()
+            },
         )
 
     def render(self, content: Content, place: Place) -> Rendered:

@@ -15,15 +15,18 @@ _CHANNEL = re.compile(r"#[^\s#]{1,80}|[CGDUW][A-Z0-9]{5,20}")
 
 
 class Budgets(BaseModel):
-    """How fast Slack may be called: seconds between calls to one channel, chat.update calls a minute and workspace.
+    """How fast Slack may be called: seconds between calls to one channel, and calls a minute in the workspace.
 
-    `lifted` takes both away, for benchmarks against something that is not Slack.
+    `find_per_minute` are searches for a post whose answer was lost. `lifted` takes all of it away, for benchmarks
+    against something that is not Slack.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     place_interval_s: float = Field(default=1.0, ge=0)
+    post_per_minute: int = Field(default=200, ge=2)
     update_per_minute: int = Field(default=50, ge=2)
+    find_per_minute: int = Field(default=50, ge=1)
     lifted: bool = False
 
 

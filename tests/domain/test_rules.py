@@ -17,33 +17,6 @@ from bot.domain.retries import LONGEST_PAUSE_S, pause_s
 from bot.domain.subjects import SubjectKey, SubjectKind
 
 
-@given(
-    st.integers(1, 60).flatmap(lambda calls: st.tuples(st.just(calls), st.integers(1, max(1, calls - 1)))),
-    st.lists(st.floats(0, 30), min_size=1, max_size=150),
-)
-def test_no_minute_holds_more_calls_than_the_budget(rate: tuple[int, int], waits: list[float]) -> None:
-    """However eagerly callers come, any 60 seconds hold at most the budget's calls, and the burst goes at once."""
-    calls, burst = rate
-    budget = Budget.per_minute("scope", calls, burst=burst)
-    now, arrival, made = 1000.0, 0.0, list[float]()
-    for wait in waits:
-        now = max(now + wait * 0.1, budget.ready_at(arrival))
-        arrival = budget.after(arrival, now)
-        made.append(now)
-    for start in made:
-        assert sum(start <= at < start + 60.0 - 1e-6 for at in made) <= calls
-    assert budget.ready_at(budget.after(0.0, 1000.0)) <= 1000.0 or burst == 1
-
-
-def test_a_reserve_keeps_part_of_the_burst_for_more_important_calls() -> None:
-    """Progress waits while a final state still goes."""
-    budget, arrival, now = Budget("scope", 1.0, burst=4), 0.0, 100.0
-    for _ in range(2):
-        arrival = budget.after(arrival, now)
-    assert budget.ready_at(arrival, reserve=0.5) > now
-    assert budget.ready_at(arrival) <= now
-
-
 def test_a_lifted_budget_never_waits() -> None:
     """An interval of 0 lets every call go at once."""
     budget = Budget("scope", 0.0)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
 from bot.domain.cards import Card, Content, Notice
 from bot.domain.places import Operation, Place
@@ -17,11 +14,10 @@ from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import Slot
 from tests.services.world import CI, DEV, World
-from tests.stores import event_of, fresh_store
+from tests.stores import event_of
 
 RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
 BOTH = (Route("routes[0]", Match(), ("ci", "dev")),)
-UPDATES = {Operation.UPDATE: Budget("slack:T/chat.update", 1.2, burst=4)}
 
 
 def test_a_build_is_one_card_changed_in_place(world: World) -> None:
@@ -69,10 +65,12 @@ def test_what_looks_the_same_is_not_sent(world: World) -> None:
     assert world.card().shown_revision == world.card().wanted_revision
 
 
-@pytest.mark.parametrize("account", [{}, {Operation.POST: Budget("slack:T/post", 0.1)}], ids=["unbudgeted", "budgeted"])
+@pytest.mark.parametrize(
+    "account", [{}, {Operation.POST: (Window("slack:T/post", 600),)}], ids=["unbudgeted", "budgeted"]
+)
 @pytest.mark.parametrize("scope", ["place", "account"])
 def test_retry_after_is_obeyed(
-    scope: str, account: Mapping[Operation, Budget], make_world: Callable[..., World]
+    scope: str, account: Mapping[Operation, Sequence[Window]], make_world: Callable[..., World]
 ) -> None:
     """Nothing goes to a limited place before its pause is over, not even a final state; then it does."""
     world = make_world()
@@ -96,7 +94,7 @@ def test_retry_after_is_obeyed(
 def test_a_limit_pauses_just_its_scope(scope: str, elsewhere: list[str], make_world: Callable[..., World]) -> None:
     """A limited place leaves the others alone, a limited account holds all of its places back."""
     world = make_world(routes=BOTH)
-    world.messenger.account = {Operation.POST: Budget("slack:T/post", 0.0)}
+    world.messenger.account = {Operation.POST: (Window("slack:T/post", 100),)}
     limit = RateLimited("slack", "ratelimited", 20.0, scope=scope)
     first = {CI: DEV, DEV: CI}
     world.accept(event_of())
@@ -109,46 +107,6 @@ def test_a_limit_pauses_just_its_scope(scope: str, elsewhere: list[str], make_wo
     assert world.messenger.titles(first[limited]) == elsewhere
     world.deliver(15)
     assert world.messenger.titles(limited) == world.messenger.titles(first[limited]) == ["user-service #12 · running"]
-
-
-def test_an_account_budget_is_shared_by_places_and_keeps_half_for_finals(make_world: Callable[..., World]) -> None:
-    """Progress stops at half of the burst; final states of any place still go at once."""
-    world = make_world(routes=BOTH)
-    world.messenger.account = UPDATES
-    for number in range(1, 4):
-        world.accept(event_of(number))
-    world.deliver(10)
-    start = world.clock.now()
-    for number in range(1, 4):
-        world.accept(event_of(number, at=1, started=0, commit_title="new"))
-    world.deliver()
-    progress = [c for c in world.messenger.calls if c.operation is Operation.UPDATE and c.at == start]
-    world.accept(event_of(1, SUCCESS, at=20, started=0))
-    world.deliver(1.0)
-    finals = [c for c in world.messenger.calls if c.operation is Operation.UPDATE and "succeeded" in c.title]
-    assert len(progress) == 2
-    assert len(finals) == 2
-
-
-@settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 2), st.booleans()), max_size=25))
-def test_budgets_are_never_exceeded(steps: list[tuple[int, float, bool]]) -> None:
-    """Whatever happens when, no minute holds more calls to a place or method than its budget, and all ends shown."""
-    with fresh_store() as (store, database):
-        world = World(store, database, BOTH)
-        world.messenger.place_interval_s = 3.0
-        world.messenger.account = {Operation.UPDATE: Budget.per_minute("slack:T/chat.update", 20, burst=3)}
-        for index, (number, pause, is_end) in enumerate(steps):
-            world.accept(event_of(number, SUCCESS if is_end else RUNNING, at=index, started=0, commit_title=str(index)))
-            world.deliver(pause)
-        world.deliver(120)
-    for place in (CI, DEV):
-        times = [call.at.timestamp() for call in world.messenger.calls if call.place == place]
-        assert all(later - earlier >= 3.0 - 1e-3 for earlier, later in pairwise(times))
-        ended = {number for number, _, is_end in steps if is_end}
-        assert {f"user-service #{number} · succeeded" for number in ended} <= set(world.messenger.standing(place))
-    updates = [call.at.timestamp() for call in world.messenger.calls if call.operation is Operation.UPDATE]
-    assert all(sum(start <= at < start + 59.99 for at in updates) <= 20 for start in updates)
 
 
 @pytest.mark.parametrize(

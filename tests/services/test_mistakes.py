@@ -13,7 +13,7 @@ from bot.domain.builds import BuildStatus
 from bot.domain.places import Capabilities, Place
 from bot.domain.routing import Match, Route
 from bot.domain.subjects import SubjectKey
-from bot.ports import DestinationLease, Settlement, Triggered
+from bot.ports import DestinationLease, Triggered
 from bot.services.dispatcher import carry_out
 from bot.services.jobs import MOST_TRIES
 from bot.storage.store import SqliteStore
@@ -205,11 +205,11 @@ def test_a_mistake_in_settling_rests_one_place_and_posts_nothing_twice(
     settle = type(world.deliverer)._settle
     faults = []
 
-    def settle_or_fail(self: object, delivery: object, settlement: Settlement, rest: float) -> None:
+    def settle_or_fail(self: object, delivery: object, outcome: object) -> None:
         if not faults:
             faults.append(delivery)
             raise RuntimeError("ours")
-        settle(world.deliverer, delivery, settlement, rest)  # type: ignore[arg-type] # passed on
+        settle(world.deliverer, delivery, outcome)  # type: ignore[arg-type] # passed on
 
     monkeypatch.setattr(type(world.deliverer), "_settle", settle_or_fail)
     world.deliver(20)

@@ -31,8 +31,16 @@ from bot.domain.cards import Link as Hyperlink
 from bot.domain.logs import telling_lines
 from bot.domain.places import ADMIN_SLOT, LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
-from bot.services.presenters.dead_letters import dead_letter_notice
-from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, STAGE_EMOJI, duration, status_word, window
+from bot.services.presenters.dead_letters import admin_notice
+from bot.services.presenters.words import (
+    BUILD_EMOJI,
+    BUILD_TONE,
+    STAGE_EMOJI,
+    duration,
+    overdue_words,
+    status_word,
+    window,
+)
 
 CARD_STAGES = 12
 CARD_TESTS = 5
@@ -47,7 +55,7 @@ def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
     locale, timezone = options.get("locale", "en"), options.get("timezone", "UTC")
     kind = kind_of_slot(slot)
     if kind == ADMIN_SLOT:
-        return dead_letter_notice(options, locale, timezone)
+        return admin_notice(options, locale, timezone)
     if kind == NOTICE_SLOT:
         return build_notice(build, options.get("mention", ()), locale, timezone)
     if kind == OVERDUE_SLOT:
@@ -121,7 +129,7 @@ def overdue_notice(build: Build, locale: str, timezone: str) -> Notice:
         " ",
         status_word(build.status, locale, is_fixed=build.is_fixed),
         " · ",
-        translate(locale, "the card above is updated as soon as the platform lets me"),
+        overdue_words(locale),
     )
     return Notice(BUILD_EMOJI[build.status], body, locale=locale, timezone=timezone)
 

@@ -99,7 +99,7 @@ CAUSES = (
     Cause(
         "Shipmate could not draw it or failed on it.",
         "Look at the log and report it; then replay or drop.",
-        "render_failed unexpected unreadable",
+        "render_failed unexpected unreadable late_start",
     ),
     Cause("Its build is not in the database any more.", "Nothing can be shown: drop it.", "subject_gone"),
     Cause(

@@ -28,6 +28,31 @@ def slot_words(slot: str, locale: str) -> str:
     return f"{words} ({attempt})" if attempt else words
 
 
+def admin_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
+    """What cannot be delivered: a card that was given up, or a place that is not found."""
+    speak = dead_letter_notice if "subject" in options else unresolved_notice
+    return speak(options, locale, timezone)
+
+
+def unresolved_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
+    """A configured place that is not found: why, what waits for it, and where to look."""
+    reason = options["reason"]
+    waits = "What is wanted there waits, and is posted as soon as the place is found."
+    body = text(
+        Strong(translate(locale, "Not found")),
+        " · ",
+        Strong(f"{options['place']}"),
+        f" ({options['platform']}) · ",
+        cause_words(reason, locale),
+        "" if locale.startswith("zh") else " ",
+        translate(locale, waits),
+        " · ",
+        Code(f"unresolved:{reason}"),
+    )
+    lines = Preformatted("shipmate check\nshipmate deliveries")
+    return Notice("🧭", body, excerpt=lines, locale=locale, timezone=timezone)
+
+
 def dead_letter_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
     """What was given up where, why, and what to do: the first of its cause, for all that follow within the hour."""
     reason = options["reason"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bot.domain.builds import Build, BuildStatus
-from bot.domain.cards import Card, Code, Lines, Link, Paragraph, Section, Strong, Text, text
+from bot.domain.cards import Card, Code, Lines, Link, Notice, Paragraph, Section, Strong, Text, text
 from bot.domain.noise import Digest
 from bot.i18n import translate
-from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, status_word
+from bot.services.presenters.words import BUILD_EMOJI, BUILD_TONE, overdue_words, status_word
 
 SECTION_LINES = 20  # a section of a platform has room for so many links
 _TELLING = (
@@ -20,18 +20,32 @@ _TELLING = (
 
 def digest_card(digest: Digest, locale: str, timezone: str) -> Card:
     """The counts by status, and a line for each build as far as there is room; no time that would tick."""
-    worst = next((status for status in _TELLING if digest.counts.get(status)), BuildStatus.RUNNING)
+    worst = _worst(digest)
     return Card(
         tone=BUILD_TONE[worst],
         emoji=BUILD_EMOJI[worst],
-        title=translate(locale, "Many builds at once: {count}", count=digest.total),
+        title=_title(digest, locale),
         sections=(Paragraph(_counts(digest, locale)), *_lists(digest, locale)),
         footer=text(translate(locale, "More came than this place shows one by one; they go on in this card.")),
         subject=str(digest.key),
-        is_final=not digest.counts.get(BuildStatus.RUNNING),
+        is_final=digest.is_final,
         locale=locale,
         timezone=timezone,
     )
+
+
+def digest_overdue_notice(digest: Digest, locale: str, timezone: str) -> Notice:
+    """How all builds of a digest ended, said in its thread because the card itself cannot be changed yet."""
+    body = text(Strong(_title(digest, locale)), " · ", *_counts(digest, locale), " · ", overdue_words(locale))
+    return Notice(BUILD_EMOJI[_worst(digest)], body, locale=locale, timezone=timezone)
+
+
+def _worst(digest: Digest) -> BuildStatus:
+    return next((status for status in _TELLING if digest.counts.get(status)), BuildStatus.RUNNING)
+
+
+def _title(digest: Digest, locale: str) -> str:
+    return translate(locale, "Many builds at once: {count}", count=digest.total)
 
 
 def _counts(digest: Digest, locale: str) -> Text:

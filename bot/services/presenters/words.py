@@ -67,3 +67,8 @@ def duration(seconds: float, locale: str) -> str:
         return translate(locale, "{minutes} min {seconds} s", minutes=minutes, seconds=rest)
     hours, minutes = divmod(minutes, 60)
     return translate(locale, "{hours} h {minutes} min", hours=hours, minutes=minutes)
+
+
+def overdue_words(locale: str) -> str:
+    """Why a final state is said in the thread first."""
+    return translate(locale, "the card above is updated as soon as the platform lets me")

@@ -205,10 +205,16 @@ def test_budgets_keep_to_the_platforms_rates(build: Build) -> None:
     assert not robot.account_budgets
     assert group.can_edit
     assert group.can_find
-    scopes = {group.account_budgets[operation].scope for operation in Operation}
-    assert len(scopes) == 2
+    limits = {
+        operation: [(window.calls, window.per_s) for window in windows]
+        for operation, windows in group.account_budgets.items()
+    }
+    assert limits == {operation: [(300, 60.0), (10, 1.0)] for operation in Operation}
+    assert group.account_budgets[Operation.POST] != group.account_budgets[Operation.UPDATE]
+    assert group.account_budgets[Operation.FIND] == group.account_budgets[Operation.UPDATE]  # the same call
     lifted = build(budgets={"lifted": True}).messenger
     assert lifted.capabilities(lifted.resolve("dingtalk:robot:ops")).place_budget.interval_s == 0.0
+    assert not lifted.capabilities(lifted.resolve(f"dingtalk:group:{world.DINGTALK_GROUP}")).account_budgets
 
 
 def test_a_place_that_left_the_configuration_is_gone(build: Build) -> None:

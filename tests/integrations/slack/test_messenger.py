@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Budget, Window
 from bot.domain.cards import Action, Card, Notice, Tone, text
 from bot.domain.places import Operation, Place
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Unavailable
@@ -72,14 +72,20 @@ def test_an_address_is_made_of_the_destination() -> None:
 
 
 def test_a_place_can_everything_within_slacks_budgets(build: Build) -> None:
-    """One call a second and channel; changes besides by tier 3 of the workspace."""
+    """One call a second and channel; posts, changes and searches besides by the minute in the workspace."""
     platform = build()
     place = _place(platform)
     capabilities = platform.messenger.capabilities(place)
     assert (capabilities.can_edit, capabilities.can_thread, capabilities.can_find) == (True, True, True)
     assert capabilities.place_budget == Budget(place.key, 1.0)
-    budget = capabilities.account_budgets[Operation.UPDATE]
-    assert budget == Budget(f"slack:{world.SLACK_TEAM}:chat.update", 60 / 25, 25)
+    assert capabilities.account_budgets == {
+        operation: (Window(f"slack:{world.SLACK_TEAM}:{method}", calls, 60.0),)
+        for operation, method, calls in (
+            (Operation.POST, "chat.postMessage", 200),
+            (Operation.UPDATE, "chat.update", 50),
+            (Operation.FIND, "conversations.history", 50),
+        )
+    }
     lifted = build(budgets={"lifted": True}).messenger.capabilities(place)
     assert (lifted.place_budget, lifted.account_budgets) == (Budget(place.key, 0.0), {})
 

@@ -1,0 +1,105 @@
+"""Accounts' budgets: whether a call may go now, who is next where none may, and what came of it.
+
+Each window has a line. What is urgent (new cards, final states, notices) goes before progress; within both whoever
+waits longest goes first. A destination stands in line once, however much is wanted there, and goes to the end when it
+was served: so the busiest channel gets no more than any other that waits. Whose turn has come and who does not come
+itself is passed by after a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from bot.domain.budgets import Window
+from bot.domain.places import Capabilities, Operation
+from bot.ports import CardRecord, Store, Transaction
+from bot.ports.budgets import BudgetState, Turn
+from bot.telemetry import BUDGET_AVAILABLE, BUDGET_PAUSED, BUDGET_WAITING, BUDGET_WAITS
+
+PROGRESS_RESERVE = 0.5
+PATIENCE_S = 3.0  # for one whose turn has come
+LOOK_S = 15.0  # at least so often the turn is judged anew, for those ahead may not come
+LEAST_WAIT_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A call that counts in a window from now on, after its destination waited in line for `waited_s`."""
+
+    window: Window
+    tick: int
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Until when a call waits, and why."""
+
+    until: float
+    reason: str
+
+
+def windows_of(card: CardRecord, operation: Operation, capabilities: Capabilities) -> tuple[Window, ...]:
+    """The windows that an attempt counts in, in the one order in which all workers lock them."""
+    found = [*capabilities.account_budgets.get(operation, ())]
+    if card.attempt_id is not None and capabilities.can_find:
+        found += capabilities.account_budgets.get(Operation.FIND, ())
+    by_scope = {window.scope: window for window in found}
+    return tuple(by_scope[scope] for scope in sorted(by_scope))
+
+
+def take(
+    tx: Transaction, windows: Sequence[Window], destination: str, *, is_urgent: bool, now: float
+) -> tuple[Held, ...] | Refusal:
+    """Count a call in all its windows, or in none: then its destination waits in line for those that have no room."""
+    reserve = 0.0 if is_urgent else PROGRESS_RESERVE
+    asked: list[tuple[Window, BudgetState, Turn]] = []
+    refusals = []
+    for window in windows:
+        state = tx.budgets.open(window)
+        spent = window.fresh(state.spent, now)
+        turn = tx.budgets.turn(window.scope, destination, is_urgent=is_urgent, now=now)
+        asked.append((window, BudgetState(spent, state.paused_until), turn))
+        if state.paused_until > now or turn.ahead >= window.room(spent, reserve=reserve):
+            opens_at = window.opens_at(spent, now, ahead=turn.ahead, reserve=reserve)
+            until = max(state.paused_until, min(now + LOOK_S, max(opens_at, now + LEAST_WAIT_S)))
+            reason = "paused:rate_limited" if state.paused_until > now else "paused:budget"
+            refusals.append(Refusal(until, reason))
+            tx.budgets.store(window, spent, now)
+            tx.budgets.line_up(window.scope, destination, is_urgent=is_urgent, now=now, until=until + PATIENCE_S)
+    if refusals:
+        return max(refusals, key=lambda refusal: refusal.until)
+    return tuple(_take(tx, window, state, turn, destination, now) for window, state, turn in asked)
+
+
+def _take(tx: Transaction, window: Window, state: BudgetState, turn: Turn, destination: str, now: float) -> Held:
+    spent, tick = window.take(state.spent, now)
+    tx.budgets.store(window, spent, now, served=None if turn.since is None else destination)
+    return Held(window, tick, 0.0 if turn.since is None else now - turn.since)
+
+
+def settle(tx: Transaction, calls: Sequence[Held], *, was_made: bool, now: float) -> None:
+    """Calls that were held have ended, or were not made after all."""
+    for call in calls:
+        spent = call.window.fresh(tx.budgets.open(call.window).spent, now)
+        ended = call.window.settle(spent, call.tick, now) if was_made else call.window.give_back(spent, call.tick)
+        tx.budgets.store(call.window, ended, now)
+
+
+def count(calls: Collection[Held]) -> None:
+    """Tell the metrics how long calls waited, once it is committed that they may go."""
+    for call in calls:
+        BUDGET_WAITS.labels(call.window.scope).observe(call.waited_s)
+
+
+def report(store: Store, now: float) -> None:
+    """Set the gauges of all budgets to what the database says; StorageUnavailable when it does not."""
+    reports = store.read(lambda tx: tx.budgets.report(now))
+    for gauge in (BUDGET_AVAILABLE, BUDGET_WAITING, BUDGET_PAUSED):
+        gauge.clear()
+    for one in reports:
+        BUDGET_PAUSED.labels(one.scope).set(max(0.0, one.state.paused_until - now))
+        if one.window is not None:
+            BUDGET_AVAILABLE.labels(one.scope).set(max(0, one.window.room(one.state.spent)))
+            BUDGET_WAITING.labels(one.scope).set(one.waiting)

@@ -1,0 +1,89 @@
+"""What an attempt came to: how its slot is settled, how long its destination rests, and what else follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bot.domain.budgets import Window
+from bot.domain.places import Operation
+from bot.domain.retries import MOST_TRIES, pause_s
+from bot.domain.routing import Updates
+from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected
+from bot.ports import CardRecord, Settlement
+from bot.services.planning import REST_S, Delivery
+from bot.telemetry import redact
+
+DOUBT_PAUSE_S = 2.0
+LATE_START = "late_start"
+LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests longer: the others are not to blame
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a slot is settled; its destination rests for `rest_s` beyond its budget.
+
+    `was_called` says that the platform may have been called. `paused` are windows in which nothing goes before the slot
+    is due again.
+    """
+
+    settlement: Settlement
+    rest_s: float = 0.0
+    was_called: bool = True
+    paused: tuple[Window, ...] = ()
+
+
+def after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:
+    """What follows from a failed call; `operation` is the one that failed."""
+    outcome = _after_failure(delivery, problem, operation, now)
+    return replace(outcome, settlement=replace(outcome.settlement, detail=redact(problem.detail)))
+
+
+def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:
+    card, is_post = delivery.card, delivery.operation is Operation.POST
+    match problem:
+        case RateLimited():
+            return _after_refusal(delivery, problem, operation, now)
+        case OutcomeUnknown() if is_post:
+            slowly = give_up_slowly(card, problem.reason, now)
+            due_at = max(slowly.settlement.due_at, now + DOUBT_PAUSE_S)
+            return replace(slowly, settlement=replace(slowly.settlement, keep_attempt=True, due_at=due_at))
+        case DestinationGone() if problem.reason == "message_not_found" and not is_post:
+            return Outcome(Settlement(card.id, "deleted", forget_ref=True))
+        case DestinationGone() if problem.reason == "cannot_edit" and not is_post:
+            return Outcome(_where_edits_are_off(delivery))
+        case DestinationGone() | Rejected():
+            return Outcome(Settlement(card.id, f"dead:{problem.reason}", is_dead=True))
+        case _:
+            slowly = give_up_slowly(card, problem.reason, now)
+            settlement = replace(slowly.settlement, keep_attempt=delivery.is_in_doubt)
+            rest_s = REST_S if isinstance(problem, AuthFailed) else slowly.rest_s
+            return Outcome(settlement, rest_s, was_called=problem.reason != LATE_START)
+
+
+def _after_refusal(delivery: Delivery, problem: RateLimited, operation: Operation, now: float) -> Outcome:
+    """The platform asks for a pause, of the place, or of what the account's budget counts."""
+    pause = problem.retry_after_s or DOUBT_PAUSE_S
+    windows = delivery.capabilities.account_budgets.get(operation, ()) if problem.scope == "account" else ()
+    settlement = Settlement(
+        delivery.card.id, "paused:rate_limited", keep_attempt=delivery.is_in_doubt, due_at=now + pause
+    )
+    return Outcome(settlement, 0.0 if windows else pause, paused=tuple(windows[:1]))
+
+
+def give_up_slowly(card: CardRecord, reason: str, now: float, *, is_hopeless: bool = False) -> Outcome:
+    """Another try later, or the end."""
+    tries = card.tries + 1
+    if is_hopeless or tries >= MOST_TRIES:
+        return Outcome(Settlement(card.id, f"dead:{reason}", is_dead=True))
+    pause = pause_s(tries)
+    settlement = Settlement(card.id, f"failed:{reason}", due_at=now + pause, tries=tries)
+    return Outcome(settlement, min(pause, LONGEST_REST_S))
+
+
+def _where_edits_are_off(delivery: Delivery) -> Settlement:
+    """As at places that never edit: the final state is a post of its own, and so is all else where the route asks."""
+    card = delivery.card
+    asks_for_all = card.options.get("updates") == Updates.ALL.value
+    if asks_for_all or (delivery.is_final and not card.shown_final):
+        return Settlement(card.id, "cannot_edit", forget_ref=True)
+    return Settlement(card.id, "filtered:cannot_edit", shown_revision=delivery.subject.revision)

@@ -43,6 +43,7 @@ class Verb(StrEnum):
     UNLOCK = "unlock"
     DEPLOYMENTS = "deployments"
     WHATS_IN = "whats-in"
+    DORA = "dora"
 
 
 class Target(StrEnum):
@@ -115,6 +116,7 @@ VERBS: tuple[VerbSpec, ...] = (
     VerbSpec(Verb.UNLOCK, ("unlock",), ("解锁",), Target.PROJECT, UNLOCK_USAGE, changes=True),
     VerbSpec(Verb.DEPLOYMENTS, ("deployments",), ("部署记录",), Target.OPTIONAL_PROJECT, "deployments [service]"),
     VerbSpec(Verb.WHATS_IN, ("whats-in",), ("差异",), Target.PROJECT, "whats-in <service> <environment>"),
+    VerbSpec(Verb.DORA, ("dora",), ("效能",), Target.OPTIONAL_PROJECT, "dora [service]"),
 )
 SPECS: dict[Verb, VerbSpec] = {spec.verb: spec for spec in VERBS}
 _BY_WORD = {word: spec for spec in VERBS for word in (*spec.words, *spec.chinese)}

@@ -61,7 +61,7 @@ class Reading:
                 return self._explain(line, locale, self._timezone(command))
             case Verb.WHOAMI:
                 return replies.whoami_card(command.actor, self._people.roles_of(command.actor), locale)
-            case Verb.DEPLOYMENTS | Verb.WHATS_IN:
+            case Verb.DEPLOYMENTS | Verb.WHATS_IN | Verb.DORA:
                 return self._deployments.answer(line, locale, self._timezone(command))
             case Verb.HERE:
                 return self._here(command, locale)

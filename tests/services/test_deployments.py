@@ -45,7 +45,7 @@ def test_the_whole_way_to_production(stage: Stage) -> None:
     assert stage.card().title == "user-service#1 · v1 → production · waits for approval"
     assert [action.id for action in stage.card().actions] == ["approve", "reject"]
     assert "1 more needed" in stage.ask(f"approve {SERVICE}#1", "U2")
-    assert "goes on" in stage.ask(f"approve {SERVICE}#1", "m2")
+    assert "继续进行" in stage.ask(f"approve {SERVICE}#1", "m2")
     stage.go_on()
     assert stage.state() is S.DEPLOYING
     assert stage.runs() == [{"version": "v1", "environment": "production"}]
@@ -144,7 +144,7 @@ def test_unconfirmed_is_forgotten(stage: Stage) -> None:
     """A preview that nobody confirms expires after ten minutes, without a card."""
     stage.build("v1")
     stage.ask(f"deploy {SERVICE} v1 to production")
-    assert "who asked for it" in stage.ask(f"confirm {SERVICE}#1", "m1")
+    assert "只有发起人 U1" in stage.ask(f"confirm {SERVICE}#1", "m1")
     stage.go_on(601)
     assert stage.state() is S.EXPIRED
     assert "no confirmation" in stage.ask(f"confirm {SERVICE}#1")
@@ -458,3 +458,20 @@ def test_who_may_not_is_refused_on_the_record(stage: Stage, verb: Verb) -> None:
     assert (refusal[1], refusal[3].partition(":")[0]) == (verb.value, "refused")
     assert stage.deployment() == before
     assert stage.newest() == 1
+
+
+def test_dora_figures_of_what_was_deployed(stage: Stage) -> None:
+    """One good one, one that was rolled back: half of the changes failed, and the time to restore is known."""
+    stage.good("v1")
+    stage.build("v2")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    approved(stage, "v2", 2)
+    stage.run_ends()
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert "DORA" in stage.ask(f"dora {SERVICE}")
+    [figures] = stage.world.house.answers.dora(SERVICE)
+    assert (figures.succeeded, figures.failed, figures.failure_rate) == (1, 1, 0.5)
+    assert figures.restore_s is not None
+    assert figures.restore_s > 0

@@ -6,23 +6,27 @@ from bot.domain.cards import Card
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployment_lines import LATEST, parse_place
 from bot.domain.deployments import ACTIVE, WAITING, DeploymentState
+from bot.domain.dora import DAY_S, Dora, dora_of
 from bot.domain.services import Target
+from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid
-from bot.ports import Store, Transaction
+from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.requests import Requests
 from bot.services.deployments.versions import Versions
-from bot.services.presenters.deployment_answers import Standing, deployments_card, whats_in_card
+from bot.services.presenters.deployment_answers import Standing, deployments_card, dora_card, whats_in_card
 
 LIST_LENGTH = 8
 MOST_STANDINGS = 20
+DORA_DAYS = 30
 _UNDER_WAY = frozenset(WAITING | ACTIVE)
 
 
 class DeploymentAnswers:
     """Answers from what is stored, and from the builds of a service."""
 
-    def __init__(self, store: Store, requests: Requests, versions: Versions) -> None:
+    def __init__(self, store: Store, clock: Clock, requests: Requests, versions: Versions) -> None:
         self._store = store
+        self._clock = clock
         self._requests = requests
         self._versions = versions
 
@@ -30,7 +34,26 @@ class DeploymentAnswers:
         """The answer; CommandInvalid for what does not exist, IntegrationError."""
         if line.verb is Verb.WHATS_IN:
             return self._whats_in(line, locale)
-        return self._deployments(line.arguments[0] if line.arguments else None, locale, timezone)
+        service = line.arguments[0] if line.arguments else None
+        if line.verb is Verb.DORA:
+            return dora_card(self.dora(service), DORA_DAYS, locale)
+        return self._deployments(service, locale, timezone)
+
+    def dora(self, service: str | None) -> list[Dora]:
+        """The four figures of the last 30 days, of one service or of all."""
+        if service is not None:
+            self._requests.service(service)
+        until = self._clock.now().timestamp()
+        since = until - DORA_DAYS * DAY_S
+
+        def work(tx: Transaction) -> list[Dora]:
+            ended = tx.deployments.since(service, since)
+            builds = {one.version.build for one in ended if one.version.build}
+            known = {build: tx.subjects.get(SubjectKey.parse(build)) for build in builds}
+            built_at = {build: record.folded.ordered_at for build, record in known.items() if record is not None}
+            return dora_of(ended, built_at, since=since, until=until)
+
+        return self._store.read(work)
 
     def _deployments(self, service: str | None, locale: str, timezone: str) -> Card:
         services = [self._requests.service(service)] if service else self._requests.all()

@@ -42,7 +42,7 @@ class DeploymentHouse:
         versions = Versions(store, sources)
         self.requests = Requests(self.records, services, versions, self.ending, people)
         self.desk = DeploymentDesk(self.records, self.requests, self.ending, people)
-        self.answers = DeploymentAnswers(store, self.requests, versions)
+        self.answers = DeploymentAnswers(store, clock, self.requests, versions)
 
     def worker(self, verification: Verification) -> DeploymentWorker:
         """Who carries deployments out, by every source that can both be asked and told."""

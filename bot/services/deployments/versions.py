@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bot.domain.builds import Build, BuildStatus
 from bot.domain.deployment_lines import LATEST
 from bot.domain.deployments import WAITING, Change, Deployment, DeploymentState, Version
+from bot.domain.issues import issue_keys
 from bot.domain.services import Service
 from bot.errors import CommandInvalid, Conflict, IntegrationError
 from bot.ports import Store, Transaction
@@ -17,7 +18,6 @@ MOST_BUILDS = 100
 MOST_CHANGES = 100
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BUILD = re.compile(r"(?:[^#\s]*)#(?P<number>\S+)")
-_ISSUE = re.compile(r"\b[A-Z][A-Z0-9]{1,9}-[1-9][0-9]{0,6}\b")
 
 
 class Versions:
@@ -56,7 +56,7 @@ class Versions:
             if not (facts.commit and _order(old.build) < _order(str(build.key)) <= _order(new.build)):
                 continue
             title = facts.commit_title or ""
-            issues = tuple(dict.fromkeys(_ISSUE.findall(f"{facts.branch or ''} {title}")))
+            issues = issue_keys(f"{facts.branch or ''} {title}")
             changes.setdefault(facts.commit, Change(facts.commit, title[:200], facts.author or "", issues))
         return tuple(changes.values())[:MOST_CHANGES]
 

@@ -25,10 +25,12 @@ from bot.domain.cards import (
 )
 from bot.domain.commands import Verb
 from bot.domain.deployments import Change, Deployment, DeploymentKind, DeploymentState, Version
+from bot.domain.dora import Dora
 from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.deployment import EMOJI, WORD, changes_of, way_of
+from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
 _S = DeploymentState
@@ -171,6 +173,28 @@ def whats_in_card(
     if not changes:
         sections.append(Paragraph(text(translate(locale, "Nothing new, or I know no commits between the two."))))
     return Card(Tone.NEUTRAL, title, emoji="📦", fields=tuple(fields), sections=tuple(sections), locale=locale)
+
+
+def dora_card(figures: Sequence[Dora], days: int, locale: str) -> Card:
+    """The four figures, a line each, of each service and environment."""
+    sections: list[Section] = []
+    for one in figures:
+        rate, total = one.failure_rate, one.failed + one.succeeded
+        often = translate(locale, "{rate} a day ({count})", rate=f"{one.per_day:.2g}", count=one.succeeded)
+        rows = (
+            ("Deployment frequency", often),
+            ("Lead time", span(one.lead_time_s, locale) if one.lead_time_s is not None else "—"),
+            ("Change failure rate", f"{rate:.0%} ({one.failed}/{total})" if rate is not None else "—"),
+            ("Time to restore", span(one.restore_s, locale) if one.restore_s is not None else "—"),
+        )
+        lines = [text(Strong(translate(locale, label)), f" · {value}") for label, value in rows]
+        if one.open_failures:
+            lines.append(text("💥 ", translate(locale, "{count} not restored yet", count=one.open_failures)))
+        sections.append(Lines(tuple(lines), title=f"{one.service} · {one.environment}"))
+    if not sections:
+        sections.append(Paragraph(text(translate(locale, "Nothing yet."))))
+    title = translate(locale, "DORA figures of the last {days} days", days=days)
+    return Card(Tone.NEUTRAL, title, emoji="📈", sections=tuple(sections), locale=locale)
 
 
 def _standing(one: Standing, locale: str) -> Text:

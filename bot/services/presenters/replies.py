@@ -81,6 +81,7 @@ SUMMARIES = {
     "unlock": "let it be deployed again",
     "deployments": "what is where, and what was deployed last",
     "whats-in": "what is new for an environment",
+    "dora": "how often, how fast and how well things are deployed",
 }
 
 

@@ -1,0 +1,89 @@
+"""The four DORA figures, from our own records.
+
+- Deployment frequency: deployments that succeeded, a day. Rollbacks do not count.
+- Lead time: from the start of the build that a version was found as to the success of its deployment; the median.
+- Change failure rate: the share of those that were started and failed, whether or not they were rolled back. One that a
+  person cancelled is neither.
+- Time to restore: from a failure to the next success in the same environment, be it a rollback's or that of a newer
+  version; the median. A failure that nothing has followed yet is counted as open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentKind, DeploymentState
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dora:
+    """The figures of one service in one environment over `days`; seconds, and None where nothing tells."""
+
+    service: str
+    environment: str
+    days: float
+    succeeded: int
+    failed: int
+    lead_time_s: float | None
+    restore_s: float | None
+    open_failures: int = 0
+
+    @property
+    def per_day(self) -> float:
+        """Deployments a day."""
+        return self.succeeded / self.days
+
+    @property
+    def failure_rate(self) -> float | None:
+        """Between 0 and 1; None without any."""
+        total = self.succeeded + self.failed
+        return self.failed / total if total else None
+
+
+def dora_of(ended: Sequence[Deployment], built_at: Mapping[str, float], *, since: float, until: float) -> list[Dora]:
+    """The figures of each service and environment; `ended` are all that ended since `since`, in any order.
+
+    `built_at` says when a build (the text of its key) began, seconds since 1970.
+    """
+    lines: dict[tuple[str, str], list[Deployment]] = {}
+    for deployment in sorted(ended, key=lambda one: (one.ended_at, one.number)):
+        if since <= deployment.ended_at <= until and deployment.started_at:
+            lines.setdefault((deployment.service, deployment.environment), []).append(deployment)
+    days = max(until - since, 1.0) / DAY_S
+    return [_figures(line, rows, built_at, days) for line, rows in sorted(lines.items())]
+
+
+def _figures(line: tuple[str, str], rows: Sequence[Deployment], built_at: Mapping[str, float], days: float) -> Dora:
+    changes = [one for one in rows if one.kind is not DeploymentKind.ROLLBACK]
+    succeeded = [one for one in changes if _succeeded(one)]
+    failed = [one for one in changes if one.state in FAILED_STATES]
+    leads = [
+        one.ended_at - built_at[one.version.build]
+        for one in succeeded
+        if one.version.build in built_at and one.ended_at >= built_at[one.version.build]
+    ]
+    restored = [_restored_after(one, rows) for one in failed]
+    known = [seconds for seconds in restored if seconds is not None]
+    return Dora(
+        *line,
+        days=days,
+        succeeded=len(succeeded),
+        failed=len(failed),
+        lead_time_s=median(leads) if leads else None,
+        restore_s=median(known) if known else None,
+        open_failures=len(restored) - len(known),
+    )
+
+
+def _succeeded(deployment: Deployment) -> bool:
+    return deployment.state is DeploymentState.SUCCEEDED
+
+
+def _restored_after(failed: Deployment, rows: Sequence[Deployment]) -> float | None:
+    """Seconds until the environment was well again; None while it is not."""
+    later = [one.ended_at for one in rows if _succeeded(one) and one.ended_at >= failed.ended_at]
+    return min(later) - failed.ended_at if later else None

@@ -1,0 +1,70 @@
+"""The four figures, held to their definitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Requester, Version
+from bot.domain.dora import DAY_S, Dora, dora_of
+
+S = DeploymentState
+HOUR = 3600.0
+
+
+def ended(number: int, state: DeploymentState, at: float, **changed: object) -> Deployment:
+    """A deployment to production that came to `state` at `at`."""
+    version = Version(f"v{number}", build=f"build:buildbot/web#{number}")
+    made = Deployment(number, "web", "production", version, Requester("slack:U1", "Ada"), at - HOUR)
+    made = replace(made, state=state, started_at=at - 600.0, ended_at=at)
+    return replace(made, **changed)  # type: ignore[arg-type]  # fields of a Deployment
+
+
+def figures(*deployments: Deployment, built: dict[str, float] | None = None) -> Dora:
+    """The figures of ten days."""
+    [found] = dora_of(deployments, built or {}, since=0.0, until=10 * DAY_S)
+    return found
+
+
+def test_frequency_counts_what_succeeded_and_no_rollback() -> None:
+    """Five good ones and a rollback in ten days are half a deployment a day."""
+    good = [ended(number, S.SUCCEEDED, number * DAY_S) for number in range(1, 6)]
+    rollback = ended(9, S.SUCCEEDED, 7 * DAY_S, kind=DeploymentKind.ROLLBACK)
+    found = figures(*good, rollback)
+    assert (found.succeeded, found.per_day) == (5, 0.5)
+
+
+def test_lead_time_is_the_median_from_the_build_to_the_success() -> None:
+    """One whose build is not known says nothing."""
+    rows = [ended(number, S.SUCCEEDED, 5 * DAY_S + number) for number in (1, 2, 3, 4)]
+    built = {f"build:buildbot/web#{number}": 5 * DAY_S + number - number * HOUR for number in (1, 2, 3)}
+    assert figures(*rows, built=built).lead_time_s == 2 * HOUR
+
+
+def test_failure_rate_counts_failures_however_they_ended() -> None:
+    """Rolled back, not rolled back, and a rollback that failed: three of four. A cancelled one is neither."""
+    rows = [
+        ended(1, S.SUCCEEDED, DAY_S),
+        ended(2, S.FAILED, 2 * DAY_S),
+        ended(3, S.ROLLED_BACK, 3 * DAY_S),
+        ended(4, S.ROLLBACK_FAILED, 4 * DAY_S),
+        ended(5, S.CANCELLED, 5 * DAY_S),
+    ]
+    assert (figures(*rows).failure_rate, figures(*rows).failed) == (0.75, 3)
+
+
+def test_restored_by_a_rollback_or_by_a_newer_version() -> None:
+    """The first success after the failure counts, whichever it is; what nothing followed is open."""
+    rows = [
+        ended(1, S.ROLLED_BACK, DAY_S),
+        ended(2, S.SUCCEEDED, DAY_S + 300.0, kind=DeploymentKind.ROLLBACK),
+        ended(3, S.FAILED, 2 * DAY_S),
+        ended(4, S.SUCCEEDED, 2 * DAY_S + 900.0),
+        ended(5, S.FAILED, 3 * DAY_S),
+    ]
+    found = figures(*rows)
+    assert (found.restore_s, found.open_failures) == (600.0, 1)
+
+
+def test_what_was_never_started_is_no_deployment() -> None:
+    """Rejected or expired before it began: no line at all."""
+    assert dora_of([ended(1, S.EXPIRED, DAY_S, started_at=0.0)], {}, since=0.0, until=10 * DAY_S) == []

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 
 from bot.domain.budgets import Spent, Window
 from bot.ports.budgets import BudgetReport, BudgetState, Turn
 from bot.storage.dialects import Insert, upsert
 from bot.storage.locks import Lock, hold
 from bot.storage.tables import budget_waits, budgets, destinations
+from bot.storage.unit import Unit
 
 STALE_S = 60.0  # who did not come for so long after its turn has lost its place
 RATE_LIMITED = "paused:rate_limited"
@@ -59,7 +60,7 @@ def _line_up(dialect: str) -> Insert:
 class SqlBudgets:
     """The budgets table, and the lines."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def open(self, window: Window) -> BudgetState:

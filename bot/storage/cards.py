@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, delete, exists, func, select, text, update
+from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot.domain.places import CARD_SLOT
 from bot.ports import CardRecord, DestinationLease, Settlement, Slot
 from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import attempts, budgets, cards, destinations
+from bot.storage.unit import Unit
 
 MAX_DETAIL = 200
 _IS_DIRTY = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
@@ -88,7 +89,7 @@ _OF_SUBJECT = select(*CARD_COLUMNS).where(cards.c.subject_key == bindparam("subj
 class SqlCards:
     """The cards table, as ingest and commands see it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def open(self, subject: str, revision: int, slots: Sequence[Slot], *, is_final: bool, at: float) -> None:
@@ -205,7 +206,7 @@ def _next_ready_at(dialect: str) -> Select[float | None]:
 class SqlDeliveries:
     """The same table, as the worker sees it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def next_ready_at(self) -> float | None:
@@ -299,7 +300,7 @@ def _pause(dialect: str) -> Insert:
 class SqlPacing:
     """Budgets: those of places stand on their destination, the others in their own table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def arrival(self, scope: str) -> tuple[float, float]:

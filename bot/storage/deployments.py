@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.deployments import Deployment, DeploymentState
@@ -15,6 +15,7 @@ from bot.errors import Conflict
 from bot.ports.deploying import DeploymentLease, Lock
 from bot.storage.dialects import Insert, greatest, insert_new
 from bot.storage.tables import deployments, locks
+from bot.storage.unit import Unit
 from bot.telemetry import logger
 
 log = logger(__name__)
@@ -35,7 +36,7 @@ def _lock(dialect: str) -> Insert:
 class SqlDeployments:
     """The deployments table: a snapshot each, and what it is looked up by beside it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def add(self, deployment: Deployment, *, dedup_key: str, due_at: float) -> Deployment | None:
@@ -158,7 +159,7 @@ def _held(lease: DeploymentLease) -> ColumnElement[bool]:
 class SqlLocks:
     """The locks table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def put(self, lock: Lock) -> bool:

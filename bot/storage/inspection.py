@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Select, and_, bindparam, func, or_, select, text, update
 
 from bot.domain.places import ADMIN_SLOT
 from bot.ports import AttemptRecord, CardRecord, DeliveryQuery, DeliveryRecord
 from bot.storage.cards import CARD_COLUMNS
 from bot.storage.dialects import Insert, insert_into
 from bot.storage.tables import attempts, cards, destinations
+from bot.storage.unit import Unit
 
 AT_ONCE = 500  # a statement takes only so many values
 DEAD_REASON = "dead:"
@@ -77,7 +78,7 @@ def _announce(dialect: str) -> Insert:
 class SqlInspection:
     """The cards table beside their places and attempts."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def find(self, query: DeliveryQuery, limit: int) -> Sequence[DeliveryRecord]:

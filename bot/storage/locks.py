@@ -10,6 +10,8 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, text
 
+from bot.storage.unit import Unit
+
 _OURS = 7447  # "SHIP" on a telephone: apart from the locks of others in the same database
 _HOLD = text(f"SELECT pg_advisory_xact_lock({_OURS}, :lock)")
 _SHARE = text(f"SELECT pg_advisory_xact_lock_shared({_OURS}, :lock)")
@@ -27,13 +29,13 @@ class Lock(IntEnum):
     BUDGETS = 4
 
 
-def hold(connection: Connection, lock: Lock) -> None:
+def hold(connection: Connection | Unit, lock: Lock) -> None:
     """Wait for a lock and keep it until the transaction ends."""
     if _has_locks(connection):
         connection.execute(_HOLD, {"lock": lock.value})
 
 
-def share(connection: Connection, lock: Lock) -> None:
+def share(connection: Unit, lock: Lock) -> None:
     """The same, beside others who share it."""
     if _has_locks(connection):
         connection.execute(_SHARE, {"lock": lock.value})
@@ -44,5 +46,5 @@ def try_for_session(connection: Connection, lock: Lock) -> bool:
     return not _has_locks(connection) or bool(connection.scalar(_TRY_FOR_SESSION, {"lock": lock.value}))
 
 
-def _has_locks(connection: Connection) -> bool:
+def _has_locks(connection: Connection | Unit) -> bool:
     return connection.dialect.name == "postgresql"

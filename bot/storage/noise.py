@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import Connection, and_, bindparam, case, func, not_, select, true, update
+from sqlalchemy import and_, bindparam, case, func, not_, select, true, update
 
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest, Run, Storm
@@ -14,6 +14,7 @@ from bot.domain.subjects import SubjectKey
 from bot.storage.dialects import Insert, insert_new
 from bot.storage.subjects import MAX_LABEL, SUBJECT_COLUMNS, subject_record
 from bot.storage.tables import cards, storms, subjects
+from bot.storage.unit import Unit
 
 MOST_RUNS = 200
 _STORM = select(storms.c.recent, storms.c.digest, storms.c.size, storms.c.begun_at, storms.c.quiet_at).where(
@@ -78,7 +79,7 @@ _RUNS = (
 class SqlNoise:
     """The storms table, and what is read of cards and subjects for digests."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def storm(self, destination: str, *, for_change: bool = False) -> Storm:

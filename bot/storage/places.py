@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, not_, or_, select, update
 from sqlalchemy.sql.functions import max as highest
 
 from bot.domain.audit import AuditEntry, seal
@@ -15,6 +15,7 @@ from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.locks import Lock, hold, share
 from bot.storage.tables import audit, cards, destinations, places, storms, subscriptions
+from bot.storage.unit import Unit
 
 _ALL = select(places.c.address, places.c.key)
 _AT_ONCE = 500  # a statement takes only so many values
@@ -33,7 +34,7 @@ def _adopt(dialect: str) -> Insert:
 class SqlPlaces:
     """Addresses and the destinations they are."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
         self._keys: dict[str, str] | None = None  # one table of few rows, read once a transaction
 
@@ -123,7 +124,7 @@ _OUTRANKED = select(subscriptions.c.project).where(
 class SqlSubscriptions:
     """What channels asked for from chat; what one transaction has read, it does not read again."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
         self._read: dict[str, list[Subscription]] = {}
 
@@ -165,7 +166,7 @@ class SqlSubscriptions:
 class SqlAuditTrail:
     """The append-only trail."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def append(self, entry: AuditEntry) -> None:

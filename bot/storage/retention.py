@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Connection,
     Select,
     Table,
     and_,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from bot.domain.issues import ChangeKind
 from bot.ports.retention import Cursor, SubjectAge, Swept
 from bot.storage.tables import attempts, cards, commands, events, jobs, subjects, tracker_tasks
+from bot.storage.unit import Unit
 
 _TRY_LINE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:line, 0))")  # see SqlEventLog.add
 
@@ -139,7 +139,7 @@ _DROP_CARDS = delete(cards).where(cards.c.subject_key.in_(bindparam("keys", expa
 class SqlRetention:
     """Deletes; see `bot.ports.retention.Retention`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def events(self, before: float, after: Cursor, limit: int) -> Swept:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable, and_, bindparam, select, text
+from sqlalchemy import Executable, and_, bindparam, select, text
 
 from bot.domain.builds import Phase
 from bot.domain.events import Event
@@ -15,6 +15,7 @@ from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import SubjectRecord
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.tables import events, subjects
+from bot.storage.unit import Unit
 
 MAX_LABEL = 250
 _CHANGING = [column.name for column in subjects.c if column.name not in ("key", "environment")]
@@ -50,7 +51,7 @@ _NEWEST_EVENTS = (
 class SqlEventLog:
     """The events table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def add(self, event: Event, received_at: float) -> bool:
@@ -111,7 +112,7 @@ _LATER = (
 class SqlSubjects:
     """The subjects table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def get(self, key: SubjectKey) -> SubjectRecord | None:

@@ -7,12 +7,13 @@ from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Connection, Select, and_, bindparam, func, select, text, update
+from sqlalchemy import Select, and_, bindparam, func, select, text, update
 
 from bot.ports.trackers import StoredToken
 from bot.ports.tracking import TrackerTask
 from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import polls, tokens, tracker_tasks
+from bot.storage.unit import Unit
 
 _IS_OPEN = text("tracker_tasks.is_open")  # as the partial index says it, or SQLite does not use it
 _OURS = and_(tracker_tasks.c.tracker == bindparam("of"), tracker_tasks.c.key == bindparam("named"))
@@ -41,7 +42,7 @@ def _next_at(dialect: str) -> Select[float | None]:
 class SqlTrackerTasks:
     """The tracker_tasks table; see `bot.ports.tracking.TrackerTasks`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def add(
@@ -103,7 +104,7 @@ class SqlTrackerTasks:
 class SqlPolls:
     """The polls table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def get(self, tracker: str) -> tuple[float, float] | None:
@@ -122,7 +123,7 @@ class SqlPolls:
 class SqlTokens:
     """The tokens table; values are encrypted with `cipher`."""
 
-    def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
+    def __init__(self, connection: Unit, cipher: MultiFernet) -> None:
         self._connection = connection
         self._cipher = cipher
 

@@ -14,6 +14,7 @@ from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
 from bot.storage.retention import SqlRetention
 from bot.storage.subjects import SqlEventLog, SqlSubjects
 from bot.storage.tracking import SqlPolls, SqlTokens, SqlTrackerTasks
+from bot.storage.unit import Unit
 from bot.storage.work import SqlCommands, SqlJobs
 
 
@@ -40,25 +41,27 @@ class SqlTransaction:
         "subscriptions",
         "tokens",
         "tracker_tasks",
+        "unit",
     )
 
     def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
-        self.events = SqlEventLog(connection)
-        self.subjects = SqlSubjects(connection)
-        self.cards = SqlCards(connection)
-        self.deliveries = SqlDeliveries(connection)
-        self.pacing = SqlPacing(connection)
-        self.budgets = SqlBudgets(connection)
-        self.jobs = SqlJobs(connection)
-        self.commands = SqlCommands(connection, cipher)
-        self.deployments = SqlDeployments(connection)
-        self.locks = SqlLocks(connection)
-        self.places = SqlPlaces(connection)
-        self.retention = SqlRetention(connection)
-        self.subscriptions = SqlSubscriptions(connection)
-        self.noise = SqlNoise(connection)
-        self.audit = SqlAuditTrail(connection)
-        self.inspection = SqlInspection(connection)
-        self.tracker_tasks = SqlTrackerTasks(connection)
-        self.polls = SqlPolls(connection)
-        self.tokens = SqlTokens(connection, cipher)
+        self.unit = unit = Unit(connection)
+        self.events = SqlEventLog(unit)
+        self.subjects = SqlSubjects(unit)
+        self.cards = SqlCards(unit)
+        self.deliveries = SqlDeliveries(unit)
+        self.pacing = SqlPacing(unit)
+        self.budgets = SqlBudgets(unit)
+        self.jobs = SqlJobs(unit)
+        self.commands = SqlCommands(unit, cipher)
+        self.deployments = SqlDeployments(unit)
+        self.locks = SqlLocks(unit)
+        self.places = SqlPlaces(unit)
+        self.retention = SqlRetention(unit)
+        self.subscriptions = SqlSubscriptions(unit)
+        self.noise = SqlNoise(unit)
+        self.audit = SqlAuditTrail(unit)
+        self.inspection = SqlInspection(unit)
+        self.tracker_tasks = SqlTrackerTasks(unit)
+        self.polls = SqlPolls(unit)
+        self.tokens = SqlTokens(unit, cipher)

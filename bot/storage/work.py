@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Connection, Select, and_, func, select, text, update
+from sqlalchemy import Select, and_, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
@@ -16,6 +16,7 @@ from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
 from bot.storage.dialects import Insert, greatest, insert_new
 from bot.storage.tables import commands, jobs
+from bot.storage.unit import Unit
 from bot.telemetry import logger
 
 log = logger(__name__)
@@ -45,7 +46,7 @@ def _next_command_at(dialect: str) -> Select[float | None]:
 class SqlJobs:
     """The jobs table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def add(self, key: str, kind: str, subject: str, arguments: Mapping[str, Any], *, due_at: float, at: float) -> None:
@@ -98,7 +99,7 @@ class SqlJobs:
 class SqlCommands:
     """The commands table; bearer URLs in it are encrypted with `cipher`."""
 
-    def __init__(self, connection: Connection, cipher: MultiFernet) -> None:
+    def __init__(self, connection: Unit, cipher: MultiFernet) -> None:
         self._connection = connection
         self._cipher = cipher
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from bot.domain.places import Operation, Place, Rendered
-from bot.errors import IntegrationError, Unavailable
+from bot.errors import IntegrationError, OutcomeUnknown, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting
 from bot.services.contents import content_of, spent_scope
@@ -55,6 +55,7 @@ class Deliverer:
         self._resolver = Resolver(store, self._now, messengers, addresses, self._dead_letters)
         self._messengers = messengers
         self._progress_interval_s = progress_interval_s
+        self._silent: set[str] = set()  # accounts whose last call got no answer
 
     def claim(self, limit: int) -> list[Delivery | Resolution]:
         """Take up to `limit` destinations with due work; each comes back with one attempt to make."""
@@ -113,7 +114,7 @@ class Deliverer:
                 unchanged = Settlement(card.id, "unchanged", shown_revision=delivery.subject.revision)
                 return Outcome(unchanged, was_called=False)
             self._must_be_in_time(delivery, LATE_START)
-            if delivery.is_in_doubt and delivery.capabilities.can_find:
+            if self._is_asked_first(delivery):
                 operation = Operation.FIND
                 found = self._find(messenger, delivery)
                 if found is not None:
@@ -127,11 +128,13 @@ class Deliverer:
                 parent=delivery.parent,
             )
         except IntegrationError as problem:
+            self._note(delivery.place, is_silent=isinstance(problem, Unavailable | OutcomeUnknown))
             return after_failure(delivery, problem, operation, self._now())
         except Exception as problem:  # the delivery worker: a card that cannot be drawn stops no other
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
             # This card's own fault: the others there do not wait.
             return replace(self._after_mistake(card, "render_failed"), rest_s=0.0)
+        self._note(delivery.place, is_silent=False)
         return Outcome(self._shown(delivery, rendered, ref))
 
     def _shown(self, delivery: Delivery, rendered: Rendered, ref: str) -> Settlement:
@@ -142,10 +145,26 @@ class Deliverer:
         revision = delivery.subject.revision
         return Settlement(card.id, "sent", revision, rendered.digest, ref, due_at=due_at, shown_final=is_final)
 
+    def _is_asked_first(self, delivery: Delivery) -> bool:
+        """Whether a post waits for an answer to a question: it may have been made, or nobody answers there.
+
+        What is only asked leaves no doubt when no answer comes. Otherwise an outage would leave each card of it in
+        doubt, and the platform would have to be asked for all of them at once when it is back.
+        """
+        is_post = delivery.operation is Operation.POST
+        return delivery.is_in_doubt or (is_post and _account(delivery.place) in self._silent)
+
+    def _note(self, place: Place, *, is_silent: bool) -> None:
+        """Remember whether an account answers."""
+        if is_silent:
+            self._silent.add(_account(place))
+        else:
+            self._silent.discard(_account(place))
+
     def _find(self, messenger: Messenger, delivery: Delivery) -> str | None:
-        """What the platform knows of an attempt in doubt; where it cannot be asked, the post is made again."""
-        started_at = delivery.card.attempt_started_at
-        if started_at is None:
+        """What the platform knows of an attempt; where it cannot be asked, the post is made again."""
+        started_at = delivery.card.attempt_started_at if delivery.is_in_doubt else self._now()
+        if not delivery.capabilities.can_find or started_at is None:
             return None
         since = datetime.fromtimestamp(started_at, UTC)
         found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent)
@@ -197,3 +216,7 @@ class Deliverer:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _account(place: Place) -> str:
+    return place.key.partition("/")[0]

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.harness import Report, ground
 
-NAMES = ("webhooks", "latency", "click", "coalescing", "startup", "doors", "history")
+NAMES = ("webhooks", "latency", "click", "coalescing", "startup", "doors", "history", "outage")
 
 
 def main(wanted: list[str]) -> int:

@@ -94,7 +94,7 @@ class CheckSettings(_Frozen):
     max_decrease: Annotated[Limit, Field(ge=0)] | None = None
     window: Length = "5m"
     baseline_window: Length = "1h"
-    monitor: str = Field(default="", max_length=200)
+    monitor: Text = ""
     fail_on_warning: bool = False
     url: Text = ""
     expected_status: int = Field(default=200, ge=100, le=599)

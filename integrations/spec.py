@@ -51,11 +51,11 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """How a kind of system that measures is configured and built: `build(name, config, session)`."""
+    """How a kind of system that measures is configured and built: `build(name, config, session, clock)`."""
 
     kind: str
     config: type[BaseModel]
-    build: Callable[[str, Any, requests.Session], Metrics]
+    build: Callable[[str, Any, requests.Session, Clock], Metrics]
 
 
 @dataclass(frozen=True, slots=True)

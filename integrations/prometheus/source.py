@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 import requests
 
 from bot.errors import Rejected, Unavailable
+from bot.ports import Clock
 from bot.ports.metrics import DeploymentMetrics, Figure, Point, Query, Reading, Series
 from integrations.http import CALL_DEADLINE_S
 from integrations.prometheus.api import PrometheusApi
 from integrations.prometheus.config import SYSTEM, Config
 from integrations.prometheus.promql import check, render
+from integrations.readings import distinct
 from integrations.spec import Metrics, MetricSpec
 from integrations.texts import clean_line
 from integrations.transport import together
@@ -58,7 +60,7 @@ class Prometheus:
                 pairs = [("", _pair(data.get("result"))[1])]
             case other:
                 raise Rejected(SYSTEM, "no_value", clean_line(f"the query gives a {other}", 100))
-        return Reading(_named(pairs), warnings)
+        return Reading(distinct(pairs), warnings)
 
     def series(self, query: Query, *, start: float, end: float, step_s: float) -> Series:
         """See `MetricSource`."""
@@ -68,7 +70,7 @@ class Prometheus:
         if data.get("resultType") != "matrix":
             raise Unavailable(SYSTEM, "bad_answer", "no matrix for a range")
         pairs = [(_labels(row), _points(row)) for row in _rows(data)]
-        return Series(_named(pairs), warnings)
+        return Series(distinct(pairs), warnings)
 
     def link(self, query: Query, *, start: float, end: float) -> str | None:
         """The server's own graph; None where it would be too long for a card."""
@@ -126,18 +128,6 @@ def _rendered(query: Query) -> str:
         raise Rejected(SYSTEM, "bad_query", str(problem)) from None
 
 
-def _named(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Each by its labels; two that read the same, because they were cut, stay two."""
-    found: dict[str, Any] = {}
-    for labels, value in pairs:
-        name, count = labels, 1
-        while name in found:
-            count += 1
-            name = f"{labels} ({count})"
-        found[name] = value
-    return found
-
-
 def _rows(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     rows = data.get("result")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -178,7 +168,7 @@ def _pair(given: object) -> tuple[float, float]:
     raise Unavailable(SYSTEM, "bad_answer", "no number where one belongs")
 
 
-def build_metrics(_name: str, config: Config, session: requests.Session) -> Metrics:
+def build_metrics(_name: str, config: Config, session: requests.Session, _clock: Clock) -> Metrics:
     """The source; no call is made before it is used."""
     source = Prometheus(config, session)
     return Metrics(source, figures=source)

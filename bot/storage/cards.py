@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, select, text, update
+from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, not_, or_, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot.domain.places import CARD_SLOT
@@ -167,10 +167,12 @@ _LEASE = (
     .where(destinations.c.key.in_(bindparam("keys", expanding=True)))
     .values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
 )
+# A final state that was just refused lets what stands in threads go first, or that would wait as long as it is refused.
+_WAS_REFUSED = or_(cards.c.tries > 0, cards.c.reason == "paused:rate_limited")
 _URGENCY = case(
     (and_(cards.c.slot == CARD_SLOT, cards.c.message_ref.is_(None)), 0),
-    (and_(cards.c.slot == CARD_SLOT, cards.c.is_final.is_(True)), 1),
-    (cards.c.slot != CARD_SLOT, 2),
+    (and_(cards.c.slot == CARD_SLOT, cards.c.is_final.is_(True), not_(_WAS_REFUSED)), 1),
+    (or_(cards.c.slot != CARD_SLOT, cards.c.is_final.is_(True)), 2),
     else_=3,
 )
 _DUE = (

@@ -110,6 +110,19 @@ def test_a_limit_pauses_just_its_scope(scope: str, elsewhere: list[str], make_wo
 
 
 @pytest.mark.parametrize(
+    "problem", [Unavailable("slack", "http_5xx"), RateLimited("slack", "ratelimited", 1.0, scope="account")]
+)
+def test_an_end_that_is_refused_lets_its_notice_go(problem: Exception, world: World) -> None:
+    """As long as the card cannot be changed, people are called all the same."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, problem)
+    world.accept(event_of(status=FAILED, at=5, started=0))
+    world.deliver(10)
+    assert world.operations() == ["post", "post", "update"]
+
+
+@pytest.mark.parametrize(
     "error", [DestinationGone("slack", "channel_not_found"), Rejected("slack", "restricted_action")], ids=["gone", "no"]
 )
 def test_a_dead_destination_is_given_up_and_delays_no_other(error: Exception, make_world: Callable[..., World]) -> None:

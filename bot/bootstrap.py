@@ -287,7 +287,8 @@ def _add_slack(
     else:
         from handlers.slack_http import flask_blueprint
 
-        blueprints.append(flask_blueprint(app, config.signing_secret.get_secret_value(), core.clock))
+        secret = config.signing_secret.get_secret_value()
+        blueprints.append(flask_blueprint(app, secret, core.clock, is_overloaded=core.store.is_overloaded))
 
 
 def _add_dingtalk(core: Core, parts: list[Part], connections: dict[str, Callable[[], bool]]) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -20,7 +21,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from bot.errors import InputError, PayloadInvalid, SignatureInvalid, TooLarge
 from bot.ports import Clock
 from bot.telemetry import WEBHOOKS, logger
-from handlers.slack import NO_SENSE, dispatch
+from handlers.slack import NO_SENSE, RETRY_AFTER_S, RETRY_LATER, dispatch
 from handlers.slack_payloads import PLATFORM
 
 if TYPE_CHECKING:
@@ -35,12 +36,20 @@ _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 log = logger(__name__)
 
 
-def flask_blueprint(app: App, signing_secret: str, clock: Clock) -> Blueprint:
-    """POST /slack/events: 413 over 1 MiB, 401 for what Slack did not sign, 400 for no payload, else Bolt's answer."""
+def flask_blueprint(
+    app: App, signing_secret: str, clock: Clock, *, is_overloaded: Callable[[], bool] = lambda: False
+) -> Blueprint:
+    """POST /slack/events: 413 over 1 MiB, 401 for what Slack did not sign, 400 for no payload, else Bolt's answer.
+
+    `is_overloaded` says that the database does not keep up: the answer is 503 then, and nothing is read. Slack sends an
+    event again, and shows the person an error beside a button or a command.
+    """
     blueprint = Blueprint("slack", __name__)
 
     @blueprint.post(PATH)
     def events() -> Response:
+        if is_overloaded():
+            return _later()
         try:
             body = _read()
             verify(
@@ -64,6 +73,15 @@ def flask_blueprint(app: App, signing_secret: str, clock: Clock) -> Blueprint:
         return response
 
     return blueprint
+
+
+def _later() -> Response:
+    """Nothing is wrong with the request: it may come again."""
+    WEBHOOKS.labels(PLATFORM, str(RETRY_LATER), "overloaded").inc()
+    answer = jsonify(error="overloaded")
+    answer.status_code = RETRY_LATER
+    answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
 
 
 def verify(signing_secret: str, body: bytes, *, timestamp: str | None, signature: str | None, now: float) -> None:

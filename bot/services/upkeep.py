@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.domain.places import OVERDUE_SLOT, attempts_slot
+from bot.domain.places import OVERDUE_SLOT, attempts_slot, kind_of_slot
 from bot.domain.subjects import SubjectKey, SubjectKind
-from bot.ports import Clock, Slot, Store, Transaction
+from bot.ports import CardRecord, Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.signal import Signal
 
 OVERDUE_S = 30.0
@@ -34,11 +34,18 @@ class Upkeep:
         def work(tx: Transaction) -> None:
             for card in overdue:
                 subject = tx.subjects.get(SubjectKey.parse(card.subject))
-                if subject is None or subject.key.kind is SubjectKind.DIGEST:  # a digest has no end of its own
-                    continue
-                slot = Slot(card.destination, attempts_slot(OVERDUE_SLOT, subject.folded.attempt), card.options)
-                tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)
+                if subject is not None:
+                    slot = Slot(card.destination, _slot(tx, card, subject), card.options)
+                    tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)
 
         self._store.write(work)
         self._signal.ring()
         return len(overdue)
+
+
+def _slot(tx: Transaction, card: CardRecord, subject: SubjectRecord) -> str:
+    """A notice for each attempt of a build; a digest ends anew whenever further builds of it have ended."""
+    if subject.key.kind is not SubjectKind.DIGEST:
+        return attempts_slot(OVERDUE_SLOT, subject.folded.attempt)
+    said = [one for one in tx.cards.of_subject(card.subject) if kind_of_slot(one.slot) == OVERDUE_SLOT]
+    return attempts_slot(OVERDUE_SLOT, len(said) + 1)

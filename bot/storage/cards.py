@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, not_, or_, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bot.domain.places import CARD_SLOT
+from bot.domain.places import CARD_SLOT, OVERDUE_SLOT
 from bot.ports import CardRecord, DestinationLease, Settlement, Slot
 from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import attempts, budgets, cards, destinations
@@ -83,6 +83,28 @@ _CHANGE_OPTIONS = (
     # what held it back may be gone with the old options, but for a failed attempt's pause
     .values(options=bindparam("wished"), due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at))
 )
+_REMARK = cards.alias()
+_WAS_SAID = exists(
+    select(_REMARK.c.id).where(
+        _REMARK.c.subject_key == cards.c.subject_key,
+        _REMARK.c.destination == cards.c.destination,
+        _REMARK.c.slot.startswith(OVERDUE_SLOT),
+        _REMARK.c.opened_at >= cards.c.final_since,
+    )
+)
+_OVERDUE = (
+    select(*CARD_COLUMNS)
+    .where(
+        _IS_DIRTY,
+        cards.c.slot == CARD_SLOT,
+        cards.c.is_final,
+        cards.c.final_since < bindparam("before"),
+        cards.c.message_ref.is_not(None),
+        not_(_WAS_SAID),
+    )
+    .order_by(cards.c.final_since)
+    .limit(bindparam("most"))
+)
 _OF_SUBJECT = select(*CARD_COLUMNS).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
 
 
@@ -137,19 +159,9 @@ class SqlCards:
         self._connection.execute(delete(cards).where(cards.c.subject_key == subject))
 
     def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
-        """Shown cards whose final state has been wanted since before `before` and is not shown."""
-        rows = (
-            select(*CARD_COLUMNS)
-            .where(
-                _IS_DIRTY,
-                cards.c.slot == CARD_SLOT,
-                cards.c.is_final.is_(True),
-                cards.c.final_since < before,
-                cards.c.message_ref.is_not(None),
-            )
-            .limit(limit)
-        )
-        return [CardRecord(*row) for row in self._connection.execute(rows)]
+        """Shown cards whose final state is wanted since before `before`, and neither shown nor said; the oldest first."""
+        rows = self._connection.execute(_OVERDUE, {"before": before, "most": limit})
+        return [CardRecord(*row) for row in rows]
 
 
 _HAS_WORK = exists(

@@ -74,7 +74,9 @@ def door(
     """Builds the web application with Slack's door in it."""
     opened: list[Windows] = []
 
-    def build(locale: str = "en", own: Own | None = None) -> FlaskClient:
+    def build(
+        locale: str = "en", own: Own | None = None, is_overloaded: Callable[[], bool] = lambda: False
+    ) -> FlaskClient:
         api = WebClient("xoxb-test", base_url=f"http://127.0.0.1:{silent_port.getsockname()[1]}/", retry_handlers=[])
         windows = Windows(inbox, views, modals)
         opened.append(windows)
@@ -88,7 +90,7 @@ def door(
             locale=locale,
         )
         flask = Flask("test")
-        flask.register_blueprint(flask_blueprint(app, SECRET, FakeClock()))
+        flask.register_blueprint(flask_blueprint(app, SECRET, FakeClock(), is_overloaded=is_overloaded))
         return flask.test_client()
 
     yield build
@@ -245,6 +247,20 @@ def test_what_cannot_be_stored_is_not_acknowledged_and_succeeds_later(
     inbox.refusals = 1
     assert post(client, payload).status_code == 503
     assert post(client, payload).status_code == 200
+    assert len(inbox.stored) == 1
+
+
+def test_who_comes_when_the_database_does_not_keep_up_comes_again(
+    door: Callable[..., FlaskClient], inbox: FakeInbox
+) -> None:
+    """Nothing is stored or read, not even a signature; afterwards it is taken."""
+    pressure = [True]
+    client = door(is_overloaded=lambda: pressure[0])
+    for answer in (post(client, press()), client.post(PATH, data=b"{}")):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert inbox.stored == []
+    pressure[0] = False
+    assert post(client, press()).status_code == 200
     assert len(inbox.stored) == 1
 
 

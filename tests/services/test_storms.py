@@ -17,7 +17,9 @@ from bot.domain.noise import Threshold
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Milestone, Route
 from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.errors import Unavailable
 from bot.ports import CardRecord
+from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from tests.fakes import Call
 from tests.services.world import CI, World
@@ -256,16 +258,25 @@ def test_two_places_storm_apart(make_world: Callable[..., World]) -> None:
     assert digest.title == "同时到来的构建：2 个"
 
 
-def test_a_digest_has_no_remark_that_it_is_late(make_world: Callable[..., World]) -> None:
-    """Its end changes with its builds; the place is not told that it is overdue."""
+def test_a_digest_that_is_late_is_remarked_upon(make_world: Callable[..., World]) -> None:
+    """How its builds ended stands in its thread when it cannot be changed in time; again when one of them ends anew."""
     world = make_world(routes=(GROUPED,))
-    start(world, range(1, 5))
+    upkeep = Upkeep(world.store, world.clock, Signal())
+    start(world, range(1, 6))
     world.deliver(10)
     end(world, 4)
-    world.clock.advance(60)
-    Upkeep(world.store, world.clock, world.ingest._signal).tell_overdue()
-    assert [card.slot for card in world.store.read(lambda tx: tx.cards.of_subject(digest_card(world).subject))] == [
-        "card"
+    for attempt, status in ((1, FAILED), (2, SUCCESS)):
+        world.accept(event_of(5, at=100.0 * attempt, attempt=attempt))
+        world.deliver(10)
+        world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 6)
+        world.accept(event_of(5, status, at=100.0 * attempt + 9, started=100.0 * attempt, attempt=attempt))
+        world.deliver(35)
+        assert [upkeep.tell_overdue(), upkeep.tell_overdue()] == [1, 0]
+        world.deliver(90)
+    said = [call for call in world.messenger.calls if call.parent == digest_card(world).message_ref]
+    assert [call.title.rpartition(" · ")[0] for call in said] == [
+        "Many builds at once: 2 · ❌ 1 failed · ✅ 1 succeeded",
+        "Many builds at once: 2 · ✅ 2 succeeded",
     ]
 
 

@@ -127,3 +127,15 @@ def test_each_attempt_that_is_late_is_remarked_upon(world: World, upkeep: Upkeep
         world.deliver(120)
     assert len(_remarks(world)) == 2
     assert {slot for _, slot in world.slots()} == {"card", "thread:overdue", "thread:overdue@2"}
+
+
+def test_all_that_are_late_are_remarked_upon(world: World, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: those that were said already do not stand before the others."""
+    monkeypatch.setattr("bot.services.upkeep.OVERDUE_BATCH", 2)
+    for number in range(1, 6):
+        world.accept(event_of(number))
+    world.deliver(30)
+    for number in range(1, 6):
+        world.accept(event_of(number, SUCCESS, at=30, started=0))
+    world.clock.advance(60)
+    assert [upkeep.tell_overdue() for _ in range(4)] == [2, 2, 1, 0]

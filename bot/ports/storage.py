@@ -200,7 +200,7 @@ class Cards(Protocol):
         ...
 
     def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
-        """Shown cards whose final state is wanted since before `before`, and neither shown nor said; the oldest first."""
+        """Shown cards whose final state is wanted since before `before`, neither shown nor said; the oldest first."""
         ...
 
 

@@ -159,7 +159,7 @@ class SqlCards:
         self._connection.execute(delete(cards).where(cards.c.subject_key == subject))
 
     def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
-        """Shown cards whose final state is wanted since before `before`, and neither shown nor said; the oldest first."""
+        """Shown cards whose final state is wanted since before `before`, neither shown nor said; the oldest first."""
         rows = self._connection.execute(_OVERDUE, {"before": before, "most": limit})
         return [CardRecord(*row) for row in rows]
 

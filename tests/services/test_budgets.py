@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -12,11 +13,11 @@ from prometheus_client import REGISTRY
 
 from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
-from bot.domain.places import DestinationSettings, Operation
+from bot.domain.places import DestinationSettings, Operation, Place
 from bot.domain.routing import Match, Route
 from bot.errors import OutcomeUnknown, RateLimited
 from bot.services import budgeting
-from tests.fakes import Call
+from tests.fakes import Call, FakeMessenger
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of, fresh_store, key_of
 
@@ -71,7 +72,7 @@ def use_up(world: World, projects: Sequence[str]) -> None:
 
 def _room(world: World, tx: object) -> int:
     (window,) = world.messenger.account[Operation.UPDATE]
-    now = world.clock.now().timestamp()
+    now = at_now(world)
     return window.room(window.fresh(tx.budgets.open(window).spent, now))  # type: ignore[attr-defined]  # a transaction
 
 
@@ -127,7 +128,7 @@ def test_two_hundred_channels_share_one_budget(make_world: Callable[..., World])
     change(world, names, RUNNING, second=0)
     world.deliver(10)
     change(world, names, SUCCESS, second=30)
-    began = world.clock.now().timestamp()
+    began = at_now(world)
     world.deliver(260)
     finals = updates(world, "succeeded")
     assert sorted(call.place for call in finals) == [f"slack:T/{name}" for name in names]
@@ -203,7 +204,7 @@ def test_one_that_does_not_come_is_passed_by(make_world: Callable[..., World]) -
     world.deliver(1)
     with world.database.begin() as connection:
         connection.exec_driver_sql(
-            f"UPDATE destinations SET free_at = {world.clock.now().timestamp() + 600} WHERE key = 'slack:T/c001'"
+            f"UPDATE destinations SET free_at = {at_now(world) + 600} WHERE key = 'slack:T/c001'"
         )
     change(world, ["c002"], SUCCESS, second=41)
     world.deliver(90)
@@ -237,20 +238,33 @@ def test_a_call_of_a_worker_that_died_counts(make_world: Callable[..., World]) -
     assert world.store.read(lambda tx: _room(world, tx)) == 2
 
 
-def test_searches_have_a_budget_of_their_own(make_world: Callable[..., World]) -> None:
-    """After an outage the platform is asked for lost posts no faster than it may be."""
+def test_searches_have_a_budget_of_their_own(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage the platform is asked for lost posts no faster than it may be, and nothing stands twice."""
     wishes = channels(9)
     world = make_world(**wishes)
     world.messenger.account = {Operation.FIND: (Window("slack:T:conversations.history", 3),)}
+    asked_at: list[float] = []
+    find = type(world.messenger).find
+
+    def note_and_find(messenger: FakeMessenger, place: Place, **more: Any) -> str | None:
+        asked_at.append(at_now(world))
+        return find(messenger, place, **more)
+
+    monkeypatch.setattr(FakeMessenger, "find", note_and_find)
     names = list(wishes["destinations"])  # type: ignore[call-overload]  # a dictionary
     for name in names:
         world.messenger.fail(f"slack:T/{name}", OutcomeUnknown("slack", "no_answer"), is_done=True)
     change(world, names, RUNNING, second=0)
-    world.deliver(30)
-    assert sum(reason(world, name) == "paused:budget" for name in names) == 6
-    world.deliver(160)
-    assert {reason(world, name) for name in names} <= {"found", "unchanged", "sent"}
-    assert len([call for call in world.messenger.calls if call.operation is Operation.POST]) == 9
+    world.deliver(400)
+    assert len(asked_at) >= 9
+    assert max(sum(start <= one <= start + 60 for one in asked_at) for start in asked_at) <= 3
+    assert sorted(call.place for call in world.messenger.calls) == [f"slack:T/{name}" for name in names]
+    assert world.store.read(lambda tx: tx.deliveries.next_ready_at()) is None
+
+
+def at_now(world: World) -> float:
+    """The present, in seconds since 1970."""
+    return world.clock.now().timestamp()
 
 
 def test_a_limited_account_says_so(make_world: Callable[..., World]) -> None:
@@ -278,13 +292,13 @@ def test_budgets_can_be_watched(make_world: Callable[..., World]) -> None:
     waited = _sample("shipmate_budget_wait_seconds_sum")
     change(world, ["c003", "c004"], SUCCESS, second=40)
     world.deliver(1)
-    budgeting.report(world.store, world.clock.now().timestamp())
+    budgeting.report(world.store, at_now(world))
     assert _sample("shipmate_budget_available") == 0
     assert _sample("shipmate_budget_waiting") == 2
     assert _sample("shipmate_budget_paused_seconds") == 0
     world.deliver(120)
-    world.store.write(lambda tx: tx.pacing.pause(SCOPE, world.clock.now().timestamp() + 30))
-    budgeting.report(world.store, world.clock.now().timestamp())
+    world.store.write(lambda tx: tx.pacing.pause(SCOPE, at_now(world) + 30))
+    budgeting.report(world.store, at_now(world))
     assert _sample("shipmate_budget_available") == 4
     assert _sample("shipmate_budget_waiting") == 0
     assert _sample("shipmate_budget_paused_seconds") == pytest.approx(30, abs=0.1)

@@ -32,7 +32,6 @@ from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.upkeep import Upkeep
-from bot.services.verification import Verification
 from bot.services.views import Views
 from bot.settings import Settings, deployed_of, roles_of, routes_of
 from bot.storage.leader import Leader
@@ -188,7 +187,7 @@ def _dispatcher(core: Core) -> Dispatcher:
         Crew("deliveries", deliverer, 16),
         Crew("commands", commands, 4),
         Crew("jobs", jobs, 2),
-        Crew("deployments", core.deployments.worker(Verification()), 8),
+        Crew("deployments", core.deployments.worker(outside.verification()), 8),
     )
     return Dispatcher(store, clock, core.signal, crews)
 

@@ -77,6 +77,19 @@ class OnSettings(_Frozen):
     error: Policy = Policy.ASK
 
 
+class MetricsFrame(BaseModel):
+    """What every system that measures has; the rest is validated by its kind's integration."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str = ""  # which one is missing is said by who knows them all
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """What the integration validates."""
+        return {"kind": self.kind, **(self.model_extra or {})}
+
+
 class CheckSettings(_Frozen):
     """One check. Each kind takes its own settings, and refuses those of the others."""
 

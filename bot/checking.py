@@ -77,6 +77,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 def _probes(outside: Outside) -> Iterator[Finding]:
     probes = {f"platforms.{name}": platform.probe for name, platform in outside.platforms.items()}
     probes |= {f"sources.{name}": source.probe for name, source in outside.sources.items()}
+    probes |= {f"metrics.{name}": metrics.source.probe for name, metrics in outside.metrics.items()}
     for setting, probe in probes.items():
         if probe is None:
             yield Finding(UNASKED, setting, "nothing to ask")

@@ -15,7 +15,7 @@ import yaml
 from bot.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url)")
+_SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url|api_key|application_key)")
 _SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY", re.IGNORECASE)
 _SECRET_PATHS = frozenset({"key"})
 _PASSWORD_IN_URL = re.compile(r"://[^/@:]*:(?!\$\{)[^@]+@")

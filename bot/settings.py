@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from bot.check_settings import MetricsFrame
 from bot.configuration import join, read
 from bot.deployment_settings import EnvironmentSettings, ServiceSettings, check_references, services_of
 from bot.domain.builds import BuildStatus
@@ -229,6 +230,7 @@ class Settings(_Frozen):
     destinations: Mapping[str, DestinationFrame] = Field(default_factory=dict, repr=False)
     sources: Mapping[str, SourceFrame] = Field(default_factory=dict, repr=False)
     trackers: Mapping[str, TrackerFrame] = Field(default_factory=dict, repr=False)
+    metrics: Mapping[str, MetricsFrame] = Field(default_factory=dict, repr=False)
     routes: tuple[RouteSettings, ...] = ()
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
     environments: Mapping[str, EnvironmentSettings] = Field(default_factory=dict)

@@ -9,15 +9,18 @@ from typing import Any
 import requests
 from pydantic import BaseModel, ValidationError
 
+from bot.check_settings import MetricsFrame
 from bot.domain.places import DestinationSettings
 from bot.durations import OFF
 from bot.errors import ConfigError
 from bot.ports import Clock
+from bot.services.verification import CheckContext, Verification
 from bot.settings import Settings, config_error
 from bot.telemetry import remember_secrets
 from bot.tracker_settings import TrackerFrame
-from integrations.registry import PLATFORMS, SOURCES, TRACKERS
-from integrations.spec import IssueTracker, Platform, Source
+from integrations.probes import Probes
+from integrations.registry import METRICS, PLATFORMS, SOURCES, TRACKERS
+from integrations.spec import IssueTracker, Metrics, Platform, Source
 from integrations.tokens import TokenShelf
 from integrations.transport import open_session
 
@@ -30,9 +33,18 @@ class Outside:
     platforms: dict[str, Platform] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     trackers: dict[str, IssueTracker] = field(default_factory=dict)
+    metrics: dict[str, Metrics] = field(default_factory=dict)
     destinations: dict[str, DestinationSettings] = field(default_factory=dict)
     tokens: TokenShelf = field(default_factory=TokenShelf)
     session: requests.Session = field(default_factory=open_session)
+
+    def verification(self) -> Verification:
+        """What measures the checks of deployments."""
+        return Verification(
+            {name: one.source for name, one in self.metrics.items()},
+            {name: one.monitors for name, one in self.metrics.items() if one.monitors is not None},
+            Probes(),
+        )
 
 
 def connect_outside(settings: Settings, clock: Clock) -> Outside:
@@ -53,7 +65,29 @@ def connect_outside(settings: Settings, clock: Clock) -> Outside:
         outside.sources[name] = source_spec.build(name, config, outside.session, clock)
     for name, tracker in settings.trackers.items():
         _connect_tracker(outside, name, tracker, clock)
+    for name, metrics in settings.metrics.items():
+        _connect_metrics(outside, name, metrics, clock)
+    _refuse_bad_checks(outside, settings)
     return outside
+
+
+def _connect_metrics(outside: Outside, name: str, frame: MetricsFrame, clock: Clock) -> None:
+    if frame.kind not in METRICS:
+        raise ConfigError(f"metrics.{name}.kind", f"must be one of {', '.join(METRICS)}")
+    spec = METRICS[frame.kind]
+    config = _validated(spec.config, frame.section, f"metrics.{name}")
+    outside.metrics[name] = spec.build(name, config, outside.session, clock)
+
+
+def _refuse_bad_checks(outside: Outside, settings: Settings) -> None:
+    """Queries that cannot be asked, and checks by systems that are not configured; a version of no meaning is tried."""
+    verification = outside.verification()
+    for service, section in settings.services.items():
+        for environment in section.environments:
+            context = CheckContext(service, environment, "1.2.3", "0" * 40, "1.2.2", 0.0)
+            for name, check in section.checks.items():
+                if refusal := verification.refusal(check.spec(name), context):
+                    raise ConfigError(f"services.{service}.checks.{name}.{refusal.setting}", refusal.words)
 
 
 def _connect_tracker(outside: Outside, name: str, frame: TrackerFrame, clock: Clock) -> None:

@@ -16,6 +16,7 @@ from bot.services.presenters.examples import EXAMPLES
 from playground import world
 from playground.options import Options
 from playground.server import Playground
+from tests.answering import Answer, Answering
 
 CONFIG = """
 platforms:
@@ -292,6 +293,32 @@ def test_check_says_what_to_do_about_what_does_not_work(run: Run, playground: Pl
     assert "!! platforms.slack: slack: " in refused.output
     assert "put a valid credential into platforms.slack" in refused.output
     assert "xoxb-revoked-token" not in refused.output
+
+
+def test_check_asks_the_systems_that_measure(run: Run) -> None:
+    """What answers queries is told with its version; what does not, with what to do about it."""
+    ready = '{"status": "success", "data": {"resultType": "vector", "result": [], "version": "3.1.0"}}'
+    server = Answering(lambda asked: Answer(200 if asked.headers.get("authorization") else 401, ready))
+    try:
+        token = f'{{kind: prometheus, url: "{server.url}", token: "${{NIGHTLY_SECRET}}"}}'
+        sections = [f"  good: {token}", f'  refused: {{kind: prometheus, url: "{server.url}"}}']
+        sections.append("  down: {kind: prometheus, url: http://127.0.0.1:9}")
+        result = run("check", config="\n".join(["metrics:", *sections, ""]))
+    finally:
+        server.close()
+    assert result.exit_code == 1
+    assert "ok metrics.good: Prometheus 3.1.0, answers queries" in result.output
+    assert "!! metrics.refused: prometheus: http_401: put a valid credential into metrics.refused" in result.output
+    assert "!! metrics.down: prometheus: unreachable" in result.output
+
+
+def test_check_refuses_a_query_that_cannot_be_one(run: Run) -> None:
+    """In the parser's words, before any system is asked."""
+    name = "bad.check-query-of-the-handbook.yml"
+    text = (Path(__file__).parent / "config" / name).read_text(encoding="utf-8")
+    result = run("check", config=text)
+    assert result.exit_code != 0
+    assert "services.shop.checks.errors.query: is no PromQL: expected type matrix" in result.output
 
 
 def test_db_upgrade_makes_the_schema_and_may_be_repeated(run: Run) -> None:

@@ -17,12 +17,13 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from bot import telemetry
+from bot.check_settings import CheckSettings, MetricsFrame
 from bot.cli import cli
 from bot.domain.commands import VERBS
 from bot.limits import SourceFrame
 from bot.settings import DestinationFrame, RoleSettings, RouteSettings, Settings, load
 from integrations.outside import connect_outside
-from integrations.registry import PLATFORMS, SOURCES
+from integrations.registry import METRICS, PLATFORMS, SOURCES
 from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +74,10 @@ def models() -> dict[str, type[BaseModel]]:
     for kind, source in SOURCES.items():
         found[f"sources.<name>: {kind}"] = source.config
         found |= {f"sources.<name>.{path}": model for path, model in inner(source.config).items()}
+    for kind, metric in METRICS.items():
+        found[f"metrics.<name>: {kind}"] = metric.config
+        found |= {f"metrics.<name>.{path}": model for path, model in inner(metric.config).items()}
+    found |= deep("services.<name>.checks.<check>", CheckSettings) | {"metrics.<name>": MetricsFrame}
     found |= deep("destinations.<name>", DestinationFrame)
     found["sources.<name>"] = SourceFrame
     return found | deep("routes[]", RouteSettings) | deep("roles.<name>", RoleSettings)
@@ -141,7 +146,7 @@ def test_every_setting_is_documented(section: str) -> None:
     model = models()[section]
     expected = {}
     for name, field in model.model_fields.items():
-        if name == "kind" and section.startswith("sources."):
+        if name == "kind" and section.startswith(("sources.", "metrics.")):
             expected[name] = "required"  # it chooses the model
         elif model is not Settings or name not in INTERNAL:
             expected[field.alias or name] = "required" if field.is_required() else shown_default(field.default)

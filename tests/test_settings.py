@@ -43,6 +43,7 @@ def test_a_good_file_is_read(name: str) -> None:
     outside = connect_outside(settings, FakeClock())
     assert set(outside.destinations) == set(settings.destinations)
     assert set(outside.sources) == set(settings.sources)
+    assert set(outside.metrics) == set(settings.metrics)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -42,6 +42,14 @@ class CheckContext:
         return deployment_values(self.service, self.environment, self.version, self.commit, self.previous_version)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a check can never be measured as it is configured: which of its settings, and what is wrong with it."""
+
+    setting: str
+    words: str
+
+
 @dataclass
 class Verification:
     """Looks at services through the configured systems."""
@@ -80,7 +88,7 @@ class Verification:
 
     def probe(self, specs: Sequence[CheckSpec], context: CheckContext) -> Sequence[str]:
         """What keeps these checks from being measured, a line each; systems are asked once, however many use them."""
-        problems = [f"{spec.name}: {problem}" for spec in specs if (problem := self.refusal(spec, context))]
+        problems = [f"{spec.name}: {refused.words}" for spec in specs if (refused := self.refusal(spec, context))]
         if problems:
             return problems
         measured = {spec.source: self.sources[spec.source] for spec in specs if spec.kind in _METRICS}
@@ -91,22 +99,23 @@ class Verification:
                 problems += _tried(spec.name, partial(self.monitors[spec.source].state, _filled(spec.query, context)))
         return problems
 
-    def refusal(self, spec: CheckSpec, context: CheckContext) -> str | None:
+    def refusal(self, spec: CheckSpec, context: CheckContext) -> Refusal | None:
         """Without a network: why a check can never be measured as it is configured, or None."""
+        setting = "monitor" if spec.kind is CheckKind.MONITOR else "query"
         try:
             match spec.kind:
                 case CheckKind.METRIC | CheckKind.COMPARE if spec.source not in self.sources:
-                    return f"{spec.source!r} is no metrics source"
+                    return Refusal("source", f"{spec.source!r} is none of metrics")
                 case CheckKind.METRIC | CheckKind.COMPARE:
                     self.sources[spec.source].check_query(_query(spec, context, spec.window_s))
                 case CheckKind.MONITOR if spec.source not in self.monitors:
-                    return f"{spec.source!r} is no metrics source with monitors"
+                    return Refusal("source", f"{spec.source!r} is none of metrics, or has no monitors")
                 case CheckKind.MONITOR:
                     self.monitors[spec.source].check_monitor(_filled(spec.query, context))
                 case CheckKind.HTTP | CheckKind.TCP:
                     pass
         except ValueError as problem:
-            return str(problem)
+            return Refusal(setting, str(problem))
         return None
 
     def history(self, spec: CheckSpec, context: CheckContext, *, start: float, end: float) -> Series:

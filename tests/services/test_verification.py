@@ -195,9 +195,9 @@ def test_what_can_never_be_measured_is_said_without_a_network(
         HEALTH,
     ]
     assert verification.probe(specs, CONTEXT) == [
-        "errors: 'promtheus' is no metrics source",
+        "errors: 'promtheus' is none of metrics",
         "latency: unclosed left parenthesis",
-        "slo: 'prometheus' is no metrics source with monitors",
+        "slo: 'prometheus' is none of metrics, or has no monitors",
         "slo: 'forty-two' is no monitor's id",
     ]
     assert source.probes == 0

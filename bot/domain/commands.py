@@ -181,6 +181,12 @@ def begin_command(typed: str) -> CommandLine | None:
     return CommandLine(spec.verb, tuple(rest))
 
 
+def verb_of(typed: str) -> Verb | None:
+    """The verb that a line begins with, if it begins with one."""
+    line = begin_command(typed)
+    return line.verb if line is not None else None
+
+
 def parse_reference(word: str) -> Reference:
     """The build named by `word`; CommandInvalid when it is no reference."""
     found = _REFERENCE.fullmatch(word)

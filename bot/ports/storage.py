@@ -126,12 +126,18 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
-    """A stored command under a lease; its `tries` are those since it last came on, this one included."""
+    """A stored command under a lease.
+
+    The command's `tries` are those of which nothing was heard any more (the worker died), this one included; `faults`
+    are those that ended in good order and came to nothing. `triggered_at`: since when it may have caused its effect.
+    """
 
     command: Command
     fence: int
     triggered_at: float | None
     result: Mapping[str, Any]
+    faults: int = 0
+    is_open: bool = True
 
 
 class EventLog(Protocol):
@@ -239,8 +245,10 @@ class Jobs(Protocol):
         """Take due jobs."""
         ...
 
-    def settle(self, job: JobRecord, *, due_at: float | None, tries: int = 0) -> bool:
-        """End a job (None) or put it off; False when the lease was lost."""
+    def settle(
+        self, job: JobRecord, *, due_at: float | None, tries: int = 0, arguments: Mapping[str, Any] | None = None
+    ) -> bool:
+        """End a job (None) or put it off, with other `arguments`; False when the lease was lost."""
         ...
 
     def next_due_at(self) -> float | None:
@@ -256,14 +264,20 @@ class Commands(Protocol):
         ...
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
-        """Take open commands, oldest first."""
+        """Take open commands, oldest first; those whose holders keep dying are held ever longer."""
         ...
 
-    def claim_effect(self, record: CommandRecord, effect_key: str, now: float) -> CommandRecord | None:
-        """Make this command the one that causes `effect_key`; the other one when there is one already.
+    def claim_effect(
+        self, record: CommandRecord, effect_key: str, now: float, noted: Mapping[str, Any] | None = None
+    ) -> CommandRecord | None:
+        """Make this command the one that causes `effect_key`, with `noted` as its result from then on.
 
-        Raises LeaseLost when another worker has taken the command over.
+        The other one when there is one already. Raises LeaseLost when another worker has taken the command over.
         """
+        ...
+
+    def take_over(self, record: CommandRecord, other: CommandRecord, noted: Mapping[str, Any]) -> bool:
+        """Take the effect of an ended command, and when it was triggered, over; False when somebody else did."""
         ...
 
     def settle(
@@ -275,13 +289,16 @@ class Commands(Protocol):
         is_open: bool,
         due_at: float = 0.0,
         frees_effect: bool = False,
-        tries: int | None = None,
+        faults: int | None = None,
     ) -> bool:
-        """Store how far the command has come, with `tries` counted anew; False when the lease was lost."""
+        """Store how far the command has come, with `faults` counted anew; False when the lease was lost.
+
+        `frees_effect`: nothing was caused, or it is over; the same may be asked for again.
+        """
         ...
 
-    def put_off(self, record: CommandRecord, due_at: float) -> bool:
-        """Take a command up again at `due_at`, as far as it had come; False when the lease was lost."""
+    def put_off(self, record: CommandRecord, due_at: float, *, frees_effect: bool = False) -> bool:
+        """Take a command up again at `due_at`, as far as it had come, one fault more; False when the lease was lost."""
         ...
 
     def next_due_at(self) -> float | None:

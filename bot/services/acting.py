@@ -1,21 +1,22 @@
 """Commands that change something outside: permission, one effect, trigger, reconcile, audit.
 
 Each step ends in one transaction that holds the command's state, its audit entry and what the cards show. A process
-that dies between triggering and recording leaves `triggered_at` behind: the next one asks the source for our run
-before it triggers anything.
+that dies between triggering and recording leaves `triggered_at` behind: the next one looks for our run (`checking`)
+before anything is triggered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from typing import Any
 
 from bot.domain.audit import AuditEntry
-from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_reference
+from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_reference, verb_of
 from bot.domain.subjects import SubjectKey
-from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
+from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted, Unavailable
 from bot.ports import BuildControl, Clock, CommandRecord, Store, Transaction, Triggered
+from bot.services.checking import Checking
 from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
 from bot.services.following import Following
 from bot.services.ingest import Ingest
@@ -23,8 +24,10 @@ from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.signal import Signal
 from bot.services.sources import Sources
-from bot.services.steps import Step, StepLog, is_in_doubt
+from bot.services.steps import Step, StepLog, first_asker, is_in_doubt, is_pursued
 from bot.services.wishes import Wishes
+
+TRIGGER_WITHIN_S = 15.0  # a worker that takes longer from noting to asking asks no more: others may look for it soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,13 @@ class Aim:
         """The aim's text in the audit trail."""
         return str(self.key) if self.key else f"{self.source}/{self.project}"
 
+    def noted(self, record: CommandRecord) -> dict[str, Any]:
+        """What a command keeps of it, so that nobody has to be asked again when its run is looked for."""
+        noted = {"source": self.source, "project": self.project, "by": record.command.actor.name}
+        if self.key is not None:
+            noted["of"] = str(self.key)
+        return {**record.result, **noted}
+
 
 class Acting:
     """Executes changing commands, a step at a time."""
@@ -69,6 +79,7 @@ class Acting:
         self._people = people
         self._log = StepLog(store, clock)
         self._following = Following(store, self._log, sources, ingest, signal)
+        self._checking = Checking(self._log, sources, self._following)
         self._wishes = Wishes(store, self._log, sources)
 
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
@@ -79,35 +90,63 @@ class Acting:
             if record.command.state is not CommandState.DONE:  # else it was done, and only not said
                 self._permit(record, line, line.arguments[0], f"{record.command.reply_to.place} {line.arguments[0]}")
             return self._wishes.step(record, line, locale)
-        if "request" in record.result:
-            return self._following.step(record, line, locale)
+        if is_pursued(record, line.verb):
+            return self._pursue(record, line, locale)
         if "cancelled" in record.result:  # only not said
             return _cancelled(record.result, locale)
         aim = self._aim(record, line)
         self._permit(record, line, aim.project, aim.target)
         now = self._log.now()
-
-        def begin(tx: Transaction) -> CommandRecord | None:
-            other = tx.commands.claim_effect(record, aim.effect, now)
-            outcome = "started" if other is None else f"duplicate:{other.command.id}"
-            tx.audit.append(self._log.entry(record, line, aim.target, outcome))
-            return other
-
-        other = self._store.write(begin)
+        other, taken = self._claim(record, line, aim, now)
+        if taken is not None:
+            return self._pursue(taken, line, locale)
         if other is not None:
             return _already(other, locale)
-        return self._trigger(record, line, aim, locale)
+        return self._trigger(record, line, aim, locale, ask_before=now + TRIGGER_WITHIN_S)
 
     def give_up(self, record: CommandRecord, state: CommandState, reason: str, line: CommandLine | None = None) -> None:
-        """End a command that comes to no end by itself, on the record; without a line, in the words typed."""
+        """End a command that comes to no end by itself, on the record; without a line, in the words typed.
+
+        One that may have started a build keeps its effect: whoever presses next has it looked for first.
+        """
         command = record.command
         verb, _, target = (str(line) if line else command.typed.strip()).partition(" ")
         outcome = f"{state}:{reason}"[:80]
         entry = AuditEntry(
             self._log.now(), command.actor.account, verb[:40], target[:400], outcome, command.via, command.id
         )
+        self._log.end(record, entry, state, frees_effect=not is_pursued(record, verb_of(command.typed)))
 
-        self._log.end(record, entry, state, frees_effect=True)
+    def _pursue(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
+        """Look for the build that was, or may have been, asked for."""
+        if "request" in record.result:
+            return self._following.step(record, line, locale)
+        if "source" not in record.result:  # begun by a version that did not note it
+            record = replace(record, result=self._aim(record, line).noted(record))
+        return self._checking.step(record, line, locale)
+
+    def _claim(
+        self, record: CommandRecord, line: CommandLine, aim: Aim, now: float
+    ) -> tuple[CommandRecord | None, CommandRecord | None]:
+        """Make the command the one that causes its effect; else who does, or the command as it goes on for one who did.
+
+        Whose command ended in doubt is not asked any more: the next one goes on looking in its stead.
+        """
+        noted = aim.noted(record)
+
+        def work(tx: Transaction) -> tuple[CommandRecord | None, CommandRecord | None]:
+            other, outcome, taken = tx.commands.claim_effect(record, aim.effect, now, noted), "started", None
+            if other is not None:
+                outcome = f"duplicate:{other.command.id}"
+                if other.command.state is CommandState.IN_DOUBT and not other.is_open:
+                    going_on = _in_stead(other, noted, now)
+                    if tx.commands.take_over(record, other, going_on):
+                        outcome = f"looking_for:{other.command.id}"
+                        taken = replace(record, triggered_at=other.triggered_at, result=going_on)
+            tx.audit.append(self._log.entry(record, line, aim.target, outcome))
+            return other, taken
+
+        return self._store.write(work)
 
     # --- permission and aim
 
@@ -142,13 +181,15 @@ class Acting:
 
     # --- triggering
 
-    def _trigger(self, record: CommandRecord, line: CommandLine, aim: Aim, locale: str) -> Step:
+    def _trigger(self, record: CommandRecord, line: CommandLine, aim: Aim, locale: str, *, ask_before: float) -> Step:
         control = self._control_or_free(record, line, aim)
         try:
             self._check_build(aim, is_first=record.triggered_at is None)
             if line.verb is Verb.CANCEL and aim.key is not None:
                 return self._cancel(record, line, control, aim.key, locale)
-            triggered = self._trigger_once(record, line, control, aim)
+            if self._log.now() > ask_before:
+                raise Unavailable(aim.source, "deadline", "too late to ask for a build under this lease")
+            triggered = _ask_for(record, line, control, aim)
         except Conflict as problem:
             self._fail(record, line, aim, f"conflict:{problem}")
             raise
@@ -157,19 +198,7 @@ class Acting:
                 state = CommandState.IN_DOUBT if is_in_doubt(record, problem) else CommandState.FAILED
                 self._fail(record, line, aim, f"{state}:{problem.reason}", state)
             raise
-        result = {
-            "request": triggered.request,
-            "source": aim.source,
-            "project": aim.project,
-            "asked_at": self._log.now(),
-            "by": record.command.actor.name,
-        }
-        if aim.key is not None:
-            result["of"] = str(aim.key)
-        if triggered.build is not None:
-            result["build"] = str(triggered.build)
-        self._log.hold(record, result, due_at=self._log.step_ends_at())
-        return self._following.step(replace(record, result=result), line, locale, triggered)
+        return self._following.begin(replace(record, result=aim.noted(record)), line, locale, triggered)
 
     def _control_or_free(self, record: CommandRecord, line: CommandLine, aim: Aim) -> BuildControl:
         try:
@@ -203,18 +232,6 @@ class Acting:
         if is_first and aim.asked not in (None, attempt or 1):
             raise Conflict("That is not the newest attempt of this build. Its card shows that one.")
 
-    def _trigger_once(self, record: CommandRecord, line: CommandLine, control: BuildControl, aim: Aim) -> Triggered:
-        correlation, asked_by = record.command.id, record.command.actor.name
-        if record.triggered_at is not None:  # an earlier try may have done it
-            since = datetime.fromtimestamp(record.triggered_at, UTC)
-            found = control.find_run(aim.project, correlation=correlation, since=since, retried=aim.key)
-            if found is not None:
-                return found
-        if aim.key is not None:
-            return control.retry(aim.key, correlation=correlation, asked_by=asked_by)
-        parameters = _parameters(line.arguments[1:])
-        return control.run(aim.project, parameters, correlation=correlation, asked_by=asked_by)
-
     def _cancel(
         self, record: CommandRecord, line: CommandLine, control: BuildControl, key: SubjectKey, locale: str
     ) -> Step:
@@ -231,13 +248,33 @@ def _cancelled(result: Mapping[str, object], locale: str) -> Step:
     return Step(CommandState.DONE, result, reply=replies.remark(locale, "🚫", sentence, build=build))
 
 
+def _ask_for(record: CommandRecord, line: CommandLine, control: BuildControl, aim: Aim) -> Triggered:
+    """The one call that starts a build."""
+    correlation, asked_by = record.command.id, record.command.actor.name
+    if aim.key is not None:
+        return control.retry(aim.key, correlation=correlation, asked_by=asked_by)
+    parameters = _parameters(line.arguments[1:])
+    return control.run(aim.project, parameters, correlation=correlation, asked_by=asked_by)
+
+
+def _in_stead(other: CommandRecord, noted: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """How far a command has come that goes on where another one ended in doubt, in the name of who asked first."""
+    known = {name: other.result[name] for name in ("request", "build") if name in other.result}
+    if known:
+        known["asked_at"] = now
+    correlation = other.result.get("correlation") or other.command.id
+    return {**noted, **known, "told": [], "first": first_asker(other), "correlation": correlation}
+
+
 def _already(other: CommandRecord, locale: str) -> Step:
     result: dict[str, object] = {"duplicate_of": other.command.id}
+    name, account = first_asker(other)
+    if other.command.state is CommandState.IN_DOUBT:
+        system = str(other.result.get("source", ""))
+        return Step(CommandState.DONE, result, reply=replies.in_doubt(locale, name, account, system))
     run = other.result.get("build")
     short = SubjectKey.parse(str(run)).short if run else None
-    actor = other.command.actor
-    name = str(other.result.get("by") or actor.name)
-    return Step(CommandState.DONE, result, reply=replies.already(locale, name, actor.account, short))
+    return Step(CommandState.DONE, result, reply=replies.already(locale, name, account, short))
 
 
 def _parameters(words: tuple[str, ...]) -> dict[str, str]:

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.domain.cards import Content
-from bot.domain.commands import SPECS, Actor, Command, CommandLine, CommandState, ReplyTo, begin_command, parse_command
+from bot.domain.commands import (
+    SPECS,
+    Actor,
+    Command,
+    CommandLine,
+    CommandState,
+    ReplyTo,
+    begin_command,
+    parse_command,
+    verb_of,
+)
 from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store
@@ -16,13 +26,13 @@ from bot.services.presenters import replies
 from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
-from bot.services.steps import is_in_doubt
+from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, is_in_doubt, is_pursued
 from bot.telemetry import COMMANDS, logger
 
 LEASE_S = (
     60.0  # one step may take a look-up, a check, a search for our run, a call and an answer of four calls: 8 s each
 )
-MOST_TRIES = 4
+MOST_DEATHS = 8  # of workers, one after the other, over one command
 
 log = logger(__name__)
 
@@ -85,7 +95,7 @@ class CommandWorker:
 
     def carry_out(self, record: CommandRecord) -> None:
         """Execute one step of a command, store what came of it and answer."""
-        if record.command.tries > MOST_TRIES:
+        if self._is_hopeless(record):
             self._give_up(record)
             return
         speech = self._speech(record.command)
@@ -93,7 +103,7 @@ class CommandWorker:
         try:
             line = parse_command(record.command.typed)
             verb = line.verb.value
-            record = replace(record, command=replace(record.command, actor=self._actor(record)))
+            record = replace(record, command=replace(record.command, actor=self._actor(record, line)))
             is_known = True
             outcome = self._execute(record, line, speech)
         except (CommandInvalid, NotPermitted) as problem:
@@ -107,9 +117,26 @@ class CommandWorker:
         log.info("command", id=record.command.id, verb=verb, actor=record.command.actor.account, outcome=outcome)
 
     def put_off(self, record: CommandRecord) -> None:
-        """Let a command rest whose try ended in a mistake of ours; the try counts, and too many end the command."""
-        due_at = self._clock.now().timestamp() + pause_s(record.command.tries)
-        self._store.write(lambda tx: tx.commands.put_off(record, due_at))
+        """Let a command rest whose try ended in a mistake of ours; the try counts, and too many end the command.
+
+        One whose build is looked for goes on for a week: its person is told once that something is wrong.
+        """
+        due_at = self._clock.now().timestamp() + pause_s(record.faults + 1)
+        is_held = self._store.write(lambda tx: tx.commands.put_off(record, due_at))
+        if is_held and record.faults + 1 == MOST_TRIES and _is_open_pursuit(record):
+            self._answer(record, replies.mistake(self._speech(record.command).locale, is_in_doubt=True))
+
+    def _is_hopeless(self, record: CommandRecord) -> bool:
+        """Whether trying has to end: the worker died over it too often in a row, or too many tries came to nothing.
+
+        What has been, or may have been, asked for has a longer limit of its own; it is passed only by mistakes of ours.
+        """
+        if record.command.tries > MOST_DEATHS:
+            return True
+        if _is_open_pursuit(record):
+            waited_s = self._clock.now().timestamp() - (record.triggered_at or record.command.accepted_at)
+            return record.faults > MOST_TRIES and waited_s > GIVE_UP_S
+        return record.faults >= MOST_TRIES
 
     def _give_up(self, record: CommandRecord) -> None:
         """End a command whose tries came to no end: the worker made a mistake, or died, in each of them.
@@ -119,7 +146,7 @@ class CommandWorker:
         if record.command.state is CommandState.DONE:  # it was done and recorded: only the answer cannot be given
             self._close(record, CommandState.DONE)
             return
-        doubt = record.triggered_at is not None
+        doubt = _is_open_pursuit(record) or record.triggered_at is not None
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
         self._acting.give_up(record, state, "unexpected")
         COMMANDS.labels("unknown", state.value).inc()
@@ -133,16 +160,16 @@ class CommandWorker:
             if step.reply is not None:
                 self._answer(record, step.reply)
             if step.is_open:
-                return step.state.value
+                return "checking" if step.state is CommandState.IN_DOUBT else step.state.value
             return self._close(record, step.state, step.result)
         content = self._reading.answer(record.command, line, speech.locale, speech.prefix)
         self._answer(record, content)
         return self._close(record, CommandState.DONE)
 
-    def _actor(self, record: CommandRecord) -> Actor:
-        """Who asks; the person behind a run that is only followed was looked up when it was asked for."""
+    def _actor(self, record: CommandRecord, line: CommandLine) -> Actor:
+        """Who asks; the person behind a build that is looked for was looked up when it was asked for."""
         actor = record.command.actor
-        if "request" in record.result:
+        if is_pursued(record, line.verb) and "by" in record.result:
             return replace(actor, name=str(record.result["by"]))
         return self._people.complete(actor)
 
@@ -167,10 +194,10 @@ class CommandWorker:
     ) -> str:
         """Try again later, or end the command; one whose actor is known and that failed for good is on the record."""
         doubt = SPECS[line.verb].changes and is_in_doubt(record, problem)
-        if problem.recoverable and record.command.tries < MOST_TRIES:
-            due_at = self._clock.now().timestamp() + max(pause_s(record.command.tries), problem.retry_after_s or 0.0)
-            state, result = record.command.state, {"is_in_doubt": doubt, "put_off_at": record.command.tries}
-            self._store.write(lambda tx: tx.commands.settle(record, state, result, is_open=True, due_at=due_at))
+        is_looked_for = doubt and line.verb in STARTING
+        if problem.recoverable and (is_looked_for or record.faults + 1 < MOST_TRIES):
+            due_at = self._clock.now().timestamp() + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
+            self._store.write(lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt))
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
@@ -209,3 +236,8 @@ class CommandWorker:
         settings = self._store.read(lambda tx: self._router.settings_of(tx, command.reply_to.place))
         locale = command.reply_to.locale or (settings.locale if settings else speech.locale)
         return replace(speech, locale=locale)
+
+
+def _is_open_pursuit(record: CommandRecord) -> bool:
+    """Whether a build of this command's is looked for, and none was found yet."""
+    return record.command.state is not CommandState.DONE and is_pursued(record, verb_of(record.command.typed))

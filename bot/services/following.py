@@ -7,12 +7,12 @@ takes, the request may still become a build: a second one beside it would be one
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from bot.domain.builds import BuildFacts
-from bot.domain.cards import Notice as Remark
-from bot.domain.cards import Strong, text
+from bot.domain.cards import Notice, Strong, text
 from bot.domain.commands import CommandLine, CommandState
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey
@@ -23,13 +23,13 @@ from bot.services.ingest import Ingest
 from bot.services.presenters import replies
 from bot.services.signal import Signal
 from bot.services.sources import Sources
-from bot.services.steps import Step, StepLog, must_hold
+from bot.services.steps import GIVE_UP_S, Step, StepLog, first_asker, must_hold
 
 PACES = ((4.0, 0.3), (3600.0, 5.0))  # until so many seconds have passed, so many between two looks
 SLOWEST_S = 60.0
 PATIENCE_S = 4.0
 LONG_S = 3600.0
-GIVE_UP_S = 7 * 86400.0
+TAKEN_OVER = "taken_over"
 OVER = frozenset({"request_cancelled", "request_superseded", "request_gone"})
 
 
@@ -43,13 +43,20 @@ class Following:
         self._ingest = ingest
         self._signal = signal
 
-    def step(self, record: CommandRecord, line: CommandLine, locale: str, triggered: Triggered | None = None) -> Step:
+    def begin(self, record: CommandRecord, line: CommandLine, locale: str, triggered: Triggered) -> Step:
+        """Note that a run was asked for, and look for it."""
+        now = self._log.now()
+        result = {**record.result, "request": triggered.request, "asked_at": now, "told": []}
+        if triggered.build is not None:
+            result["build"] = str(triggered.build)
+        self._log.hold(record, result, due_at=self._log.step_ends_at())
+        return self.step(replace(record, result=result), line, locale)
+
+    def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """The next look; DestinationGone, audited, when the source says that the request ended without a build."""
         result: dict[str, Any] = dict(record.result)
         source, project, waited_s = str(result["source"]), str(result["project"]), self._log.now() - _seconds(result)
-        build = triggered.build if triggered is not None else None
-        if build is None and "build" in result:
-            build = SubjectKey.parse(str(result["build"]))
+        build = SubjectKey.parse(str(result["build"])) if "build" in result else None
         is_refused = False
         if build is None:
             build, is_refused = self._look(record, line, source, project)
@@ -66,8 +73,7 @@ class Following:
             result["told"] = [*result.get("told", ()), news]
         pause_s = next((pause for until, pause in PACES if waited_s < until), SLOWEST_S)
         self._log.hold(record, result, due_at=self._log.now() + pause_s)
-        said = replies.news(news, locale, project=project, system=source) if news is not None else None
-        return Step(CommandState.RUNNING, result, is_open=True, reply=said)
+        return Step(CommandState.RUNNING, result, is_open=True, reply=_said(news, record, locale))
 
     def _look(
         self, record: CommandRecord, line: CommandLine, source: str, project: str
@@ -99,18 +105,30 @@ class Following:
 
         self._store.write(work)
         self._signal.ring()
+        if "first" in result:  # taken over from somebody, who was never told
+            name, account = first_asker(record)
+            return Step(CommandState.DONE, result, reply=replies.already(locale, name, account, build.short))
         parts = (translate(locale, "Started build"), " ", Strong(build.short))
-        return Step(CommandState.DONE, result, reply=Remark("🔁", text(*parts), locale=locale))
+        return Step(CommandState.DONE, result, reply=Notice("🔁", text(*parts), locale=locale))
 
 
 def _news(result: Mapping[str, Any], waited_s: float, *, is_refused: bool) -> str | None:
     """What the person has to be told now, each at most once."""
     told = result.get("told", ())
+    if "first" in result and TAKEN_OVER not in told:
+        return TAKEN_OVER
     if is_refused:
         return None if "refused" in told else "refused"
     if waited_s > LONG_S:
         return None if "long" in told else "long"
     return "queued" if waited_s > PATIENCE_S and not told else None
+
+
+def _said(news: str | None, record: CommandRecord, locale: str) -> Notice | None:
+    source = str(record.result["source"])
+    if news == TAKEN_OVER:
+        return replies.in_doubt(locale, *first_asker(record), source)
+    return replies.news(news, locale, project=str(record.result["project"]), system=source) if news else None
 
 
 def _retried(tx: Transaction, record: CommandRecord, of: SubjectKey, build: SubjectKey) -> Event | None:
@@ -125,7 +143,7 @@ def _retried(tx: Transaction, record: CommandRecord, of: SubjectKey, build: Subj
         subject=of,
         occurred_at=datetime.fromtimestamp(record.command.accepted_at, UTC),
         phase=old.folded.phase,
-        facts=BuildFacts(retried_as=build.short, retried_by=record.command.actor.name),
+        facts=BuildFacts(retried_as=build.short, retried_by=first_asker(record)[0]),
         generation=old.folded.generation,
         attempt=old.folded.attempt,
     )

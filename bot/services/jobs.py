@@ -22,6 +22,9 @@ SLOWEST_S = 600.0
 GIVE_UP_S = 7 * 86400.0
 GONE_PAUSES_S = (10.0, 60.0, 600.0, 600.0)  # said once more after these, "there is no such build" is believed
 GONE = "no_such_build"
+KINDS = frozenset({"enrich", "poll"})
+LEFT_PAUSE_S = 300.0
+MOST_LEFT = 288
 
 log = logger(__name__)
 
@@ -42,7 +45,15 @@ class JobWorker:
 
     def carry_out(self, job: JobRecord) -> None:
         """Ask the source once; end the job, or put it off."""
-        key = SubjectKey.parse(job.subject)
+        if job.kind not in KINDS:
+            self._leave(job)
+            return
+        try:
+            key = SubjectKey.parse(job.subject)
+        except ValueError as problem:
+            log.error("job cannot be read, dropped", job=job.key, error=problem)
+            self._end(job, "failed:unreadable")
+            return
         record = self._store.read(lambda tx: tx.subjects.get(key))
         reader = self._sources.reader(key.source)
         if record is None or reader is None or (job.kind == "poll" and record.build().is_finished):
@@ -58,6 +69,14 @@ class JobWorker:
             self._end(job, "done")
         else:
             self._again(job, _pace_s(self._age_s(job)), tries=0, outcome="polled")
+
+    def _leave(self, job: JobRecord) -> None:
+        """Leave what this version does not know to a newer one, for a day."""
+        if job.tries >= MOST_LEFT:
+            log.error("job of unknown kind dropped", job=job.key, kind=job.kind)
+            self._end(job, "failed:unknown_kind")
+        else:
+            self._again(job, LEFT_PAUSE_S, tries=job.tries + 1, outcome="left:unknown_kind")
 
     def put_off(self, job: JobRecord) -> None:
         """Count a try that ended in a mistake of ours; too many end the job, of a running build only after a week."""

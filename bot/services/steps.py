@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from bot.domain.audit import AuditEntry
 from bot.domain.cards import Content
-from bot.domain.commands import CommandLine, CommandState
+from bot.domain.commands import CommandLine, CommandState, Verb
 from bot.errors import LeaseLost, OutcomeUnknown
 from bot.ports import Clock, CommandRecord, Store, Transaction
 
 STEP_S = 60.0  # as long as a command's lease: what is said may take four calls of 8 s
+GIVE_UP_S = 7 * 86400.0  # for which a build is looked for that was, or may have been, asked for
+MOST_TRIES = 4  # that end in good order and come to nothing
+STARTING = frozenset({Verb.RETRY, Verb.RUN})  # a second build beside the first would be one too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,31 @@ class StepLog:
             self.now(), command.actor.account, line.verb.value, target[:400], outcome[:80], command.via, command.id
         )
 
-    def hold(self, record: CommandRecord, result: Mapping[str, object], *, due_at: float) -> None:
-        """Keep a command open, to be taken up again at `due_at`; its tries are counted anew."""
+    def hold(
+        self,
+        record: CommandRecord,
+        result: Mapping[str, object],
+        *,
+        due_at: float,
+        state: CommandState = CommandState.RUNNING,
+    ) -> None:
+        """Keep a command open, to be taken up again at `due_at`; once it is known to run, its faults count anew."""
+        faults = 0 if state is CommandState.RUNNING else None
 
         def work(tx: Transaction) -> None:
-            must_hold(tx.commands.settle(record, CommandState.RUNNING, result, is_open=True, due_at=due_at, tries=0))
+            must_hold(tx.commands.settle(record, state, result, is_open=True, due_at=due_at, faults=faults))
+
+        self._store.write(work)
+
+    def begin_anew(self, record: CommandRecord, result: Mapping[str, object]) -> None:
+        """Let a command that certainly caused nothing be taken up at once, as if it had not been tried."""
+
+        def work(tx: Transaction) -> None:
+            must_hold(
+                tx.commands.settle(
+                    record, CommandState.ACCEPTED, result, is_open=True, due_at=self.now(), frees_effect=True
+                )
+            )
 
         self._store.write(work)
 
@@ -87,12 +110,20 @@ def must_hold(is_held: bool) -> None:
         raise LeaseLost("another worker has the command")
 
 
+def is_pursued(record: CommandRecord, verb: Verb | None) -> bool:
+    """Whether a build was asked for, or may have been: it is looked for, and nothing else is judged any more."""
+    return "request" in record.result or (verb in STARTING and record.triggered_at is not None)
+
+
 def is_in_doubt(record: CommandRecord, problem: Exception | None = None) -> bool:
-    """Whether something may have been triggered: an answer was lost, or a worker died between triggering and noting."""
+    """Whether something may have been done: an answer was lost, or a worker died between doing and noting."""
     if "request" in record.result:
         return False
-    if isinstance(problem, OutcomeUnknown):
-        return True
-    if record.result.get("put_off_at") == record.command.tries - 1:  # the try before this one ended in good order
-        return bool(record.result["is_in_doubt"])
-    return record.triggered_at is not None
+    return record.triggered_at is not None or isinstance(problem, OutcomeUnknown)
+
+
+def first_asker(record: CommandRecord) -> tuple[str, str]:
+    """Name and account of whoever asked for what a command causes; another person where it was taken over."""
+    actor = record.command.actor
+    name, account = record.result.get("first") or (record.result.get("by") or actor.name, actor.account)
+    return str(name), str(account)

@@ -60,6 +60,12 @@ subjects = Table(
     Index("subjects_project", "project", "ordered_at"),
     Index("subjects_number", "project", "number"),
     Index("subjects_recent", "ordered_at"),
+    Index(
+        "subjects_open",
+        "updated_at",
+        sqlite_where=text("NOT is_finished"),
+        postgresql_where=text("NOT is_finished"),
+    ),
 )
 
 destinations = Table(
@@ -209,6 +215,7 @@ commands = Table(
     Column("triggered_at", Double),
     Column("result", JSON, nullable=False),
     Column("accepted_at", Double, nullable=False),
+    Column("faults", Integer, nullable=False, server_default="0"),
     Index(
         "commands_effect",
         "effect_key",

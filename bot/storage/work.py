@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Select, and_, func, select, text, update
+from sqlalchemy import Column, Row, Select, and_, case, delete, func, not_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
@@ -20,6 +20,7 @@ from bot.storage.unit import Unit
 from bot.telemetry import logger
 
 log = logger(__name__)
+CALM_TRIES = 3  # so many holders may die before a command is held longer than a lease
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
 
@@ -47,7 +48,7 @@ class SqlJobs:
     """The jobs table."""
 
     def __init__(self, connection: Unit) -> None:
-        self._connection = connection
+        self._unit = connection
 
     def add(self, key: str, kind: str, subject: str, arguments: Mapping[str, Any], *, due_at: float, at: float) -> None:
         """Add a job; nothing happens when one of that key exists."""
@@ -59,7 +60,7 @@ class SqlJobs:
             "due_at": due_at,
             "created_at": at,
         }
-        self._connection.execute(_add_job(self._connection.dialect.name), row)
+        self._unit.execute(_add_job(self._unit.dialect.name), row)
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
         """Take due jobs."""
@@ -72,27 +73,35 @@ class SqlJobs:
         )
         taken = [
             JobRecord(row.key, row.kind, row.subject_key, row.arguments, row.tries, row.fence + 1, row.created_at)
-            for row in self._connection.execute(due)
+            for row in _readable(self._unit, due, jobs.c.key, self._drop_unreadable)
         ]
         if taken:
-            self._connection.execute(
+            self._unit.execute(
                 update(jobs)
                 .where(jobs.c.key.in_([job.key for job in taken]))
                 .values(lease_until=until, fence=jobs.c.fence + 1)
             )
         return taken
 
-    def settle(self, job: JobRecord, *, due_at: float | None, tries: int = 0) -> bool:
-        """End a job (None) or put it off; False when the lease was lost."""
+    def _drop_unreadable(self, name: str, problem: Exception) -> None:
+        log.error("job cannot be read, dropped", job=name, error=problem)
+        self._unit.execute(delete(jobs).where(jobs.c.key == name))
+
+    def settle(
+        self, job: JobRecord, *, due_at: float | None, tries: int = 0, arguments: Mapping[str, Any] | None = None
+    ) -> bool:
+        """End a job (None) or put it off, with other `arguments`; False when the lease was lost."""
         held = and_(jobs.c.key == job.key, jobs.c.fence == job.fence)
         if due_at is None:
-            return self._connection.execute(jobs.delete().where(held)).rowcount == 1
-        put_off = update(jobs).where(held).values(due_at=due_at, lease_until=0.0, tries=tries)
-        return self._connection.execute(put_off).rowcount == 1
+            return self._unit.execute(delete(jobs).where(held)).rowcount == 1
+        changed: dict[str, Any] = {"due_at": due_at, "lease_until": 0.0, "tries": tries}
+        if arguments is not None:
+            changed["arguments"] = dict(arguments)
+        return self._unit.execute(update(jobs).where(held).values(changed)).rowcount == 1
 
     def next_due_at(self) -> float | None:
         """When the next job is due."""
-        found: float | None = self._connection.scalar(_next_job_at(self._connection.dialect.name))
+        found: float | None = self._unit.scalar(_next_job_at(self._unit.dialect.name))
         return found
 
 
@@ -100,7 +109,7 @@ class SqlCommands:
     """The commands table; bearer URLs in it are encrypted with `cipher`."""
 
     def __init__(self, connection: Unit, cipher: MultiFernet) -> None:
-        self._connection = connection
+        self._unit = connection
         self._cipher = cipher
 
     def add(self, command: Command) -> bool:
@@ -121,7 +130,7 @@ class SqlCommands:
             "result": {},
             "accepted_at": command.accepted_at,
         }
-        return self._connection.execute(_add_command(self._connection.dialect.name), row).rowcount == 1
+        return self._unit.execute(_add_command(self._unit.dialect.name), row).rowcount == 1
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
         """Take open commands, oldest first."""
@@ -132,45 +141,70 @@ class SqlCommands:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        taken = []
-        for row in self._connection.execute(due).all():
+        taken: dict[float, list[CommandRecord]] = {}
+        for row in _readable(self._unit, due, commands.c.id, self._close_unreadable):
             try:
-                taken.append(self._record(row, fence=row.fence + 1, tries=row.tries + 1))
+                record = self._record(row, fence=row.fence + 1, tries=row.tries + 1)
             except (TypeError, ValueError) as problem:  # written by another version: the others do not wait for it
-                log.error("command cannot be read, closed", id=row.id, error=problem)
-                self._connection.execute(
-                    update(commands)
-                    .where(commands.c.id == row.id)
-                    .values(is_open=False, state=CommandState.FAILED.value, reply_url=None)
-                )
-        if taken:
-            self._connection.execute(
+                self._close_unreadable(row.id, problem)
+                continue
+            longer = 2 ** max(0, row.tries - CALM_TRIES)
+            taken.setdefault(now + longer * (until - now), []).append(record)
+        for ends_at, records in taken.items():
+            self._unit.execute(
                 update(commands)
-                .where(commands.c.id.in_([record.command.id for record in taken]))
-                .values(lease_until=until, fence=commands.c.fence + 1, tries=commands.c.tries + 1)
+                .where(commands.c.id.in_([record.command.id for record in records]))
+                .values(lease_until=ends_at, fence=commands.c.fence + 1, tries=commands.c.tries + 1)
             )
-        return taken
+        return [record for records in taken.values() for record in records]
 
-    def claim_effect(self, record: CommandRecord, effect_key: str, now: float) -> CommandRecord | None:
+    def _close_unreadable(self, name: str, problem: Exception) -> None:
+        log.error("command cannot be read, closed", id=name, error=problem)
+        state = case((commands.c.triggered_at.is_(None), CommandState.FAILED.value), else_=CommandState.IN_DOUBT.value)
+        closed = update(commands).where(commands.c.id == name).values(is_open=False, state=state, reply_url=None)
+        self._unit.execute(closed)
+
+    def claim_effect(
+        self, record: CommandRecord, effect_key: str, now: float, noted: Mapping[str, Any] | None = None
+    ) -> CommandRecord | None:
         """Make this command the one that causes `effect_key`; the other one when there is one already."""
         held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
-        if self._connection.execute(select(commands.c.id).where(held).with_for_update()).first() is None:
+        if self._unit.execute(select(commands.c.id).where(held).with_for_update()).first() is None:
             raise LeaseLost(record.command.id)
-        holder = self._connection.execute(select(commands).where(commands.c.effect_key == effect_key)).first()
+        holder = self._unit.execute(select(commands).where(commands.c.effect_key == effect_key)).first()
         if holder is not None:
             if holder.id == record.command.id:
                 return None
             return self._record(holder, fence=holder.fence, tries=holder.tries)
+        claimed: dict[str, Any] = {
+            "effect_key": effect_key,
+            "triggered_at": now,
+            "state": CommandState.RUNNING.value,
+        }
+        if noted is not None:
+            claimed["result"] = dict(noted)
         try:
-            with self._connection.begin_nested():
-                self._connection.execute(
-                    update(commands)
-                    .where(held)
-                    .values(effect_key=effect_key, triggered_at=now, state=CommandState.RUNNING.value)
-                )
+            with self._unit.begin_nested():
+                self._unit.execute(update(commands).where(held).values(claimed))
         except IntegrityError:  # another worker was faster
-            return self.claim_effect(record, effect_key, now)
+            return self.claim_effect(record, effect_key, now, noted)
         return None
+
+    def take_over(self, record: CommandRecord, other: CommandRecord, noted: Mapping[str, Any]) -> bool:
+        """Take the effect of an ended command, and when it was triggered, over; False when somebody else did."""
+        is_ended = and_(commands.c.id == other.command.id, not_(commands.c.is_open))
+        effect_key = self._unit.scalar(select(commands.c.effect_key).where(is_ended).with_for_update())
+        if effect_key is None:
+            return False
+        self._unit.execute(update(commands).where(is_ended).values(effect_key=None))
+        held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
+        taken = {
+            "effect_key": effect_key,
+            "triggered_at": other.triggered_at,
+            "state": CommandState.IN_DOUBT.value,
+            "result": dict(noted),
+        }
+        return self._unit.execute(update(commands).where(held).values(taken)).rowcount == 1
 
     def settle(
         self,
@@ -181,9 +215,9 @@ class SqlCommands:
         is_open: bool,
         due_at: float = 0.0,
         frees_effect: bool = False,
-        tries: int | None = None,
+        faults: int | None = None,
     ) -> bool:
-        """Store how far the command has come, with `tries` counted anew; False when the lease was lost."""
+        """Store how far the command has come, with `faults` counted anew; False when the lease was lost."""
         changed: dict[str, Any] = {
             "state": state.value,
             "result": dict(result),
@@ -192,23 +226,26 @@ class SqlCommands:
             "lease_until": 0.0,
         }
         if frees_effect:
-            changed["effect_key"] = None
-        if tries is not None:
-            changed["tries"] = tries
-        if not is_open:
-            changed["reply_url"] = None
-        held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
-        return self._connection.execute(update(commands).where(held).values(changed)).rowcount == 1
+            changed |= {"effect_key": None, "triggered_at": None}
+        if faults is not None:
+            changed["faults"] = faults
+        changed |= {"tries": 0} if is_open else {"reply_url": None}
+        return self._change(record, changed)
 
-    def put_off(self, record: CommandRecord, due_at: float) -> bool:
-        """Take a command up again at `due_at`, as far as it had come; False when the lease was lost."""
+    def put_off(self, record: CommandRecord, due_at: float, *, frees_effect: bool = False) -> bool:
+        """Take a command up again at `due_at`, as far as it had come, one fault more; False when the lease was lost."""
+        changed: dict[str, Any] = {"due_at": due_at, "lease_until": 0.0, "tries": 0, "faults": record.faults + 1}
+        if frees_effect:
+            changed |= {"effect_key": None, "triggered_at": None}
+        return self._change(record, changed)
+
+    def _change(self, record: CommandRecord, changed: Mapping[str, Any]) -> bool:
         held = and_(commands.c.id == record.command.id, commands.c.fence == record.fence)
-        statement = update(commands).where(held).values(due_at=due_at, lease_until=0.0)
-        return self._connection.execute(statement).rowcount == 1
+        return self._unit.execute(update(commands).where(held).values(changed)).rowcount == 1
 
     def next_due_at(self) -> float | None:
         """When the next open command can be taken."""
-        found: float | None = self._connection.scalar(_next_command_at(self._connection.dialect.name))
+        found: float | None = self._unit.scalar(_next_command_at(self._unit.dialect.name))
         return found
 
     def _record(self, row: Any, *, fence: int, tries: int) -> CommandRecord:  # noqa: ANN401 - a row of the table
@@ -224,7 +261,7 @@ class SqlCommands:
             tries=tries,
             accepted_at=row.accepted_at,
         )
-        return CommandRecord(command, fence, row.triggered_at, row.result)
+        return CommandRecord(command, fence, row.triggered_at, row.result, row.faults, row.is_open)
 
     def _decrypted(self, url: bytes | None) -> str | None:
         if url is None:
@@ -233,3 +270,19 @@ class SqlCommands:
             return self._cipher.decrypt(url).decode()
         except InvalidToken:  # the key was replaced: the answer goes the slower way
             return None
+
+
+def _readable(
+    unit: Unit, rows: Select[Any], key: Column[Any], set_aside: Callable[[str, Exception], None]
+) -> Sequence[Row[Any]]:
+    """The rows of a table that a query finds; those whose values cannot be decoded are set aside, each by itself."""
+    try:
+        return unit.execute(rows).all()
+    except ValueError:
+        found: list[Row[Any]] = []
+    for name in unit.scalars(rows.with_only_columns(key)).all():
+        try:
+            found += unit.execute(select(key.table).where(key == name)).all()
+        except ValueError as problem:
+            set_aside(name, problem)
+    return found

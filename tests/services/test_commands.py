@@ -92,41 +92,6 @@ def test_a_press_on_an_earlier_attempt_repeats_nothing(failed: Failed) -> None:
     assert world.said[-1].startswith("U1 has done this already")
 
 
-def test_a_lost_answer_triggers_nothing_twice(failed: Failed) -> None:
-    """The run whose answer was lost is found and adopted."""
-    world, _ = failed
-    world.builds.loses_answers = True
-    world.builds.now = world.clock.now()
-    world.ask("retry user-service#1")
-    world.work()
-    world.builds.loses_answers = False
-    world.work(30)
-    assert len(world.builds.requests) == 1
-    assert world.said == ["Started build user-service#2"]
-
-
-def test_a_crash_after_the_trigger_triggers_nothing_twice(failed: Failed) -> None:
-    """A worker that dies between triggering and recording: the next one asks for our run first."""
-    world, _ = failed
-    world.builds.now = world.clock.now()
-    world.ask("retry user-service#1")
-    record = world.take()[0]
-    log = world.worker._acting._log
-    log.hold = _die  # type: ignore[method-assign, assignment] # the worker is killed here
-    with pytest.raises(SystemExit):
-        world.worker.carry_out(record)
-    del log.hold
-    world.work(50)
-    assert world.said == []
-    world.work(30)
-    assert len(world.builds.requests) == 1
-    assert world.said == ["Started build user-service#2"]
-
-
-def _die(*_arguments: object, **_named: object) -> None:
-    raise SystemExit
-
-
 def test_a_worker_that_was_given_up_triggers_and_says_nothing(failed: Failed) -> None:
     """A worker that hung until its lease ran out finds the command in other hands."""
     world, _ = failed
@@ -138,21 +103,6 @@ def test_a_worker_that_was_given_up_triggers_and_says_nothing(failed: Failed) ->
         world.worker.carry_out(late)
     assert len(world.builds.requests) == 1
     assert world.said == ["Started build user-service#2"]
-
-
-def test_an_outcome_that_cannot_be_told_is_told_as_such(failed: Failed) -> None:
-    """The answer is lost and the CI stays away: the person is asked to look, nothing is triggered blindly."""
-    world, _ = failed
-    world.builds.loses_answers = True
-    world.builds.away = {"find_run"}
-    world.ask("retry user-service#1")
-    world.work(120)
-    assert len(world.builds.requests) == 1
-    assert world.said == [
-        "I do not know whether buildbot did it: no answer came. Please look there before you ask again."
-    ]
-    assert world.states() == ["in_doubt"]
-    assert world.trail()[-1][3].startswith("in_doubt:")
 
 
 def test_a_ci_that_never_answers_was_never_in_doubt(failed: Failed) -> None:
@@ -365,25 +315,6 @@ def test_a_changing_command_of_somebody_nobody_can_name_is_on_the_record(failed:
     world.work(5)
     assert world.trail() == [("slack:U1", "retry", "user-service#1", "failed:token_revoked")]
     assert world.states() == ["failed"] * 2
-
-
-def test_who_loses_the_role_after_a_lost_answer_is_told_of_the_doubt(failed: Failed) -> None:
-    """A second try that is no longer allowed cannot say whether the first one did it, and is not called a refusal."""
-    world, _ = failed
-    world.directory.people["U6"] = PersonFacts("Lead", "lead@example.com", is_outsider=False)
-    world.builds.loses_answers = True
-    world.ask("retry user-service#1", "U6")
-    world.work()
-    world.builds.loses_answers = False
-    world.directory.people["U6"] = PersonFacts("Lead", "former@example.com", is_outsider=False)
-    world.work(30)
-    assert len(world.builds.requests) == 1
-    assert [words.partition(":")[0] for words in world.said] == ["I do not know whether this was done"]
-    assert world.states() == ["in_doubt"]
-    assert [outcome for *_, outcome in world.trail()] == ["started", "refused:no_role", "in_doubt:no_role"]
-    world.ask("retry user-service#1")
-    world.work(5)
-    assert world.said[-1].startswith("Started build")
 
 
 @pytest.mark.parametrize("is_known", [True, False])

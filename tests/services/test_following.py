@@ -14,6 +14,10 @@ from tests.services.world import World
 Refuse = Callable[[Exception | None], None]
 QUEUED = "A build of user-service is queued and starts when a worker is free."
 
+TOLD_SECOND = (
+    "U1 has asked for this, and buildbot has not told yet what came of it. I keep looking, and start nothing meanwhile."
+)
+
 
 @pytest.fixture
 def queued(world: World) -> World:
@@ -118,7 +122,7 @@ def test_a_request_that_waits_for_hours_is_still_the_only_one(queued: World) -> 
 
 
 def test_a_request_that_nothing_is_heard_of_is_left_in_doubt(queued: World) -> None:
-    """After a week it is no longer looked at; it may still start, so that a second press starts nothing."""
+    """After a week it is no longer looked at; it may still start, so that a second press only looks on."""
     queued.builds.away = {"follow"}
     queued.clock.advance(7 * 86400)
     queued.work(60)
@@ -126,6 +130,32 @@ def test_a_request_that_nothing_is_heard_of_is_left_in_doubt(queued: World) -> N
     assert queued.trail()[-1][3] == "in_doubt:never_started"
     assert (queued.states(), queued.open_commands()) == (["in_doubt"], 0)
     queued.ask("retry user-service#1", "U2")
-    queued.work(5)
-    assert queued.said[-1] == "U1 has done this already"
+    queued.work(30)
+    assert queued.said[1:] == [
+        "I have heard nothing of the build of user-service for a week. Please look in buildbot.",
+        TOLD_SECOND,
+    ]
+    queued.builds.away = set()
+    queued.builds.begin_queued()
+    queued.work(10)
+    assert queued.said[-1] == "U1 has done this already → user-service#2"
     assert len(queued.builds.requests) == 1
+    assert queued.states() == ["in_doubt", "done"]
+
+
+def test_a_request_that_was_dropped_during_a_long_silence_may_be_made_anew(queued: World, refuse: Refuse) -> None:
+    """Whoever presses after the week hears what became of the first request, and may then press again."""
+    queued.builds.away = {"follow"}
+    queued.clock.advance(7 * 86400)
+    queued.work(60)
+    queued.builds.away = set()
+    refuse(DestinationGone("buildbot", "request_cancelled"))
+    queued.ask("retry user-service#1", "U2")
+    queued.work(5)
+    assert queued.said[-1] == "The request was cancelled in buildbot before a build began."
+    refuse(None)
+    queued.builds.queues = False
+    queued.ask("retry user-service#1", "U2")
+    queued.work(5)
+    assert queued.said[-1].startswith("Started build")
+    assert len(queued.builds.requests) == 2

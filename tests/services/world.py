@@ -223,9 +223,13 @@ class World:
                 return
             if due > now:
                 self.clock.advance(due - now + 1e-5)  # a clock counts whole microseconds
-            for record in self.take():
-                carry_out(self.worker, record)
+            self.work_once()
         raise AssertionError("commands never come to rest")
+
+    def work_once(self) -> None:
+        """Carry out one step of the commands that are due."""
+        for record in self.take():
+            carry_out(self.worker, record)
 
     def take(self) -> list[CommandRecord]:
         """Take the commands that are due, and leave them in hand."""

@@ -52,6 +52,24 @@ NEWS = {
         "{system} took my request for a build of {project}, but does not tell me what became of it. I keep asking.",
     ),
     "long": ("⌛", "The build of {project} still waits for a worker. It can be cancelled in {system}; I keep looking."),
+    "unknown": (
+        "❔",
+        (
+            "I do not know yet whether {system} took my request for a build of {project}: no answer came. "
+            "I keep looking, and start nothing meanwhile."
+        ),
+    ),
+    "not_done": (
+        "⚠️",
+        "No build of {project} was started: {system} never got my request. Please ask again if it is still wanted.",
+    ),
+    "never_known": (
+        "❔",
+        (
+            "For a week {system} has not told whether it took my request for a build of {project}. "
+            "Whoever asks again has me look first."
+        ),
+    ),
     "given_up": ("❔", "I have heard nothing of the build of {project} for a week. Please look in {system}."),
 }
 SUMMARIES = {
@@ -225,3 +243,13 @@ def already(locale: str, person: str, account: str, run: str | None) -> Notice:
     if run:
         parts += [" → ", Strong(run)]
     return Notice("👌", text(*parts), locale=locale)
+
+
+def in_doubt(locale: str, person: str, account: str, system: str) -> Notice:
+    """Somebody was faster, and nobody knows yet what came of it."""
+    sentence = (
+        "{person} has asked for this, and {system} has not told yet what came of it. I keep looking, and start nothing "
+        "meanwhile."
+    )
+    before, _, after = translate(locale, sentence, system=system, person="{person}").partition("{person}")
+    return Notice("❔", text(before, Person(person, account), after), locale=locale)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bot.domain.cards import Content
+from collections.abc import Callable, Sequence
+
+from bot.domain.cards import Content, Link
 from bot.domain.places import OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKind
 from bot.services.noise import rings
@@ -11,9 +13,19 @@ from bot.services.presenters.build import present
 from bot.services.presenters.deployment import present_deployment
 from bot.services.presenters.digest import digest_card, digest_overdue_notice
 
+IssuesOf = Callable[[str | None, str | None], Sequence[Link]]
 
-def content_of(delivery: Delivery, now: float) -> Content:
-    """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense."""
+
+def no_issues(_branch: str | None, _title: str | None) -> Sequence[Link]:
+    """Where no tracker is configured."""
+    return ()
+
+
+def content_of(delivery: Delivery, now: float, issues_of: IssuesOf) -> Content:
+    """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense.
+
+    `issues_of` finds the issues that a branch and a commit's title name.
+    """
     card, flapping = delivery.card, delivery.flapping
     if delivery.digest is not None:
         if kind_of_slot(card.slot) == OVERDUE_SLOT:
@@ -27,7 +39,10 @@ def content_of(delivery: Delivery, now: float) -> Content:
         options["mentions_in_card"] = calls and flapping.resumes_at <= now
     if delivery.subject.key.kind is SubjectKind.DEPLOYMENT:
         return present_deployment(delivery.subject.deployment(), card.slot, options, delivery.place.platform)
-    return present(delivery.subject.build(), card.slot, options)
+    build = delivery.subject.build()
+    if issues := issues_of(build.facts.branch, build.facts.commit_title):
+        options["issues"] = issues
+    return present(build, card.slot, options)
 
 
 def spent_scope(delivery: Delivery, now: float) -> str | None:

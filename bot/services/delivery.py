@@ -16,7 +16,7 @@ from bot.domain.places import Operation, Place, Rendered
 from bot.errors import IntegrationError, OutcomeUnknown, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting
-from bot.services.contents import content_of, spent_scope
+from bot.services.contents import IssuesOf, content_of, no_issues, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.outcomes import LATE_START, Outcome, after_failure, give_up_slowly
 from bot.services.planning import REST_S, Delivery, Planner, Resolution
@@ -47,7 +47,9 @@ class Deliverer:
         progress_interval_s: float = 2.0,
         *,
         dead_letters: DeadLetters | None = None,
+        issues_of: IssuesOf = no_issues,
     ) -> None:
+        self._issues_of = issues_of
         self._store = store
         self._clock = clock
         self._dead_letters = dead_letters or DeadLetters()
@@ -109,7 +111,7 @@ class Deliverer:
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         operation = delivery.operation
         try:
-            rendered = messenger.render(content_of(delivery, self._now()), delivery.place)
+            rendered = messenger.render(content_of(delivery, self._now(), self._issues_of), delivery.place)
             if card.message_ref is not None and rendered.digest == card.shown_digest:
                 unchanged = Settlement(card.id, "unchanged", shown_revision=delivery.subject.revision)
                 return Outcome(unchanged, was_called=False)

@@ -45,6 +45,7 @@ from bot.services.presenters.words import (
 CARD_STAGES = 12
 CARD_TESTS = 5
 CARD_LOG_LINES = 8
+CARD_ISSUES = 5
 DETAIL_STAGES = 60
 DETAIL_TESTS = 20
 COMMIT_LENGTH = 10
@@ -63,23 +64,26 @@ def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
     if kind == LOG_SLOT:
         return log_notice(build, locale, timezone)
     mention = options.get("mention", ()) if options.get("mentions_in_card") else ()
-    card = build_card(build, locale, timezone, mention)
+    card = build_card(build, locale, timezone, mention, options.get("issues", ()))
     if "turns" not in options:
         return card
     return replace(card, fields=(*card.fields, _flapping(options["turns"], options["turns_per_s"], locale)))
 
 
-def build_card(build: Build, locale: str, timezone: str, mention: Sequence[str] = ()) -> Card:
+def build_card(
+    build: Build, locale: str, timezone: str, mention: Sequence[str] = (), issues: Sequence[Hyperlink] = ()
+) -> Card:
     """The live card: status, people, stages, and on failure the failing tests and the end of the log.
 
-    `mention` are accounts to call when it failed or was fixed, where no notice beside the card does so.
+    `mention` are accounts to call when it failed or was fixed, where no notice beside the card does so. `issues` are
+    those that its branch and commit name.
     """
     return Card(
         tone=BUILD_TONE[build.status],
         emoji=BUILD_EMOJI[build.status],
         title=_title(build, locale),
         title_url=build.facts.url,
-        fields=_fields(build, locale),
+        fields=_fields(build, locale, issues),
         sections=tuple(_card_sections(build, locale)),
         actions=tuple(_actions(build, locale)),
         footer=_footer(build, locale, mention),
@@ -90,7 +94,7 @@ def build_card(build: Build, locale: str, timezone: str, mention: Sequence[str] 
     )
 
 
-def details_card(build: Build, log: str, locale: str, timezone: str) -> Card:
+def details_card(build: Build, log: str, locale: str, timezone: str, issues: Sequence[Hyperlink] = ()) -> Card:
     """Everything known of a build, for a window or a private answer."""
     sections: list[Section] = []
     if build.facts.stages:
@@ -103,7 +107,7 @@ def details_card(build: Build, log: str, locale: str, timezone: str) -> Card:
         emoji=BUILD_EMOJI[build.status],
         title=_title(build, locale),
         title_url=build.facts.url,
-        fields=_fields(build, locale),
+        fields=_fields(build, locale, issues),
         sections=tuple(sections),
         footer=_footer(build, locale),
         subject=str(build.key),
@@ -165,7 +169,7 @@ def _title(build: Build, locale: str) -> str:
     return f"{build.key.project} #{build.key.number} · {status_word(build.status, locale, is_fixed=build.is_fixed)}"
 
 
-def _fields(build: Build, locale: str) -> tuple[Field, ...]:
+def _fields(build: Build, locale: str, issues: Sequence[Hyperlink]) -> tuple[Field, ...]:
     facts = build.facts
     rows: list[tuple[str, Text]] = []
     if facts.branch:
@@ -173,6 +177,8 @@ def _fields(build: Build, locale: str) -> tuple[Field, ...]:
     if facts.commit:
         title = f" {facts.commit_title}" if facts.commit_title else ""
         rows.append(("Commit", text(Code(facts.commit[:COMMIT_LENGTH]), title)))
+    if issues:
+        rows.append(("Issues", _row_of(issues[:CARD_ISSUES])))
     if facts.author:
         rows.append(("Author", text(Person(facts.author))))
     if facts.triggered_by and facts.triggered_by != facts.author:
@@ -186,6 +192,11 @@ def _fields(build: Build, locale: str) -> tuple[Field, ...]:
     if build.attempt > 1:
         rows.append(("Attempt", text(str(build.attempt))))
     return tuple(Field(translate(locale, label), value) for label, value in rows)
+
+
+def _row_of(links: Sequence[Hyperlink]) -> Text:
+    """Links side by side."""
+    return text(*(part for link in links for part in (", ", link)))[1:]
 
 
 def _flapping(turns: int, per_s: float, locale: str) -> Field:

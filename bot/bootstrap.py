@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from cryptography.fernet import MultiFernet
@@ -22,6 +23,7 @@ from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
 from bot.services.deployments.house import DeploymentHouse
+from bot.services.deployments.triggered import TriggeredDeployments
 from bot.services.dispatcher import Crew, Dispatcher
 from bot.services.ingest import Ingest
 from bot.services.jobs import JobWorker
@@ -31,6 +33,9 @@ from bot.services.retention import Limits, Pruner
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
+from bot.services.tokens import StoredTokens
+from bot.services.tracker_house import TrackerHouse
+from bot.services.trackers import Told, TrackerAccess, Trackers
 from bot.services.upkeep import Upkeep
 from bot.services.views import Views
 from bot.settings import Settings, deployed_of, roles_of, routes_of
@@ -41,9 +46,10 @@ from bot.storage.postgres import PostgresStore
 from bot.storage.watch import CommitWatch
 from bot.system import SystemClock, UlidIds
 from bot.telemetry import logger
+from bot.tracker_settings import triggers_of
 from handlers.schedules import Schedules
 from handlers.web import WebServer, create_app
-from handlers.webhooks import webhooks
+from handlers.webhooks import Sender, changes_of, events_of, webhooks
 from integrations.outside import Outside, connect_outside
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
@@ -74,6 +80,10 @@ class Core:
             }
         )
         directories = {kind: one.directory for kind, one in outside.platforms.items() if one.directory}
+        self.trackers = TrackerHouse(
+            _trackers(settings, outside), store=self.store, clock=self.clock, signal=self.signal
+        )
+        outside.tokens.bind(StoredTokens(self.store, self.clock))
         self.people = People(roles_of(settings), directories)
         self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable())
         self.deployments = DeploymentHouse(
@@ -84,6 +94,7 @@ class Core:
             signal=self.signal,
             sources=self.sources,
             people=self.people,
+            trackers=self.trackers,
         )
         self.reading = Reading(
             self.store,
@@ -93,8 +104,28 @@ class Core:
             self.people,
             self.ingest,
             deployments=self.deployments.answers,
+            trackers=self.trackers.trackers,
         )
         self.inbox = CommandInbox(self.store, self.clock, self.ids, self.signal)
+
+
+def _trackers(settings: Settings, outside: Outside) -> Trackers:
+    """The configured trackers with what the file says of them."""
+    triggers = triggers_of(settings.trackers)
+    found = {}
+    for name, one in outside.trackers.items():
+        frame = settings.trackers[name]
+        found[name] = TrackerAccess(
+            tracker=one.tracker,
+            rules=one.rules,
+            releases=one.releases,
+            records=one.records,
+            shows_builds=one.shows_builds,
+            triggers=tuple(trigger for trigger in triggers if trigger.tracker == name),
+            told=Told(**frame.tell.model_dump()),
+            locale=frame.locale,
+        )
+    return Trackers(found)
 
 
 def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str, str] = os.environ) -> Application:
@@ -134,6 +165,9 @@ def _assemble(core: Core, roles: frozenset[str]) -> Application:
             "overdue": (UPKEEP_S, upkeep.tell_overdue),
             "prune": (PRUNE_S, pruner.prune),
         }
+        for name, frame in core.settings.trackers.items():
+            if (every_s := seconds_of(frame.poll)) is not None:
+                tasks[f"poll:{name}"] = (every_s, partial(core.trackers.poller.poll, name))
         schedules = Schedules({name: (every_s, _led(leader, task)) for name, (every_s, task) in tasks.items()})
         parts += [leader, pruner, schedules]
     blueprints: list[Blueprint] = []
@@ -171,6 +205,7 @@ def _dispatcher(core: Core) -> Dispatcher:
         frozenset(destination.address for destination in outside.destinations.values()),
         core.settings.progress_interval_s,
         dead_letters=DeadLetters(outside.destinations.get(core.settings.admin)),
+        issues_of=core.trackers.trackers.links_in,
     )
     commands = CommandWorker(
         store=store,
@@ -187,6 +222,7 @@ def _dispatcher(core: Core) -> Dispatcher:
         Crew("deliveries", deliverer, 16),
         Crew("commands", commands, 4),
         Crew("jobs", jobs, 2),
+        Crew("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), 2),
         Crew("deployments", core.deployments.worker(outside.verification()), 8),
     )
     return Dispatcher(store, clock, core.signal, crews)
@@ -202,9 +238,15 @@ def _web(
     def readiness() -> str | None:
         return next((problem for check in checks if (problem := check())), None) or application.unfinished
 
-    receivers = {name: source.webhook for name, source in core.outside.sources.items()}
-    rates = {name: per_second_of(source.rate) for name, source in core.settings.sources.items()}
-    door = webhooks(receivers, core.ingest, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
+    senders: dict[str, Sender[Any]] = {
+        name: events_of(source.webhook, core.ingest) for name, source in core.outside.sources.items()
+    }
+    senders |= {
+        name: changes_of(tracker.webhook, name, core.trackers.inbox) for name, tracker in core.outside.trackers.items()
+    }
+    rates = {name: per_second_of(frame.rate) for name, frame in core.settings.sources.items()}
+    rates |= {name: per_second_of(frame.rate) for name, frame in core.settings.trackers.items()}
+    door = webhooks(senders, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
     app = create_app(
         [door, *blueprints],
         readiness,

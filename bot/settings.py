@@ -38,7 +38,7 @@ from bot.errors import ConfigError
 from bot.i18n import LOCALES
 from bot.limits import RetentionSettings, SourceFrame
 from bot.noise_settings import QuietSettings, ThresholdSettings
-from bot.tracker_settings import TrackerFrame
+from bot.tracker_settings import TrackerFrame, check_triggers
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
@@ -261,7 +261,9 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as problem:
         raise config_error("", problem) from None
     _check_names(settings)
+    _check_senders(settings)
     deployed_of(settings)
+    check_triggers(settings.trackers, {name: tuple(one.environments) for name, one in settings.services.items()})
     return settings
 
 
@@ -282,6 +284,10 @@ def _check_names(settings: Settings) -> None:
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
+
+
+def _check_senders(settings: Settings) -> None:
+    """Whoever posts to /webhooks/<name> has a name of its own."""
     for section, names in (("sources", settings.sources), ("trackers", settings.trackers)):
         for name in names:
             if not _SOURCE.fullmatch(name):  # it becomes a part of addresses and of every subject's key
@@ -290,7 +296,7 @@ def _check_names(settings: Settings) -> None:
                     f"is no name for a {section[:-1]}: 1 to 40 of the letters a to z and A to Z, digits, _ . -",
                 )
     for name in settings.trackers:
-        if name in settings.sources:  # both are heard at /webhooks/<name>
+        if name in settings.sources:
             raise ConfigError(f"trackers.{name}", "is the name of a source already: choose another one")
 
 

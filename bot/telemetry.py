@@ -19,6 +19,7 @@ DEAD_LETTERS = Counter("shipmate_dead_letters_total", "Deliveries given up", ["p
 COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
 DEPLOYMENTS = Counter("shipmate_deployments_total", "States that deployments came to", ["state"])
+TRACKER_TASKS = Counter("shipmate_tracker_tasks_total", "Work with trackers", ["tracker", "kind", "outcome"])
 PRUNED = Counter("shipmate_pruned_total", "Rows dropped for their age", ["kind"])
 BUDGET_WAITS = Histogram(
     "shipmate_budget_wait_seconds",

@@ -1,4 +1,4 @@
-"""The sources' door: authenticate, translate, store, answer.
+"""The door of sources and trackers: authenticate, translate, store, answer.
 
 2xx is given only after the events are committed. 503 with Retry-After is the one answer to trouble of our own: other
 codes make senders give up, or punish us.
@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bot.domain.budgets import Budget
+from bot.domain.events import Event
+from bot.domain.issues import IssueChange
 from bot.errors import InputError, StorageUnavailable, TooLarge
 from bot.ports import Clock, WebhookSource
+from bot.ports.trackers import ChangeSource
 from bot.services.ingest import Ingest, Outcome
+from bot.services.tracking import ChangeInbox
 from bot.telemetry import WEBHOOKS, logger
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -24,6 +31,8 @@ RETRY_AFTER_S = 5
 BURST_S = 10.0
 
 log = logger(__name__)
+T = TypeVar("T", bound=Sequence[Any])
+_OUTCOMES = {Outcome.ACCEPTED: "accepted", Outcome.UNCHANGED: "accepted", Outcome.DUPLICATE: "duplicate"}
 
 
 class RateLimit:
@@ -48,15 +57,51 @@ class RateLimit:
             return max(wait, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Sender(Generic[T]):
+    """Who may post here: how its body is understood, why nothing may be in it, and what is done with what is.
+
+    `accept` says of each piece what became of it: `accepted`, `duplicate`, or another reason.
+    """
+
+    receive: Callable[[Mapping[str, str], bytes, datetime], tuple[T, str]]
+    accept: Callable[[T], Sequence[str]]
+
+
+def events_of(source: WebhookSource, ingest: Ingest) -> Sender[Sequence[Event]]:
+    """A source, whose events are folded and shown."""
+
+    def receive(headers: Mapping[str, str], body: bytes, now: datetime) -> tuple[Sequence[Event], str]:
+        received = source.receive(headers, body, now)
+        return received.events, received.reason
+
+    def accept(events: Sequence[Event]) -> Sequence[str]:
+        return [_OUTCOMES[outcome] for outcome in ingest.accept(events)]
+
+    return Sender(receive, accept)
+
+
+def changes_of(source: ChangeSource, tracker: str, inbox: ChangeInbox) -> Sender[Sequence[IssueChange]]:
+    """A tracker, whose changes may start something."""
+
+    def receive(headers: Mapping[str, str], body: bytes, now: datetime) -> tuple[Sequence[IssueChange], str]:
+        received = source.receive(headers, body, now)
+        return received.changes, received.reason
+
+    def accept(changes: Sequence[IssueChange]) -> Sequence[str]:
+        return [taken.value for taken in inbox.accept(tracker, changes)]
+
+    return Sender(receive, accept)
+
+
 def webhooks(
-    sources: Mapping[str, WebhookSource],
-    ingest: Ingest,
+    senders: Mapping[str, Sender[Any]],
     clock: Clock,
     *,
     rates: Mapping[str, float | None] | None = None,
     is_overloaded: Callable[[], bool] = lambda: False,
 ) -> Blueprint:
-    """`POST /webhooks/<source>` for every configured source.
+    """`POST /webhooks/<name>` for every configured source and tracker.
 
     `rates` are requests a second, None without a limit. What is too much is answered 503, not 429: Alertmanager drops a
     notification at 429 (https://github.com/prometheus/alertmanager/issues/2121), older GitLabs shut a webhook off
@@ -68,28 +113,29 @@ def webhooks(
 
     @door.post("/webhooks/<name>")
     def receive(name: str) -> Response:
-        source = sources.get(name)
-        if source is None:
+        sender = senders.get(name)
+        if sender is None:
             return _answer("", 404, f"there is no source {name[:50]!r}")
         if is_overloaded():
             return _later(name, "overloaded", RETRY_AFTER_S)
         try:
             now = clock.now()
-            received = source.receive(_headers(), _body(), now)
+            found, reason = sender.receive(_headers(), _body(), now)
             # Only who is authentic uses up a source's rate.
             if name in limits and (wait := limits[name].wait_s(now.timestamp())) > 0:
                 return _later(name, "rate_limited", max(1, math.ceil(wait)))
-            outcomes = ingest.accept(received.events)
+            outcomes = sender.accept(found)
         except InputError as problem:
             log.warning("webhook refused", source=name, status=problem.status, error=problem)
             return _answer(name, problem.status, str(problem))
         except StorageUnavailable as problem:
             log.error("webhook not stored", source=name, error=problem)
             return _later(name, "not_stored", RETRY_AFTER_S)
-        if not received.events:
-            return _answer(name, 202 if received.reason.startswith("unknown:") else 200, received.reason)
-        is_new = any(outcome is not Outcome.DUPLICATE for outcome in outcomes)
-        return _answer(name, 202, "accepted") if is_new else _answer(name, 200, "duplicate")
+        if not outcomes:
+            return _answer(name, 202 if reason.startswith("unknown:") else 200, reason)
+        if "accepted" in outcomes:
+            return _answer(name, 202, "accepted")
+        return _answer(name, 200, "duplicate" if "duplicate" in outcomes else "ignored:no_trigger")
 
     return door
 

@@ -12,6 +12,7 @@ from bot.services.presenters.causes import CAUSES
 from bot.services.presenters.dead_letters import SLOT_WORDS
 from bot.services.presenters.deployment import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, VERDICT_WORD, WORD
 from bot.services.presenters.explain import DIMENSION_WORDS, EVENT_WORDS, OPERATION_WORDS
+from bot.services.presenters.issue import TRIGGER_WORDS
 from bot.services.presenters.reasons import MILESTONE_WORDS, REASON_WORDS
 from bot.services.presenters.replies import GONE, NEWS, PROBLEMS, REFUSALS, SUMMARIES
 from bot.services.presenters.words import BUILD_WORD
@@ -67,7 +68,7 @@ def _said() -> dict[str, str]:
     """Each message that code may translate, and where."""
     found = {text: "a table" for table in (PROBLEMS, REFUSALS, SUMMARIES, GONE, BUILD_WORD) for text in table.values()}
     found |= {text: "a table" for _, text in NEWS.values()}
-    tables = (REASON_WORDS, MILESTONE_WORDS, SLOT_WORDS, EVENT_WORDS, DIMENSION_WORDS, OPERATION_WORDS)
+    tables = (TRIGGER_WORDS, REASON_WORDS, MILESTONE_WORDS, SLOT_WORDS, EVENT_WORDS, DIMENSION_WORDS, OPERATION_WORDS)
     found |= {text: "a table" for table in tables for text in table.values()}
     tables = (WORD, OUTCOMES, NOT_ROLLED_BACK, QUESTIONS, VERDICT_WORD)
     found |= {text: "a table" for table in tables for text in table.values()}

@@ -30,6 +30,7 @@ class Verb(StrEnum):
     HERE = "here"
     SUBSCRIBE = "subscribe"
     MUTE = "mute"
+    ISSUE = "issue"
     DEPLOY = "deploy"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
@@ -89,6 +90,7 @@ VERBS: tuple[VerbSpec, ...] = (
     VerbSpec(Verb.CANCEL, ("cancel", "stop"), ("取消",), Target.BUILD, "cancel <project>#<number>", changes=True),
     VerbSpec(Verb.RUN, ("run", "build"), ("运行",), Target.PROJECT, "run <project> [name=value …]", changes=True),
     VerbSpec(Verb.EXPLAIN, ("explain", "why"), ("为什么",), Target.BUILD, "explain <project>#<number>"),
+    VerbSpec(Verb.ISSUE, ("issue",), ("任务",), Target.PROJECT, "issue <key>"),
     VerbSpec(Verb.WHOAMI, ("whoami",), ("我是谁",), Target.NONE, "whoami"),
     VerbSpec(Verb.HERE, ("here",), ("这里",), Target.NONE, "here"),
     VerbSpec(

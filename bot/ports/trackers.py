@@ -36,7 +36,7 @@ class Tracker(Protocol):
         ...
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
-        """What changed since then, and perhaps a little before, oldest first."""
+        """What changed since then, oldest first; of versions, all that are released. Takes up to a minute."""
         ...
 
 

@@ -184,4 +184,5 @@ def _dues(tx: Transaction) -> dict[str, float | None]:
         "commands": tx.commands.next_due_at(),
         "jobs": tx.jobs.next_due_at(),
         "deployments": tx.deployments.next_due_at(),
+        "trackers": tx.tracker_tasks.next_due_at(),
     }

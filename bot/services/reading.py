@@ -16,8 +16,10 @@ from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.build import build_card, details_card
 from bot.services.presenters.explain import Explanation, explain_card
+from bot.services.presenters.issue import issue_card
 from bot.services.router import Router
 from bot.services.sources import Sources
+from bot.services.trackers import Trackers
 
 LIST_LENGTH = 8
 LOG_LINES = 40
@@ -36,7 +38,9 @@ class Reading:
         ingest: Ingest,
         *,
         deployments: DeploymentAnswers,
+        trackers: Trackers,
     ) -> None:
+        self._trackers = trackers
         self._deployments = deployments
         self._store = store
         self._clock = clock
@@ -63,6 +67,8 @@ class Reading:
                 return replies.whoami_card(command.actor, self._people.roles_of(command.actor), locale)
             case Verb.DEPLOYMENTS | Verb.WHATS_IN | Verb.DORA:
                 return self._deployments.answer(line, locale, self._timezone(command))
+            case Verb.ISSUE:
+                return self._issue(line, locale, self._timezone(command))
             case Verb.HERE:
                 return self._here(command, locale)
             case _:
@@ -88,19 +94,19 @@ class Reading:
         if reader is None:
             if known is None:
                 raise CommandInvalid("unknown_build", key.short)
-            return details_card(known.build(), known.build().facts.log_excerpt or "", locale, timezone)
+            return self._details(known.build(), known.build().facts.log_excerpt or "", locale, timezone)
         try:
             event = reader.fetch(key, with_log=True)
             excerpt = event.facts.log_excerpt or reader.read_log(key, max_lines=LOG_LINES)
         except DestinationGone:
             if known is None:
                 raise CommandInvalid("unknown_build", key.short) from None
-            return details_card(known.build(), known.build().facts.log_excerpt or "", locale, timezone)
+            return self._details(known.build(), known.build().facts.log_excerpt or "", locale, timezone)
         if known is not None:
             self._ingest.accept([event])
             known = self._store.read(lambda tx: tx.subjects.get(key))
         build = known.build() if known else Build(key, event.attempt, event.phase, event.facts)
-        return details_card(build, excerpt, locale, timezone)
+        return self._details(build, excerpt, locale, timezone)
 
     def _builds(self, command: Command, line: CommandLine, locale: str) -> Card:
         project = line.arguments[0] if line.arguments else None
@@ -156,6 +162,14 @@ class Reading:
 
         story = self._store.read(work)
         return explain_card(story, self._clock.now().timestamp(), locale, timezone)
+
+    def _details(self, build: Build, log: str, locale: str, timezone: str) -> Card:
+        issues = self._trackers.links_in(build.facts.branch, build.facts.commit_title)
+        return details_card(build, log, locale, timezone, issues)
+
+    def _issue(self, line: CommandLine, locale: str, timezone: str) -> Card:
+        name, key = self._trackers.locate(line.arguments[0])
+        return issue_card(self._trackers.tracker(name).issue(key), locale, timezone)
 
     def _here(self, command: Command, locale: str) -> Card:
         place = command.reply_to.place

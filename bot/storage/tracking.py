@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
@@ -15,6 +16,7 @@ from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import polls, tokens, tracker_tasks
 from bot.storage.unit import Unit
 
+MAX_KEY = 250
 _IS_OPEN = text("tracker_tasks.is_open")  # as the partial index says it, or SQLite does not use it
 _OURS = and_(tracker_tasks.c.tracker == bindparam("of"), tracker_tasks.c.key == bindparam("named"))
 
@@ -51,7 +53,7 @@ class SqlTrackerTasks:
         """Store a piece of work (None: only to be remembered); False when its key is known."""
         row = {
             "tracker": tracker,
-            "key": key,
+            "key": _bounded(key),
             "kind": kind,
             "body": dict(body),
             "is_open": due_at is not None,
@@ -63,7 +65,7 @@ class SqlTrackerTasks:
     def get(self, tracker: str, key: str) -> Mapping[str, Any] | None:
         """What is remembered under a key."""
         found: Mapping[str, Any] | None = self._connection.scalar(
-            select(tracker_tasks.c.body).where(_OURS), {"of": tracker, "named": key}
+            select(tracker_tasks.c.body).where(_OURS), {"of": tracker, "named": _bounded(key)}
         )
         return found
 
@@ -155,3 +157,8 @@ class SqlTokens:
         changed = {"value": self._cipher.encrypt(value.encode()), "expires_at": expires_at, "lease_until": 0.0}
         statement = update(tokens).where(tokens.c.name == name, tokens.c.rank == held.rank).values(changed)
         return self._connection.execute(statement).rowcount == 1
+
+
+def _bounded(key: str) -> str:
+    """A key that fits into its column; a long one ends in its digest."""
+    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 33]}:{sha256(key.encode()).hexdigest()[:32]}"

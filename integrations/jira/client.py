@@ -33,7 +33,6 @@ PAGE = 100
 MOST_PAGES = 100
 MOST_COMMENTS = 50
 MOST_RECONCILED = 50
-LAG_S = 300.0  # the search index follows changes after a while
 
 
 class JiraTracker:
@@ -106,9 +105,9 @@ class JiraTracker:
             self._api.change("POST", f"issue/{key}/remotelink", body)
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
-        """See `Tracker`; takes up to a minute. Looks five minutes further back, for the search follows slowly."""
+        """See `Tracker`; takes up to a minute. Minutes are counted back: an hour of JQL is one of our account's zone."""
         with together(POLL_S):
-            minutes = math.ceil(((self._clock.now() - since).total_seconds() + LAG_S) / 60) + 1
+            minutes = math.ceil((self._clock.now() - since).total_seconds() / 60) + 1
             found = [
                 change
                 for row in self._search(f"{self._scope()}updated >= -{max(minutes, 1)}m ORDER BY updated ASC")

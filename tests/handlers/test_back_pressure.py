@@ -14,7 +14,7 @@ from bot.services.ingest import Ingest
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.storage import groups
-from handlers.webhooks import RateLimit, webhooks
+from handlers.webhooks import RateLimit, events_of, webhooks
 from integrations import generic
 from tests.fakes import EPOCH, FakeClock
 from tests.handlers.serving import Answer, line_to, serve
@@ -50,7 +50,8 @@ def door(store: SqlStore) -> Iterator[Door]:
     ingest = Ingest(store, clock, Router((), {}), Signal(), frozenset())
     config = generic.Config.model_validate({"secrets": [SECRET]})
     sources = {name: generic.GenericWebhook(name, config) for name in RATES}
-    blueprint = webhooks(sources, ingest, clock, rates=RATES, is_overloaded=store.is_overloaded)
+    senders = {name: events_of(source, ingest) for name, source in sources.items()}
+    blueprint = webhooks(senders, clock, rates=RATES, is_overloaded=store.is_overloaded)
     with serve([blueprint], threads=8) as port:
         yield Door(port, clock)
 

@@ -23,7 +23,7 @@ from bot.services.signal import Signal
 from bot.storage.schema import upgrade
 from bot.storage.store import SqliteStore, open_sqlite
 from bot.storage.tables import metadata
-from handlers.webhooks import MAX_BODY_BYTES, webhooks
+from handlers.webhooks import MAX_BODY_BYTES, events_of, webhooks
 from integrations import generic
 from integrations.buildbot.config import Config as BuildbotConfig
 from integrations.buildbot.webhook import BuildbotWebhook
@@ -133,7 +133,8 @@ def open_doors(store: Store, database: Engine) -> Iterator[Doors]:
         "generic": generic.GenericWebhook("generic", generic.Config.model_validate({"secrets": [SECRET]})),
         "broken": Broken(),
     }
-    with serve([webhooks(sources, ingest, clock)]) as port:
+    senders = {name: events_of(source, ingest) for name, source in sources.items()}
+    with serve([webhooks(senders, clock)]) as port:
         yield Doors(port, database, clock)
 
 

@@ -30,6 +30,8 @@ from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
+from bot.services.tracker_house import TrackerHouse
+from bot.services.trackers import Trackers
 from bot.services.verification import Verification
 from bot.storage.tables import attempts, audit, commands
 from tests.fakes import FakeBuildSystem, FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
@@ -77,6 +79,7 @@ class World:
     roles: Sequence[Role] = ROLES
     verification: Verification = field(default_factory=Verification)
     house: DeploymentHouse = field(init=False)
+    trackers: TrackerHouse = field(init=False)
     deployments: DeploymentWorker = field(init=False)
     _presses: int = 0
 
@@ -114,6 +117,7 @@ class World:
         self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
         people = People(self.roles, {"slack": self.directory})
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
+        self.trackers = TrackerHouse(Trackers({}), store=self.store, clock=self.clock, signal=signal)
         self.house = DeploymentHouse(
             self.services,
             store=self.store,
@@ -122,6 +126,7 @@ class World:
             signal=signal,
             sources=sources,
             people=people,
+            trackers=self.trackers,
         )
         self.deployments = self.house.worker(self.verification)
         answers = self.house.answers
@@ -130,7 +135,16 @@ class World:
             clock=self.clock,
             router=router,
             people=people,
-            reading=Reading(self.store, self.clock, router, sources, people, self.ingest, deployments=answers),
+            reading=Reading(
+                self.store,
+                self.clock,
+                router,
+                sources,
+                people,
+                self.ingest,
+                deployments=answers,
+                trackers=self.trackers.trackers,
+            ),
             acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk),
             responders={"slack": self.responder, "dingtalk": self.responder},
             speeches={"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},

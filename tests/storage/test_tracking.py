@@ -38,6 +38,12 @@ def test_a_key_is_stored_once(store: SqlStore) -> None:
     assert store.read(lambda tx: tx.tracker_tasks.get("jira", "changelog:2")) is None
 
 
+def test_a_key_that_is_too_long_is_still_one_key(store: SqlStore) -> None:
+    """Bounded by its digest: two long keys that begin alike are two."""
+    assert [add(store, "k" * 400), add(store, "k" * 400), add(store, "k" * 399 + "x")] == [True, False, True]
+    assert store.read(lambda tx: tx.tracker_tasks.get("jira", "k" * 400)) == {"key": "k" * 400}
+
+
 def test_work_is_leased_put_off_and_ended(store: SqlStore) -> None:
     """One worker has it at a time; a lost lease settles nothing; what is ended is not taken again."""
     add(store)

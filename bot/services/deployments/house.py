@@ -18,6 +18,7 @@ from bot.services.people import People
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import Sources
+from bot.services.tracker_house import TrackerHouse
 from bot.services.verification import Verification
 
 
@@ -34,12 +35,13 @@ class DeploymentHouse:
         signal: Signal,
         sources: Sources,
         people: People,
+        trackers: TrackerHouse,
     ) -> None:
         self._services = dict(services)
         self._sources = sources
-        self.records = Records(store, clock, router, signal)
+        self.records = Records(store, clock, router, signal, trackers.tidings)
         self.ending = Ending(self.records)
-        versions = Versions(store, sources)
+        versions = Versions(store, sources, trackers.trackers)
         self.requests = Requests(self.records, services, versions, self.ending, people)
         self.desk = DeploymentDesk(self.records, self.requests, self.ending, people)
         self.answers = DeploymentAnswers(store, clock, self.requests, versions)

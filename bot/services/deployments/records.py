@@ -12,6 +12,7 @@ from bot.domain.folding import Folded
 from bot.ports import Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.router import Router, slots_of, thread_slots
 from bot.services.signal import Signal
+from bot.services.telling import Tidings
 from bot.telemetry import DEPLOYMENTS
 
 SYSTEM_ACTOR = "shipmate"
@@ -30,7 +31,8 @@ class Cause:
 class Records:
     """Stores what became of deployments."""
 
-    def __init__(self, store: Store, clock: Clock, router: Router, signal: Signal) -> None:
+    def __init__(self, store: Store, clock: Clock, router: Router, signal: Signal, tidings: Tidings) -> None:
+        self._tidings = tidings
         self.store = store
         self._clock = clock
         self._router = router
@@ -77,6 +79,7 @@ class Records:
         outcome = deployment.state.value + (f":{deployment.outcome}" if deployment.outcome else "")
         self.tell(tx, cause, f"{deployment.key} {deployment.version.name} → {deployment.environment}", outcome)
         DEPLOYMENTS.labels(deployment.state.value).inc()
+        self._tidings.deployment(tx, deployment)
         self._show(tx, deployment)
 
     def _show(self, tx: Transaction, deployment: Deployment) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from bot.domain.builds import Build, BuildStatus
 from bot.domain.deployment_lines import LATEST
 from bot.domain.deployments import WAITING, Change, Deployment, DeploymentState, Version
-from bot.domain.issues import issue_keys
 from bot.domain.services import Service
 from bot.errors import CommandInvalid, Conflict, IntegrationError
 from bot.ports import Store, Transaction
 from bot.services.sources import Sources
+from bot.services.trackers import Trackers
 
 MOST_BUILDS = 100
 MOST_CHANGES = 100
@@ -23,7 +23,8 @@ _BUILD = re.compile(r"(?:[^#\s]*)#(?P<number>\S+)")
 class Versions:
     """Finds versions among a service's builds, or among what was deployed before."""
 
-    def __init__(self, store: Store, sources: Sources) -> None:
+    def __init__(self, store: Store, sources: Sources, trackers: Trackers) -> None:
+        self._trackers = trackers
         self._store = store
         self._sources = sources
 
@@ -56,7 +57,7 @@ class Versions:
             if not (facts.commit and _order(old.build) < _order(str(build.key)) <= _order(new.build)):
                 continue
             title = facts.commit_title or ""
-            issues = issue_keys(f"{facts.branch or ''} {title}")
+            issues = self._trackers.keys_in(f"{facts.branch or ''} {title}")
             changes.setdefault(facts.commit, Change(facts.commit, title[:200], facts.author or "", issues))
         return tuple(changes.values())[:MOST_CHANGES]
 

@@ -27,6 +27,8 @@ PROBLEMS = {
     "unknown_environment": "The service has no such environment. There are:",
     "unknown_version": "I know no such version. The newest good build is:",
     "unknown_deployment": "I know no such deployment.",
+    "no_tracker": "I know no issue tracker: none is configured.",
+    "unknown_issue": "That is no issue's key, such as USER-12, or not one of a project that I know.",
     "unknown_milestone": "Known milestones: started, finished, failed, fixed.",
 }
 REFUSALS = {
@@ -43,6 +45,7 @@ GONE = {
     "request_cancelled": "The request was cancelled in {system} before a build began.",
     "request_superseded": "{system} ended the request without a build: a newer one took its place.",
     "channel_not_found": "{system} has no such channel, or has not let me in.",
+    "no_such_issue": "{system} has no such issue, or does not show it to me.",
     "person_not_found": "{system} does not know this person (any more).",
 }
 NEWS = {
@@ -82,6 +85,7 @@ SUMMARIES = {
     "cancel": "stop a running build",
     "run": "start a new build",
     "explain": "why a card is where it is, or is not",
+    "issue": "what is known of an issue",
     "whoami": "who you are to me, and your roles",
     "here": "this place's id, for the configuration",
     "subscribe": "send a project's cards here",

@@ -74,7 +74,7 @@ def test_all_pages_are_read(jira: FakeJira, tracker: JiraTracker, clock: FakeClo
     assert len(tracker.changes(EPOCH)) == 7
     asked = [call.body for call in jira.calls if call.path.endswith("search/jql")]
     assert [body.get("nextPageToken") for body in asked] == [None, "2", "4", "6"]
-    assert asked[0]["jql"] == 'project in ("USER", "PAY") AND updated >= -6m ORDER BY updated ASC'
+    assert asked[0]["jql"] == 'project in ("USER", "PAY") AND updated >= -1m ORDER BY updated ASC'
     assert "startAt" not in asked[0]
 
 

@@ -1,0 +1,225 @@
+"""What trackers are told of deployments and builds: written down with what is told, delivered by a worker.
+
+A tracker that is away delays nobody: what is to be told waits, and is told once however often it is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+from bot.domain.builds import Build
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState
+from bot.domain.issues import RemoteLink
+from bot.domain.subjects import SubjectKey
+from bot.domain.triggers import Firing
+from bot.errors import Rejected
+from bot.ports import Clock, Store, SubjectRecord, Transaction
+from bot.ports.trackers import Releases, Submission
+from bot.ports.tracking import TrackerTask
+from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
+from bot.services.trackers import TrackerAccess, Trackers, is_among
+from bot.telemetry import logger
+
+TELL, REFUSE, SUBMIT, BUILD, ORIGIN = "tell", "refuse", "submit", "build", "origin"
+EVERYBODY = ""  # whose memory what no tracker told is
+_S = DeploymentState
+_BAD_ENDS = frozenset({_S.FAILED, _S.ROLLED_BACK, _S.ROLLBACK_FAILED, _S.CANCELLED, _S.EXPIRED})
+
+log = logger(__name__)
+
+
+class Tidings:
+    """Writes down, in the transaction of a change, what trackers are to be told of it."""
+
+    def __init__(self, trackers: Trackers, clock: Clock) -> None:
+        self._trackers = trackers
+        self._clock = clock
+
+    def deployment(self, tx: Transaction, deployment: Deployment) -> None:
+        """A deployment came to another state."""
+        if deployment.state is _S.REQUESTED:
+            return
+        at = self._clock.now().timestamp()
+        origin = tx.tracker_tasks.get(EVERYBODY, _origin_key(deployment.number)) or {}
+        homes = self._homes(deployment, origin)
+        snapshot = deployment.to_json()
+        for tracker, keys in homes.items():
+            access = self._trackers.get(tracker)
+            if access is None:
+                continue
+            name = f"{deployment.key}@{int(deployment.requested_at)}:{deployment.state}"
+            if access.records is not None:
+                body: dict[str, Any] = {"deployment": snapshot, "keys": keys}
+                tx.tracker_tasks.add(tracker, f"{SUBMIT}:{name}", SUBMIT, body, due_at=at, at=at)
+            if deployment.state.is_ended:
+                for key in keys:
+                    wishes = _wishes(deployment, key, access, origin)
+                    if any(wishes.values()):
+                        body = {"issue": key, "deployment": snapshot} | wishes
+                        tx.tracker_tasks.add(tracker, f"{TELL}:{name}:{key}", TELL, body, due_at=at, at=at)
+
+    def build(self, tx: Transaction, record: SubjectRecord) -> None:
+        """A build came to another state; told where a tracker shows builds at its issues."""
+        build = record.build()
+        for tracker, access in self._trackers.items():
+            if access.records is None or not access.shows_builds:
+                continue
+            keys = access.rules.find(f"{build.facts.branch or ''}\n{build.facts.commit_title or ''}")
+            if keys:
+                at = self._clock.now().timestamp()
+                body = {"subject": str(record.key), "keys": list(keys)}
+                name = f"{BUILD}:{record.key}:{record.folded.generation}.{record.folded.attempt}.{build.status}"
+                tx.tracker_tasks.add(tracker, name, BUILD, body, due_at=at, at=at)
+
+    def _homes(self, deployment: Deployment, origin: Mapping[str, Any]) -> dict[str, list[str]]:
+        """The issues of a deployment by their tracker, that of the trigger first."""
+        homes: dict[str, list[str]] = {}
+        if origin.get("issue"):
+            homes[origin["tracker"]] = [origin["issue"]]
+        for key in deployment.issues:
+            tracker = self._trackers.home_of(key)
+            if tracker is not None and key not in homes.setdefault(tracker, []):
+                homes[tracker].append(key)
+        return homes
+
+
+class Teller:
+    """Tells a tracker what was written down; every call may be made again."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def tell(self, task: TrackerTask, access: TrackerAccess) -> str:
+        """Do it, and say what it came to; raises IntegrationError."""
+        match task.kind:
+            case "tell":
+                return self._deployment(task.body, access)
+            case "refuse":
+                sections = refusal_comment(Refusal(**task.body["refusal"]), access.locale)
+                written = access.tracker.comment(task.body["issue"], sections, task.body["marker"])
+                return "done" if written else "done:stood_already"
+            case "submit":
+                return self._submit(task.body, access)
+            case "build":
+                return self._build(task.body, access)
+            case _:
+                return "dropped:unknown_kind"
+
+    def _deployment(self, body: Mapping[str, Any], access: TrackerAccess) -> str:
+        deployment, key = Deployment.from_json(body["deployment"]), body["issue"]
+        sections = deployment_comment(deployment, access.locale) if body["comment"] else ()
+        marker = _marker(deployment)
+        troubles = []
+        if body["status"]:
+            try:
+                access.tracker.transition(key, body["status"], sections, marker)
+            except Rejected as problem:  # the workflow's matter: the rest is told all the same
+                log.warning("issue not moved", issue=key, status=body["status"], error=problem)
+                troubles.append(problem.reason)
+        if body["comment"]:
+            access.tracker.comment(key, sections, marker)
+        if body["link"] and deployment.run is not None and deployment.run.url:
+            access.tracker.link(key, _link(deployment))
+        if body["fix_version"] and access.releases is not None:
+            troubles += _add_fix_version(access.releases, key, deployment.version.name)
+        return f"done:{','.join(troubles)}" if troubles else "done"
+
+    def _submit(self, body: Mapping[str, Any], access: TrackerAccess) -> str:
+        if access.records is None:
+            return "dropped:not_configured"
+        deployment = Deployment.from_json(body["deployment"])
+        return _outcome(access.records.submit_deployment(deployment, body["keys"], self._clock.now()))
+
+    def _build(self, body: Mapping[str, Any], access: TrackerAccess) -> str:
+        key = SubjectKey.parse(body["subject"])
+        record = self._store.read(lambda tx: tx.subjects.get(key))
+        if record is None or access.records is None:
+            return "dropped:gone"
+        build: Build = record.build()
+        return _outcome(access.records.submit_build(build, record.revision, body["keys"], self._clock.now()))
+
+
+def remember_origin(tx: Transaction, number: int, firing: Firing, at: float) -> None:
+    """Which issue a deployment was started by, and what its trigger wants to be done there in the end."""
+    trigger, change = firing.trigger, firing.change
+    body = {
+        "tracker": trigger.tracker,
+        "issue": change.issue.key if change.issue is not None else "",
+        "comments": trigger.comments,
+        "on_success": trigger.on_success,
+        "on_failure": trigger.on_failure,
+    }
+    tx.tracker_tasks.add(EVERYBODY, _origin_key(number), ORIGIN, body, due_at=None, at=at)
+
+
+def remember_refusal(tx: Transaction, firing: Firing, refusal: Refusal, at: float) -> None:
+    """Have the issue told why its change started nothing; a version has no place for that."""
+    change = firing.change
+    if change.issue is None or not firing.trigger.comments:
+        return
+    name = sha256(firing.key.encode()).hexdigest()[:16]
+    body = {"issue": change.issue.key, "refusal": asdict(refusal), "marker": f"Shipmate trigger {name}"}
+    tx.tracker_tasks.add(firing.trigger.tracker, f"{REFUSE}:{name}", REFUSE, body, due_at=at, at=at)
+
+
+def _wishes(
+    deployment: Deployment, key: str, access: TrackerAccess, origin: Mapping[str, Any]
+) -> dict[str, bool | str]:
+    """What is to be done at an issue when a deployment ends: as its trigger says, and as the tracker's settings do."""
+    environment, state = deployment.environment, deployment.state
+    is_its_own = origin.get("issue") == key
+    is_good = state is _S.SUCCEEDED
+    status = ""
+    if is_its_own and is_good:
+        status = origin["on_success"]
+    elif is_its_own and state in _BAD_ENDS:
+        status = origin["on_failure"]
+    is_new = is_good and deployment.kind is not DeploymentKind.ROLLBACK
+    return {
+        "comment": (is_its_own and origin["comments"]) or is_among(environment, access.told.comment),
+        "status": status,
+        "link": is_among(environment, access.told.link),
+        "fix_version": is_new and is_among(environment, access.told.fix_version),
+    }
+
+
+def _origin_key(number: int) -> str:
+    return f"deployment:{number}"
+
+
+def _marker(deployment: Deployment) -> str:
+    """What a comment ends in: the same words for the same end of the same deployment."""
+    return f"Shipmate {deployment.key.short} {deployment.state} {int(deployment.requested_at)}"
+
+
+def _link(deployment: Deployment) -> RemoteLink:
+    assert deployment.run is not None
+    return RemoteLink(
+        global_id=f"shipmate:{deployment.key}@{int(deployment.requested_at)}",
+        url=deployment.run.url,
+        title=f"{deployment.service} {deployment.version.name} → {deployment.environment}",
+        summary=deployment.state.value.replace("_", " "),
+        is_done=deployment.state is _S.SUCCEEDED,
+    )
+
+
+def _add_fix_version(releases: Releases, key: str, name: str) -> list[str]:
+    """Say which version an issue is in; what the tracker does not let us do is no reason to stop."""
+    try:
+        releases.add_fix_version(key, name)
+    except Rejected as problem:
+        log.warning("fix version not added", issue=key, version=name, error=problem)
+        return ["fix_version"]
+    return []
+
+
+def _outcome(submission: Submission) -> str:
+    """What was accepted is not yet shown: what was refused, and keys nobody knows, are said."""
+    if submission.rejected:
+        log.warning("not shown at issues", rejected=submission.rejected, unknown=submission.unknown_keys)
+        return f"rejected:{submission.rejected[0]}"
+    return "done:unknown_keys" if submission.unknown_keys else "done"

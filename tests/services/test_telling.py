@@ -1,0 +1,245 @@
+"""What trackers are told of deployments: once, in order, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.builds import BuildStatus
+from bot.domain.checks import CheckProgress, Verdict
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Requester, Run, Version
+from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, Rejected, Unavailable
+from bot.ports import SubjectRecord
+from bot.ports.trackers import Submission
+from bot.services.trackers import Told
+from tests.fakes import EPOCH
+from tests.services.tracker_world import TRIGGER, TrackerWorld, moved
+from tests.stores import SqlStore, event_of
+
+_S = DeploymentState
+EVERYTHING = Told(comment=("*",), link=("*",), fix_version=("*",))
+Make = Callable[..., TrackerWorld]
+
+
+@pytest.fixture
+def make(store: SqlStore, database: Engine) -> Make:
+    """Make a world with wishes of its own."""
+    return lambda **wishes: TrackerWorld(store, database, **wishes)
+
+
+@pytest.fixture
+def started(make: Make) -> TrackerWorld:
+    """A trigger has started deployment 1."""
+    world = make()
+    world.hear(moved())
+    world.work()
+    return world
+
+
+def deployment(state: DeploymentState = _S.SUCCEEDED, **changed: Any) -> Deployment:
+    """Deployment 1 of user-service to staging."""
+    known = Deployment(
+        1,
+        "user-service",
+        "staging",
+        Version("1.4.2"),
+        Requester("jira:5b10", "Ada"),
+        EPOCH.timestamp(),
+        state=state,
+        run=Run(0.0, url="https://ci.example.com/7"),
+        checks=(CheckProgress("health", Verdict.FAILED, last_detail="500"),),
+    )
+    return replace(known, **changed)
+
+
+def test_a_good_end_is_written_and_moves_the_issue(started: TrackerWorld) -> None:
+    """One comment with the facts, in the transition itself."""
+    started.tell(deployment())
+    started.work()
+    assert [call[:2] for call in started.tracker.calls] == [("transition", "USER-12"), ("comment", "USER-12")]
+    said = started.tracker.calls[1][2]
+    assert "user-service#1 · 1.4.2 → staging · deployed" in said
+    assert "Deployed by: Ada" in said
+    assert "View deployment" in said
+    assert started.tracker.issues["USER-12"].status == "In Staging"
+
+
+@pytest.mark.parametrize("state", [_S.FAILED, _S.ROLLED_BACK, _S.ROLLBACK_FAILED, _S.CANCELLED, _S.EXPIRED])
+def test_a_bad_end_moves_it_elsewhere(started: TrackerWorld, state: DeploymentState) -> None:
+    """To the status for failures, with the checks that failed."""
+    started.tell(deployment(state))
+    started.work()
+    assert started.tracker.issues["USER-12"].status == "Broken"
+    assert "health" in started.tracker.calls[1][2]
+
+
+def test_a_superseded_one_moves_nothing(started: TrackerWorld) -> None:
+    """A newer one is on its way: only the comment says so."""
+    started.tell(deployment(_S.SUPERSEDED))
+    started.work()
+    assert [call[0] for call in started.tracker.calls] == ["comment"]
+
+
+def test_states_on_the_way_are_not_written(started: TrackerWorld) -> None:
+    """Nobody wants a mail for each of them."""
+    for state in (_S.REQUESTED, _S.AWAITING_APPROVAL, _S.QUEUED, _S.DEPLOYING, _S.VERIFYING, _S.ROLLING_BACK):
+        started.tell(deployment(state))
+    started.work()
+    assert started.tracker.calls == []
+
+
+def test_the_same_end_is_told_once(started: TrackerWorld) -> None:
+    """However often its state is stored; a roll-back afterwards is another end."""
+    for _ in range(3):
+        started.tell(deployment(_S.FAILED))
+        started.work()
+    started.tell(deployment(_S.ROLLED_BACK))
+    started.work()
+    assert [call[0] for call in started.tracker.calls] == ["transition", "comment", "comment"]
+
+
+def test_a_tracker_that_is_away_is_told_later(started: TrackerWorld) -> None:
+    """And once, also where an answer was lost after the call was carried out."""
+    started.tracker.fails = [
+        Unavailable("jira", "unreachable"),
+        OutcomeUnknown("jira", "no_answer"),
+        AuthFailed("jira", "http_401"),
+    ]
+    started.tell(deployment())
+    started.work(60)
+    assert [call[0] for call in started.tracker.calls] == ["transition", "comment"]
+
+
+def test_a_lost_answer_to_the_transition_says_nothing_twice(started: TrackerWorld) -> None:
+    """The issue is there already, and its comment is found by its marker."""
+    started.tell(deployment())
+    started.work()
+    said = started.worker._teller
+    body = {"issue": "USER-12", "deployment": deployment().to_json(), "status": "In Staging"}
+    body |= {"comment": True, "link": False, "fix_version": False}
+    access = started.trackers.get("jira")
+    assert access is not None
+    assert said._deployment(body, access) == "done"
+    assert len(started.tracker.calls) == 2
+
+
+def test_a_workflow_that_knows_no_such_way_keeps_nobody_from_reading(started: TrackerWorld) -> None:
+    """The comment is written all the same, and the outcome names what was not done."""
+
+    def refuse(*_: object) -> bool:
+        raise Rejected("jira", "no_transition")
+
+    started.tracker.transition = refuse  # type: ignore[method-assign]  # a workflow of its own
+    started.tell(deployment())
+    started.work()
+    assert [call[0] for call in started.tracker.calls] == ["comment"]
+    assert started.outcomes()[-1] == "done:no_transition"
+
+
+def test_what_cannot_be_told_is_given_up(started: TrackerWorld) -> None:
+    """An issue that is gone; a refusal for good."""
+    started.tracker.fails = [DestinationGone("jira", "no_such_issue")] * 2
+    started.tell(deployment())
+    started.work(60)
+    assert started.outcomes()[-1] == "failed:no_such_issue"
+    assert started.tracker.calls == []
+
+
+def test_issues_of_a_deployment_are_told_what_is_configured(make: Make) -> None:
+    """Those found in its commits: a comment, a link, and the version they are in."""
+    world = make(told=EVERYTHING)
+    world.tell(deployment(issues=("USER-12", "SHOP-1")))
+    world.work()
+    assert [call[:2] for call in world.tracker.calls] == [
+        ("comment", "USER-12"),
+        ("link", "USER-12"),
+        ("fix_version", "USER-12"),
+    ]
+    assert world.tracker.calls[1][2] == "user-service 1.4.2 → staging"
+
+
+def test_a_rollback_is_no_fix_version(make: Make) -> None:
+    """What brings the old version back does not put issues into it; nor does what failed."""
+    world = make(told=EVERYTHING)
+    world.tell(deployment(kind=DeploymentKind.ROLLBACK, issues=("USER-12",)))
+    world.tell(deployment(_S.FAILED, number=2, issues=("USER-12",)))
+    world.work()
+    assert [call[0] for call in world.tracker.calls] == ["comment", "link", "comment", "link"]
+
+
+def test_a_fix_version_that_is_refused_is_no_reason_to_stop(make: Make) -> None:
+    """The outcome names it."""
+    world = make(told=Told(fix_version=("staging",)))
+    world.tracker.fails = [Rejected("jira", "refused")]
+    world.tell(deployment(issues=("USER-12",)))
+    world.work()
+    assert world.outcomes() == ["done:fix_version"]
+
+
+@pytest.mark.parametrize("told", [Told(), Told(comment=("production",), link=("prod*",))])
+def test_other_environments_are_told_nothing(make: Make, told: Told) -> None:
+    """Without a trigger, only what is configured."""
+    world = make(told=told)
+    world.tell(deployment(issues=("USER-12",)))
+    world.work()
+    assert world.outcomes() == []
+
+
+def test_every_state_is_shown_where_there_is_a_place(make: Make) -> None:
+    """Deployments handed in for the issues' own panel, an older state never over a newer one."""
+    world = make(shows=True)
+    for state in (_S.REQUESTED, _S.QUEUED, _S.DEPLOYING, _S.SUCCEEDED):
+        world.tell(deployment(state, issues=("USER-12",)))
+    world.tell(deployment(_S.SUCCEEDED, issues=("USER-12",)))
+    world.tell(deployment(_S.SUCCEEDED, number=2))
+    world.work()
+    assert world.tracker.submitted == [(state, ("USER-12",)) for state in ("queued", "deploying", "succeeded")]
+
+
+def test_what_was_not_taken_is_an_outcome(make: Make) -> None:
+    """Accepted is not shown."""
+    world = make(shows=True)
+    world.tracker.submission = Submission(0, ("only unknown issue keys",), ("USER-99",))
+    world.tell(deployment(_S.QUEUED, issues=("USER-99",)))
+    world.work()
+    world.tracker.submission = Submission(1, (), ("USER-99",))
+    world.tell(deployment(_S.DEPLOYING, issues=("USER-99", "USER-12")))
+    world.work()
+    assert world.outcomes() == ["rejected:only unknown issue keys", "done:unknown_keys"]
+
+
+def test_builds_are_shown_at_the_issues_of_their_branch(make: Make, store: SqlStore) -> None:
+    """Each status once; a build without keys is nobody's."""
+    from bot.domain.folding import fold
+
+    world = make(shows=True)
+
+    def tell(*events: Any) -> None:
+        folded = None
+        for event in events:
+            folded = fold(folded, event)
+        assert folded is not None
+        record = SubjectRecord(events[0].subject, folded, len(events))
+        store.write(lambda tx: (tx.subjects.put(record, EPOCH.timestamp()), world.tidings.build(tx, record)))
+
+    running = event_of(12, branch="feature/user-12-login")
+    tell(running)
+    tell(event_of(13, branch="main"))
+    world.work()
+    tell(running, event_of(12, BuildStatus.SUCCESS, at=5, started=0, branch="feature/user-12-login"))
+    world.work()
+    assert world.tracker.submitted == [("running", ("USER-12",)), ("success", ("USER-12",))]
+
+
+def test_triggers_without_comments_only_move(make: Make) -> None:
+    """As configured."""
+    world = make(triggers=(replace(TRIGGER, comments=False),))
+    world.hear(moved())
+    world.work()
+    world.tell(deployment())
+    world.work()
+    assert [call[0] for call in world.tracker.calls] == ["transition"]

@@ -1,8 +1,12 @@
-"""Where the process dies: named points on an event's and a command's whole way, at the start, and in upkeep."""
+"""Where the process dies: named points on an event's and a command's whole way, at the start, and in upkeep.
+
+Whoever adds a step that stores or sends something adds a point before or after it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 WEBHOOK = "integrations.buildbot.webhook:BuildbotWebhook.receive"
 INGEST = "bot.services.ingest:Ingest.accept_in"
@@ -23,14 +27,23 @@ STEPS = "bot.services.steps:StepLog"
 ANSWER = "integrations.slack.people:SlackResponder.respond"
 LETTERS = "bot.services.dead_letters:DeadLetters"
 AUDIT, PLACES = "bot.storage.places:SqlAuditTrail", "bot.storage.places:SqlPlaces"
-SCHEMA, TABLES = "bot.storage.schema", "alembic.operations:Operations.create_table"
+SCHEMA, OPERATIONS = "bot.storage.schema", "alembic.operations:Operations.invoke"
 PRUNER, SWEEPS = "bot.services.retention:Pruner", "bot.storage.retention:SqlRetention"
+UPKEEP, OVERDUE = "bot.services.upkeep:Upkeep", "bot.services.upkeep:attempts_slot"
+POST = "slack_sdk.web:WebClient.chat_postMessage"
+WISHES = "bot.services.wishes:Wishes.step"
+WINDOW = "integrations.slack.people:SlackModals"
+GROUP_DOOR, GROUP_ANSWER = "handlers.dingtalk:Door.take", "integrations.dingtalk.client:DingTalkResponder.respond"
+ROBOT = "integrations.dingtalk.client:send_to_robot"
+COPY = "bot.storage.backup"
+LOAD = "the load says so"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """Dead around the `call`-th call of `function` (`module:name`), counted once `since` was called, if it is given.
 
+    `since` may be LOAD. `is_elsewhere`: of several processes it is another one that makes the call of `since`.
     `first` is a point to die at before: what is reached only in taking over from a dead process.
     `load` is what happens meanwhile; see `load.LOADS`.
     """
@@ -39,16 +52,17 @@ class Point:
     is_after: bool
     call: int = 1
     since: str = ""
+    is_elsewhere: bool = False
     first: str = ""
     load: str = "usual"
 
 
-def _before(function: str, call: int = 1, *, since: str = "", first: str = "", load: str = "usual") -> Point:
-    return Point(function, False, call, since, first, load)
+def _before(function: str, call: int = 1, **of: Any) -> Point:
+    return Point(function, False, call, **of)
 
 
-def _after(function: str, call: int = 1, *, since: str = "", first: str = "", load: str = "usual") -> Point:
-    return Point(function, True, call, since, first, load)
+def _after(function: str, call: int = 1, **of: Any) -> Point:
+    return Point(function, True, call, **of)
 
 
 _INGEST = {
@@ -70,15 +84,17 @@ _INGEST = {
     "after_folding": _after("bot.services.storms:_open_digest", load="storm"),
     "after_touching_digest": _after(f"{NOISE}.touch", load="storm"),
 }
-_DELIVERY = {
-    "after_lease": _after(f"{DELIVERIES}.lease", since=INGESTED),
-    "after_due_cards": _after(f"{DELIVERIES}.due_cards", since=INGESTED),
+_RENDER = {
+    "before_render": _before(f"{SLACK}.render"),
+    "after_render": _after(f"{SLACK}.render"),
+}
+_SEND = {
+    "after_lease": _after(f"{DELIVERIES}.lease", since=INGESTED, is_elsewhere=True),
+    "after_due_cards": _after(f"{DELIVERIES}.due_cards", since=INGESTED, is_elsewhere=True),
     "after_begin": _after(f"{DELIVERIES}.begin"),
     "after_claim_commit": _after(f"{DELIVERER}.claim", since=f"{DELIVERIES}.begin"),
     # a destination and an attempt are taken, nothing is sent yet
     "after_claim": _before(f"{DELIVERER}.carry_out", since=f"{DELIVERIES}.begin"),
-    "before_render": _before(f"{SLACK}.render"),
-    "after_render": _after(f"{SLACK}.render"),
     "before_post": _before(f"{SLACK}.send"),
     # Slack has shown the card and said so, nobody has noted it
     "after_post": _after(f"{SLACK}.send"),
@@ -91,45 +107,61 @@ _DELIVERY = {
     "after_card": _after(f"{DINGTALK}.send"),
     "before_card_change": _before(CHANGE),
     "after_card_change": _after(CHANGE),
+    "after_search": _after(f"{SLACK}.find", first="after_post"),
+    "after_search_in_vain": _after(f"{SLACK}.find", first="after_claim_commit"),
+    "after_second_card": _after(f"{DINGTALK}.send", first="after_card"),
+    "before_digest_post": _before(f"{SLACK}.send", since=f"{NOISE}.digest", load="storm"),
+    "after_digest_post": _after(f"{SLACK}.send", since=f"{NOISE}.digest", load="storm"),
+    "before_digest_change": _before(UPDATE, since=f"{NOISE}.digest", load="storm"),
+    "after_digest_change": _after(UPDATE, since=f"{NOISE}.digest", load="storm"),
+    "before_robot_post": _before(ROBOT, load="robot"),
+    # the group has read it, nobody has noted it, and a robot cannot be asked: it will be said again
+    "after_robot_post": _after(ROBOT, load="robot"),
+    "after_robot_end": _after(ROBOT, call=2, load="robot"),
+    "after_robot_post_again": _after(ROBOT, first="after_robot_post", load="robot"),
+    # the card's final state is late, a remark in its thread says so
+    "before_remark": _before(POST, since=OVERDUE, is_elsewhere=True, load="late"),
+    "after_remark": _after(POST, since=OVERDUE, is_elsewhere=True, load="late"),
+}
+_SETTLE = {
     "before_settle": _before(f"{DELIVERIES}.settle"),
     "after_settle": _after(f"{DELIVERIES}.settle"),
     "after_release": _after(f"{PACING}.release", since=f"{DELIVERIES}.settle"),
     "after_settle_commit": _after(f"{DELIVERER}._settle"),
-    "after_search": _after(f"{SLACK}.find", first="after_post"),
-    "after_search_in_vain": _after(f"{SLACK}.find", first="after_claim_commit"),
     "after_found": _after(f"{DELIVERIES}.settle", since=f"{SLACK}.find", first="after_post"),
-    "after_second_card": _after(f"{DINGTALK}.send", first="after_card"),
+    "before_digest_settle": _before(f"{DELIVERIES}.settle", since=f"{NOISE}.digest", load="storm"),
+    "before_robot_settle": _before(f"{DELIVERIES}.settle", since=ROBOT, load="robot"),
+    "after_robot_settle": _after(f"{DELIVERIES}.settle", since=ROBOT, load="robot"),
     "before_death_settle": _before(f"{LETTERS}._announce", load="doomed"),
     "after_death_settle": _after(f"{LETTERS}._announce", load="doomed"),
     "after_admin_notice": _after("bot.storage.inspection:SqlInspection.announce", load="doomed"),
 }
-_JOBS = {
-    "after_job_lease": _after(f"{JOBS}.lease", since=INGESTED),
+_JOB = {
+    "after_job_lease": _after(f"{JOBS}.lease", since=INGESTED, is_elsewhere=True),
     "before_fetch": _before(READ),
     "after_fetch": _after(READ),
     "before_job_settle": _before(f"{JOBS}.settle"),
     "after_job_settle": _after(f"{JOBS}.settle"),
+    # the source is asked how a build gets on whose end it never told
+    "before_poll": _before(READ, load="unheard"),
+    "after_poll": _after(READ, load="unheard"),
+    "after_poll_settle": _after(f"{JOBS}.settle", load="unheard"),
+    "after_polled_event": _after(INGESTED, since=READ, load="unheard"),
+    "after_polled_end": _after(READ, since=LOAD, is_elsewhere=True, load="unheard"),
+    "before_last_poll_settle": _before(f"{JOBS}.settle", since=LOAD, is_elsewhere=True, load="unheard"),
 }
 _COMMAND = {
     "before_press": _before(INBOX),
     "after_command_row": _after(f"{COMMANDS}.add"),
     # a press is stored, Slack has no acknowledgement
     "before_ack": _after(INBOX),
-    "after_command_lease": _after(f"{COMMANDS}.lease", since=INBOX),
+    "after_command_lease": _after(f"{COMMANDS}.lease", since=INBOX, is_elsewhere=True),
     # a press is taken by a worker
     "after_command_claim": _before(f"{WORKER}.carry_out"),
     "after_permission": _after("bot.services.people:People.decide", since=f"{WORKER}.carry_out"),
     "before_effect": _before(f"{COMMANDS}.claim_effect"),
     "after_effect": _after(f"{COMMANDS}.claim_effect"),
     "after_start_audited": _after(f"{AUDIT}.append"),
-    # Buildbot was never asked, though the intention is noted
-    "before_trigger": _before(f"{CONTROL}.retry"),
-    # Buildbot has begun to rebuild, nobody has noted it
-    "after_trigger": _after(f"{CONTROL}.retry"),
-    "before_run": _before(f"{CONTROL}.run"),
-    "after_run": _after(f"{CONTROL}.run"),
-    "after_run_found": _after(f"{CONTROL}.find_run", first="after_trigger"),
-    "after_forced_found": _after(f"{CONTROL}.find_run", first="after_run"),
     "before_hold": _before(f"{STEPS}.hold"),
     "after_hold": _after(f"{STEPS}.hold"),
     "before_follow": _before(f"{CONTROL}.follow"),
@@ -143,15 +175,50 @@ _COMMAND = {
     "after_answer": _after(ANSWER),
     "before_close": _before(f"{WORKER}._close"),
     "after_close": _after(f"{WORKER}._close"),
+    "before_group_line": _before(GROUP_DOOR, load="group"),
+    # a line in a DingTalk group is stored, the stream has no acknowledgement
+    "after_group_line": _after(GROUP_DOOR, load="group"),
+    "after_group_press": _after(GROUP_DOOR, call=2, load="group"),
+    "before_group_answer": _before(GROUP_ANSWER, load="group"),
+    "after_group_answer": _after(GROUP_ANSWER, load="group"),
+    "before_wish": _before(WISHES, load="wishes"),
+    "after_wish_row": _after("bot.storage.places:SqlSubscriptions.put", load="wishes"),
+    "after_wish": _after(WISHES, load="wishes"),
+    "after_wish_answer": _after(ANSWER, load="wishes"),
+    "after_mute": _after(WISHES, call=2, load="wishes"),
+    "before_window": _before(f"{WINDOW}.open", load="look"),
+    # the window is open and says that it waits
+    "after_window": _after(f"{WINDOW}.open", load="look"),
+    "before_filling": _before(f"{WINDOW}.update", load="look"),
+    "after_filling": _after(f"{WINDOW}.update", load="look"),
 }
-_START = {
+_TRIGGER = {
+    # Buildbot was never asked, though the intention is noted
+    "before_trigger": _before(f"{CONTROL}.retry"),
+    # Buildbot has begun to rebuild, nobody has noted it
+    "after_trigger": _after(f"{CONTROL}.retry"),
+    "before_run": _before(f"{CONTROL}.run"),
+    "after_run": _after(f"{CONTROL}.run"),
+    "after_run_found": _after(f"{CONTROL}.find_run", first="after_trigger"),
+    "after_forced_found": _after(f"{CONTROL}.find_run", first="after_run"),
+    "after_group_trigger": _after(f"{CONTROL}.retry", load="group"),
+    "before_cancel": _before(f"{CONTROL}.cancel", load="cancel"),
+    # Buildbot was told to stop the build, nobody has looked whether it did
+    "after_stop": _after("integrations.buildbot.api:BuildbotApi.control", load="cancel"),
+    "after_cancel": _after(f"{CONTROL}.cancel", load="cancel"),
+    "after_cancel_audited": _after(f"{AUDIT}.append", since=f"{CONTROL}.cancel", load="cancel"),
+    "after_cancel_recorded": _after(f"{STEPS}.end", load="cancel"),
+}
+_MIGRATE = {
     "before_key": _before("bot.storage.opening:make_key"),
     "after_key": _after("bot.storage.opening:make_key"),
     "before_migration": _before(f"{SCHEMA}:_run"),
     # some of the tables exist
-    "during_migration": _after(TABLES, call=4),
+    "during_migration": _after(OPERATIONS, call=7),
     "before_migration_commit": _after(f"{SCHEMA}:_run"),
     "after_migration_commit": _after("bot.storage.opening:upgrade"),
+}
+_START = {
     "after_place_row": _after(f"{PLACES}.ensure"),
     "after_resolve": _after(f"{SLACK}.resolve"),
     "after_adopt": _after(f"{PLACES}.adopt"),
@@ -159,12 +226,47 @@ _START = {
 _CLOCK = {
     # the trail's links are written, not committed
     "during_sealing": _after(f"{AUDIT}.seal"),
-    "after_sealing": _after("bot.services.upkeep:Upkeep.seal_audit", since=f"{AUDIT}.append"),
-    "before_pruning": _before(f"{PRUNER}.prune"),
-    "after_sweeping_subjects": _after(f"{SWEEPS}.subjects"),
-    "after_sweeping_events": _after(f"{SWEEPS}.events"),
-    "after_sweeping_attempts": _after(f"{SWEEPS}.attempts"),
-    "after_sweeping_commands": _after(f"{SWEEPS}.commands"),
-    "after_pruning": _after(f"{PRUNER}.prune"),
+    "after_sealing": _after(f"{UPKEEP}.seal_audit", since=f"{AUDIT}.append", is_elsewhere=True),
+    "after_overdue_search": _after(f"{CARDS}.overdue_finals", since=LOAD, is_elsewhere=True, load="late"),
+    "after_overdue_row": _after(f"{CARDS}.open", since=OVERDUE, load="late"),
+    "after_overdue": _after(f"{UPKEEP}.tell_overdue", since=OVERDUE, load="late"),
+    # there is something to prune
+    "before_pruning": _before(f"{PRUNER}.prune", since=LOAD, is_elsewhere=True, load="aged"),
+    "after_sweeping_subjects": _after(f"{SWEEPS}.subjects", since=LOAD, is_elsewhere=True, load="aged"),
+    "before_sweeping_events": _before(f"{SWEEPS}.events", since=LOAD, is_elsewhere=True, load="aged"),
+    "after_sweeping_events": _after(f"{SWEEPS}.events", since=LOAD, is_elsewhere=True, load="aged"),
+    "after_sweeping_attempts": _after(f"{SWEEPS}.attempts", since=LOAD, is_elsewhere=True, load="aged"),
+    "after_sweeping_commands": _after(f"{SWEEPS}.commands", since=LOAD, is_elsewhere=True, load="aged"),
+    "after_pruning": _after(f"{PRUNER}.prune", since=LOAD, is_elsewhere=True, load="aged"),
 }
-POINTS = {**_INGEST, **_DELIVERY, **_JOBS, **_COMMAND, **_START, **_CLOCK}
+_BACKUP = {
+    "before_copy": _before(f"{COPY}:_copy"),
+    # the copy is whole and has no name yet
+    "after_copy": _after(f"{COPY}:_copy"),
+    "before_naming": _before(f"{COPY}:_name"),
+    "after_naming": _after(f"{COPY}:_name"),
+}
+PHASES = {
+    "ingest": _INGEST,
+    "render": _RENDER,
+    "send": _SEND,
+    "settle": _SETTLE,
+    "job": _JOB,
+    "command": _COMMAND,
+    "trigger": _TRIGGER,
+    "migrate": _MIGRATE,
+    "start": _START,
+    "clock": _CLOCK,
+    "backup": _BACKUP,
+}
+POINTS = {name: point for points in PHASES.values() for name, point in points.items()}
+BACKUP_POINTS = tuple(_BACKUP)
+# Of these there is a whole process only: others neither make a key nor change the schema.
+WHOLE_POINTS = tuple(_MIGRATE)
+
+
+def point_of(name: str) -> Point:
+    """The point of a name; `operation-7` is after the seventh change that `db upgrade` makes."""
+    if name.startswith("operation-"):
+        return _after(OPERATIONS, call=int(name.removeprefix("operation-")))
+    return POINTS[name]

@@ -1,26 +1,30 @@
-"""Runs the real program with one function of it made deadly: `python -m tests.crash.runner POINT run --config FILE`.
+"""Runs `shipmate` with functions of it made deadly: `python -m tests.crash.runner MARKS POINTS run --config FILE`.
 
-The product knows nothing of this. A point (see `points`) names a function and whether the process dies as if by
-`kill -9` before it is called or after it has returned. `none` kills nowhere. In every case leases end sooner than in
-earnest, so that what a dead process held is taken over within seconds, and upkeep comes round as soon.
+The product knows nothing of this. Each of POINTS (`a,b`, or `none`) names a function (see `points`) and whether the
+process dies as if by `kill -9` before it is called or after it has returned. They come one after the other, each once;
+MARKS is a folder by which all processes of one bot know what has been. In every case leases end sooner than in earnest,
+so that what a dead process held is taken over within seconds, and upkeep comes round as soon.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import itertools
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from tests.crash.points import POINTS, Point
+from tests.crash.marks import Fuse
+from tests.crash.points import LOAD, Point, point_of
 
 LEASE_S = 2.0
 UPKEEP_S = 2.0
+OVERDUE_S = 1.0
+POLL_S = 1.0
 
 
 def target(function: str) -> tuple[Any, str]:
@@ -30,14 +34,18 @@ def target(function: str) -> tuple[Any, str]:
     return functools.reduce(getattr, within, importlib.import_module(module)), name
 
 
-def make_deadly(point: Point) -> None:
+def make_deadly(point: Point, fuse: Fuse) -> None:
     """Put the kill around the point's function."""
     is_armed = threading.Event()
-    if point.since:
-        _wrap(point.since, lambda function: _arming(function, is_armed))
-    else:
-        is_armed.set()
-    _wrap(point.function, lambda function: _deadly(function, point, is_armed))
+    if point.since and point.since != LOAD:
+        _wrap(point.since, lambda function: _arming(function, fuse, is_armed))
+
+    def counts() -> bool:
+        if not fuse.is_live:
+            return False
+        return not point.since or (fuse.is_armed if point.is_elsewhere else is_armed.is_set())
+
+    _wrap(point.function, lambda function: _deadly(function, point, fuse, counts))
 
 
 def _wrap(name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -45,49 +53,58 @@ def _wrap(name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]
     setattr(owner, attribute, wrapper(getattr(owner, attribute)))
 
 
-def _arming(function: Callable[..., Any], is_armed: threading.Event) -> Callable[..., Any]:
+def _arming(function: Callable[..., Any], fuse: Fuse, is_armed: threading.Event) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        is_armed.set()
+        if fuse.is_live:
+            is_armed.set()
+            fuse.arm()
         return function(*arguments, **named)
 
     return call
 
 
-def _deadly(function: Callable[..., Any], point: Point, is_armed: threading.Event) -> Callable[..., Any]:
-    calls = itertools.count(1)
-
+def _deadly(function: Callable[..., Any], point: Point, fuse: Fuse, counts: Callable[[], bool]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        is_last = is_armed.is_set() and next(calls) == point.call
+        is_last = counts() and fuse.count() == point.call
         if is_last and not point.is_after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die(fuse)
         result = function(*arguments, **named)
         if is_last:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die(fuse)
         return result
 
     return call
 
 
+def die(fuse: Fuse) -> None:
+    """End this process at once."""
+    fuse.burn()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def shorten_times() -> None:
     """Let a lease end after two seconds instead of half a minute, and upkeep be done as often."""
     from bot import bootstrap
-    from bot.services import commands, jobs, planning, steps
+    from bot.services import checking, commands, ingest, jobs, planning, steps, upkeep
 
     for module in (commands, jobs, planning):
         module.LEASE_S = LEASE_S
-    steps.STEP_S = LEASE_S
+    steps.STEP_S = checking.CERTAIN_AFTER_S = LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
+    upkeep.OVERDUE_S = OVERDUE_S
+    ingest.FIRST_POLL_S = POLL_S
+    jobs.PACES = ((60.0, POLL_S), *jobs.PACES[1:])
     bootstrap.UPKEEP_S = bootstrap.PRUNE_S = UPKEEP_S
 
 
 def main() -> None:
     """Run `shipmate` with the rest of the command line."""
-    name = sys.argv.pop(1)
+    marks, names = Path(sys.argv.pop(1)), sys.argv.pop(1)
     shorten_times()
-    if name != "none":
-        make_deadly(POINTS[name])
+    for number, name in enumerate(names.split(",") if names != "none" else ()):
+        make_deadly(point_of(name), Fuse(marks, number))
     from bot.cli import main as run
 
     run()

@@ -1,0 +1,196 @@
+"""Those around a bot that dies: Buildbot, which tells it things, and people, each repeating all until it was taken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from playground.client import Client, ControlError
+from playground.server import Playground
+from tests.crash.buildbot import PROJECT, TOKEN, LastingBuildbot
+from tests.crash.life import Life
+from tests.crash.places import (
+    CI,
+    OTHER,
+    PLACES,
+    SIDE,
+    platform_of,
+    shows,
+)
+from tests.crash.record import Record
+
+PATIENCE_S = 90.0
+WINDOW_S = 2.0
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is to be seen of a build in the end: any of `words` at each of `places`."""
+
+    places: tuple[str, ...]
+    words: tuple[str, ...] = ("failed", "失败")
+
+
+@dataclass
+class Outside:
+    """Buildbot and the people of both platforms; several threads may let things happen at once.
+
+    `told` are the builds that a webhook was taken for, `unwanted` those that may not be shown at a place; `taken`
+    counts what people asked for and were told that it arrived, by verb and aim; `answered` counts webhooks.
+    """
+
+    life: Life
+    record: Record
+    buildbot: LastingBuildbot
+    playground: Playground
+    told: dict[tuple[str, int], Told] = field(default_factory=dict)
+    unwanted: list[tuple[str, str, int]] = field(default_factory=list)
+    taken: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+    aged: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def pressed(self) -> set[int]:
+        """The builds that somebody asked to retry."""
+        return {int(name.rpartition("#")[2]) for name in self.taken if name.startswith("retry ")}
+
+    def until(self, found: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
+        """The first true value; AssertionError when it takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := found()):
+            if self.life.is_over.is_set() or time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain for {what}")
+            time.sleep(0.02)
+        return value
+
+    def shown(self, channel: str) -> list[Json]:
+        """The messages of a channel."""
+        return Client(self.playground.url).messages(platform_of(channel), channel)
+
+    def card(self, channel: str, project: str, number: int) -> Json | None:
+        """The message that shows a build."""
+        return next((one for one in self.shown(channel) if shows(project, number, one["text"])), None)
+
+    # --- webhooks
+
+    def tell(self, project: str, number: int, *, is_over: bool, expects: Told | None = None) -> None:
+        """Buildbot pushes until it is answered well."""
+        body = self.buildbot.told(number, is_over=is_over)
+
+        def push() -> bool:
+            with requests.Session() as session:
+                session.trust_env = False
+                try:
+                    url = f"{self.life.url}/webhooks/buildbot"
+                    return session.post(url, json=body, headers={"X-Bot-Token": TOKEN}, timeout=20).ok
+                except (requests.ConnectionError, requests.Timeout):
+                    return False
+
+        self.until(push, f"{project} #{number} to be taken")
+        with self._lock:
+            self.answered += 1
+            self.told[project, number] = expects or self.told.get((project, number)) or Told(PLACES[project])
+
+    def fail(self, project: str, expects: Told | None = None) -> int:
+        """A build begins, and fails."""
+        number = self.buildbot.fail(project)
+        self.tell(project, number, is_over=False, expects=expects)
+        self.tell(project, number, is_over=True)
+        return number
+
+    def leave_unheard(self) -> int:
+        """A build begins and fails, and nobody tells of its end."""
+        number = self.buildbot.begin(PROJECT)
+        self.tell(PROJECT, number, is_over=False)
+        self.until(lambda: self.card(CI, PROJECT, number), f"the card of #{number}")
+        self.life.arm()
+        self.buildbot.end(number)
+        return number
+
+    # --- people
+
+    def say(self, channel: str, line: str, name: str) -> None:
+        """Somebody types a line, and does so again when the platform says that it did not arrive."""
+
+        def type_it() -> bool:
+            client, platform = Client(self.playground.url), platform_of(channel)
+            said = client.act(platform=platform, channel=channel, say=line)
+            ack = said.get("ack")
+            return ack is not None and ack.get("code", 200) == 200
+
+        self.until(type_it, f"{line} to be taken")
+        with self._lock:
+            self.taken[name] += 1
+
+    def press_retry(self, number: int, channel: str = CI) -> None:
+        """Somebody presses Retry until it is said that the press arrived, or the button is gone for it did."""
+        self.until(lambda: self._press(channel, number, "retry"), f"a press on #{number}")
+        with self._lock:
+            self.taken[f"retry #{number}"] += 1
+
+    def _press(self, channel: str, number: int, action: str) -> bool:
+        card = self.card(channel, PROJECT, number)
+        if card is None:
+            return False
+        button = next((one["id"] for one in card["actions"] if action in str(one["id"])), None)
+        if button is None:
+            return "🔁" in card["text"]
+        click = {"message": card["id"], "action": button}
+        try:
+            done = Client(self.playground.url).act(platform=platform_of(channel), channel=channel, click=click)
+        except ControlError:  # the card changed at this moment
+            return False
+        return done.get("ack") is not None
+
+    def run(self) -> None:
+        """Alice types a run."""
+        self.say(CI, f"/ship run {PROJECT}", f"run {PROJECT}")
+
+    def cancel(self) -> int:
+        """A build begins, and Alice stops it."""
+        number = self.buildbot.begin(PROJECT)
+        words = ("cancelled", "已取消")
+        self.tell(PROJECT, number, is_over=False, expects=Told(PLACES[PROJECT], words))
+        self.say(CI, f"/ship cancel {PROJECT}#{number}", f"cancel #{number}")
+        self.until(lambda: number in self.buildbot.stopped, f"the end of #{number}")
+        self.tell(PROJECT, number, is_over=True)
+        return number
+
+    def look(self, number: int) -> None:
+        """Alice opens the window of a build's details, until one tells more than that it waits."""
+
+        def see() -> bool:
+            client, card = Client(self.playground.url), self.card(CI, PROJECT, number)
+            button = next((one["id"] for one in (card or {}).get("actions", ()) if "details" in str(one["id"])), None)
+            if card is None or button is None:
+                return False
+            click = {"message": card["id"], "action": button}
+            opened = client.act(platform="slack", channel=CI, as_="alice", click=click, wait_s=WINDOW_S)["modal"]
+            deadline = time.monotonic() + WINDOW_S
+            while opened is not None and time.monotonic() < deadline:
+                view = client.state(platform="slack", channel=CI)["platforms"]["slack"]["modals"].get(opened["id"])
+                if view is not None and "Loading" not in view["text"]:
+                    return True
+                time.sleep(0.02)
+            return False
+
+        self.until(see, f"the details of #{number}")
+        with self._lock:
+            self.taken["look"] += 1
+
+    def wish(self, verb: str) -> None:
+        """Alice subscribes a channel to a project, or mutes it there; it is done when she is told."""
+        name = f"{verb} {SIDE}"
+        self.say(OTHER, f"/ship {verb} {SIDE}", name)
+
+    def wishes_done(self, verb: str) -> int:
+        """How many of them are on the trail."""
+        return self.record.count(f"SELECT count(*) FROM audit WHERE verb = '{verb}' AND outcome = 'done'")

@@ -1,0 +1,106 @@
+"""The stage on which a bot lives and dies: its places and projects, and how it is configured to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from playground import world
+from playground.options import Options
+from playground.server import Playground
+from tests.crash.buildbot import PROJECT, TOKEN, LastingBuildbot
+from tests.crash.life import ROOT, Doom, Life
+from tests.crash.outside import Outside
+from tests.crash.places import (
+    ADMINS,
+    ALICE,
+    CI,
+    CROWDED,
+    DOOMED,
+    LATE,
+    LOST,
+    OTHER,
+    PLAIN,
+    REFUSED,
+    SIDE,
+    SLOW,
+    STORM,
+    ZHANG_MIN,
+)
+from tests.crash.record import Record
+
+TEMPLATE = ROOT / "integrations" / "dingtalk" / "card_template.json"
+Json = dict[str, Any]
+
+
+@contextmanager
+def outside_of(
+    folder: Path, roles: Sequence[str], doom: Doom, *, database: str = "", load: str = ""
+) -> Iterator[Outside]:
+    """A configured bot that is not started yet, and all around it; `database` is a PostgreSQL server's, or SQLite's."""
+    options = Options(
+        port=0,
+        budgets=False,
+        dingtalk_templates=(f"{world.DINGTALK_TEMPLATE}={TEMPLATE}",),
+        extra_channels=(LOST, ADMINS, OTHER, SLOW),
+    )
+    with Playground(options) as playground, LastingBuildbot() as buildbot:
+        life = Life(folder, roles, doom)
+        (folder / "token").write_text(TOKEN, "utf-8")
+        (folder / "robot").write_text(
+            f"{playground.url}/dingtalk/oapi/robot/send?access_token={world.DINGTALK_ROBOT_TOKEN}", "utf-8"
+        )
+        written = configuration(playground.url, buildbot.url, life.port)
+        if database:
+            written["database_url"] = database
+        if load == "late":  # a remark is for those whose rate is used up
+            del written["platforms"]["slack"]["budgets"]
+        (folder / "shipmate.yaml").write_text(yaml.safe_dump(written), "utf-8")
+        playground.client.faults(REFUSED)
+        outside = Outside(life, Record(folder, database), buildbot, playground)
+        try:
+            yield outside
+        finally:
+            life.stop()
+
+
+def configuration(playground: str, buildbot: str, port: int) -> Json:
+    """All of shipmate.yaml."""
+    lifted = {"lifted": True}
+    slack = {"bot_token": "${SLACK_BOT_TOKEN}", "app_token": "${SLACK_APP_TOKEN}", "budgets": lifted}
+    dingtalk = {"client_id": "${DINGTALK_CLIENT_ID}", "client_secret": "${DINGTALK_CLIENT_SECRET}", "budgets": lifted}
+    hosts = {"api_url": f"{playground}/dingtalk/api", "oapi_url": f"{playground}/dingtalk/oapi"}
+    cards = {"card_template_id": world.DINGTALK_TEMPLATE, "corp_id": world.DINGTALK_CORP}
+    robot = {"webhook_url": {"file": "robot"}, "secret": "${DINGTALK_ROBOT_SECRET}"}
+    channels = {"ci": CI, "crowded": CROWDED, "lost": LOST, "admins": ADMINS, "slow": SLOW}
+    source = {"kind": "buildbot", "url": buildbot, "webhook_token": {"file": "token"}}
+    projects = {name: {"builder": name} for name in (PROJECT, STORM, DOOMED, PLAIN, LATE, SIDE)}
+    can = ["retry", "run", "cancel", "subscribe", "mute"]
+    return {
+        "server": {"listen": f"127.0.0.1:{port}"},
+        "progress_interval_s": 0,
+        "platforms": {
+            "slack": {"mode": "socket", "api_url": f"{playground}/slack/api/", **slack},
+            "dingtalk": {**dingtalk, **hosts, **cards},
+        },
+        "destinations": {
+            **{name: {"slack": channel} for name, channel in channels.items()},
+            "group": {"dingtalk": {"group": world.DINGTALK_GROUP}},
+            "robots": {"dingtalk": {"robot": robot}},
+        },
+        "sources": {"buildbot": {**source, "projects": projects}},
+        "routes": [
+            {"match": {"project": PROJECT}, "to": ["ci", "group"]},
+            {"match": {"project": STORM}, "to": ["crowded"], "group": {"more_than": 1, "per": "1m"}},
+            {"match": {"project": DOOMED}, "to": ["lost"]},
+            {"match": {"project": PLAIN}, "to": ["robots"]},
+            {"match": {"project": LATE}, "to": ["slow"]},
+        ],
+        "roles": {"devs": {"members": [ALICE, ZHANG_MIN], "can": can}},
+        "admin": "admins",
+        "retention": dict.fromkeys(("events", "attempts", "subjects", "last_runs", "dead", "commands"), "7d"),
+    }

@@ -33,7 +33,7 @@ from bot.services.verification import Verification
 from bot.telemetry import logger
 
 LEASE_S = 60.0
-LOOK_S = 2.0
+LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 UNREACHABLE_S = 5.0
 QUEUE_S = 24 * 3600.0
 DOUBT_S = 600.0
@@ -289,7 +289,8 @@ class DeploymentWorker:
         question = "takes_long" if now - deployment.state_since > step.target.timeout_s else ""
         if (run, question) != (deployment.run, deployment.question):
             deployment = note(deployment, run=run, question=question)
-        return deployment, now + LOOK_S
+        pause_s = min(max(LOOK_S, (now - deployment.state_since) / 60.0), LONGEST_LOOK_S)
+        return deployment, now + pause_s
 
     # --- the checks
 

@@ -1,0 +1,178 @@
+"""Any sequence of lines, clicks, crashes, failures and time: never two at once, never a start without its approvals."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import pairwise
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bot.domain.builds import BuildStatus
+from bot.domain.checks import Verdict
+from bot.domain.deployments import ACTIVE, MOVES, Deployment, DeploymentState
+from bot.domain.services import WhenBusy
+from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
+from tests.stores import fresh_store
+
+S = DeploymentState
+PEOPLE = st.sampled_from(["U1", "U2", "U3", "m1", "m2"])
+NUMBERS = st.integers(1, 6)
+VERSIONS = st.sampled_from(["v1", "v2", "v3", "v9"])
+ENVIRONMENTS = st.sampled_from(["staging", "production"])
+LONG_S = 8 * 86_400.0
+
+
+class Deploying(RuleBasedStateMachine):
+    """People, a CI system and checks that do as they like."""
+
+    @initialize(when_busy=st.sampled_from(WhenBusy))
+    def begin(self, when_busy: WhenBusy) -> None:
+        """One service with three good versions."""
+        self.ends = ExitStack()
+        store, database = self.ends.enter_context(fresh_store())
+        self.stage: Stage = a_stage(store, database, when_busy=when_busy, break_glass=("sre",))
+        for version in ("v1", "v2", "v3"):
+            self.stage.build(version)
+
+    def teardown(self) -> None:
+        """Everything comes to an end once all is well again."""
+        if not hasattr(self, "stage"):
+            return
+        try:
+            self._heal()
+            for deployment in self._all():
+                assert deployment.state.is_ended, deployment
+        finally:
+            self.ends.close()
+
+    @rule(person=PEOPLE, version=VERSIONS, environment=ENVIRONMENTS, loudly=st.booleans())
+    def deploy(self, person: str, version: str, environment: str, loudly: bool) -> None:
+        """Somebody asks for a deployment."""
+        glass = " break-glass because fire" if loudly else ""
+        self.stage.ask(f"deploy {SERVICE} {version} to {environment}{glass}", person)
+
+    @rule(version=VERSIONS)
+    def deploy_in_good_order(self, version: str) -> None:
+        """One is asked for, confirmed and approved."""
+        self.stage.ask(f"deploy {SERVICE} {version} to production")
+        if known := self._all():
+            for verb, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "m2")):
+                self.stage.ask(f"{verb} {SERVICE}#{known[-1].number}", person)
+        self.stage.go_on()
+
+    @rule(person=PEOPLE, number=NUMBERS, verb=st.sampled_from(["confirm", "approve", "approve", "reject", "revoke"]))
+    def decide(self, person: str, number: int, verb: str) -> None:
+        """Somebody decides about one, there or not."""
+        self.stage.ask(f"{verb} {SERVICE}#{number}", person)
+
+    @rule(person=PEOPLE, number=NUMBERS, verb=st.sampled_from(["abort", "keep"]))
+    def interfere(self, person: str, number: int, verb: str) -> None:
+        """Somebody stops one, or keeps it."""
+        self.stage.ask(f"{verb} {SERVICE}#{number}", person)
+
+    @rule(environment=ENVIRONMENTS)
+    def roll_back(self, environment: str) -> None:
+        """Somebody wants the version before."""
+        self.stage.ask(f"rollback {SERVICE} in {environment}")
+        if newest := self._all():
+            self.stage.ask(f"confirm {SERVICE}#{newest[-1].number}")
+
+    @rule(verb=st.sampled_from(["lock", "unlock"]), environment=ENVIRONMENTS)
+    def lock(self, verb: str, environment: str) -> None:
+        """A place is locked or unlocked."""
+        self.stage.ask(f"{verb} {SERVICE} in {environment} because so")
+
+    @rule(version=VERSIONS, verdict=st.sampled_from(Verdict))
+    def turn(self, version: str, verdict: Verdict) -> None:
+        """A version begins to do well, or badly."""
+        self.stage.verification.verdicts[f"health@{version}"] = verdict
+
+    @rule(away=st.sampled_from(["", "", "", "find_run", "follow"]), loses=st.sampled_from([False, False, True]))
+    def trouble(self, away: str, loses: bool) -> None:
+        """The CI system is away in part, or its answers are lost."""
+        self.stage.builds.away = {away} if away else set()
+        self.stage.builds.loses_answers = loses
+
+    @rule(seconds=st.sampled_from([0.0, 5.0, 40.0, 700.0, 8000.0]))
+    def go_on(self, seconds: float) -> None:
+        """Time passes, and steps are taken."""
+        self.stage.go_on(seconds)
+
+    @rule(status=st.sampled_from([BuildStatus.SUCCESS, BuildStatus.SUCCESS, BuildStatus.FAILED]))
+    def runs_end(self, status: BuildStatus) -> None:
+        """Every run ends that is under way."""
+        self._end_runs(status)
+        self.stage.go_on(5)
+
+    @precondition(lambda self: self.stage.world.store.read(lambda tx: tx.deployments.next_due_at()) is not None)
+    @rule()
+    def die(self) -> None:
+        """A worker takes what is due and dies with it in hand."""
+        self.stage.world.deployments.claim(4)
+        self.stage.world.clock.advance(61)
+
+    @invariant()
+    def one_at_a_time(self) -> None:
+        """No environment is changed by two at once."""
+        lines = [(one.service, one.environment) for one in self._all() if one.state in ACTIVE]
+        assert len(lines) == len(set(lines))
+
+    @invariant()
+    def nothing_starts_without_its_approvals(self) -> None:
+        """Whoever agreed is not who asked, nobody counts twice, and there are enough of them."""
+        for one in self._all():
+            accounts = {approval.account for approval in one.approvals}
+            assert one.requester.account not in accounts
+            assert len(accounts) == len(one.approvals)
+            if one.started_at:
+                assert one.terms.is_break_glass or len(accounts) >= one.terms.approvals
+
+    @invariant()
+    def every_run_is_one_deployments(self) -> None:
+        """No deployment is run twice, and nothing runs that no deployment asked for."""
+        asked = [request.correlation for request in self._requests()]
+        assert len(asked) == len(set(asked))
+        numbers = {one.number for one in self._all() if one.started_at}
+        assert {int(correlation.split("-")[1]) for correlation in asked} <= numbers
+
+    @invariant()
+    def every_move_is_legal(self) -> None:
+        """The trail shows no way that the machine does not know."""
+        states: dict[str, list[DeploymentState]] = {}
+        for _, _, target, outcome in self.stage.world.trail():
+            if target.startswith("deployment:") and not outcome.startswith("refused"):
+                states.setdefault(target.partition(" ")[0], []).append(DeploymentState(outcome.partition(":")[0]))
+        for path in states.values():
+            assert all(before is after or after in MOVES[before] for before, after in pairwise(path)), path
+
+    def _all(self) -> list[Deployment]:
+        found = self.stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 1000))
+        return list(reversed(found))
+
+    def _requests(self) -> list[object]:
+        return [request for request in self.stage.builds.requests if request.project == DEPLOY_PROJECT]
+
+    def _end_runs(self, status: BuildStatus) -> None:
+        for key, run in list(self.stage.builds.runs.items()):
+            if key.project == DEPLOY_PROJECT and not run.is_finished:
+                self.stage.builds.finish(key, status)
+
+    def _heal(self) -> None:
+        """Everything is back, every lock is gone, and nobody asks for more: a week and a day."""
+        self.stage.builds.away, self.stage.builds.loses_answers = set(), False
+        for environment in ("staging", "production"):
+            self.stage.ask(f"unlock {SERVICE} in {environment}")
+        for _ in range(40):
+            self._end_runs(BuildStatus.SUCCESS)
+            self.stage.go_on(40)
+            if all(one.state.is_ended for one in self._all()):
+                return
+            self.stage.ask(f"unlock {SERVICE} in production")
+            self.stage.ask(f"unlock {SERVICE} in staging")
+            self.stage.world.clock.advance(3600)
+
+
+TestDeploying = Deploying.TestCase
+TestDeploying.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)

@@ -51,3 +51,7 @@ class Retention(Protocol):
     def tracker_tasks(self, before: float, after: Cursor, limit: int) -> Swept:
         """Ended work with trackers from before `before`, but for versions that were released: they come again."""
         ...
+
+    def budgets(self, before: float, after: Cursor, limit: int) -> Swept:
+        """What was counted, paused or waited for before `before`: the line of a branch that flapped, an account."""
+        ...

@@ -13,6 +13,7 @@ from bot.telemetry import PRUNED, logger
 BATCH = 250
 SUBJECT_BATCH = 50  # each with a handful of cards
 PAUSE_S = 0.1
+BUDGETS_S = 86_400.0  # longer than any pause and any window
 
 log = logger(__name__)
 _LIMITS = {"tracker_tasks": "events"}  # what trackers tell is an event too, but for its table
@@ -71,7 +72,9 @@ class Pruner:
             "commands": lambda tx, after: tx.retention.commands(commands, after, BATCH),
             "tracker_tasks": lambda tx, after: tx.retention.tracker_tasks(events, after, BATCH),
         }
-        return {kind: sweep for kind, sweep in found.items() if getattr(limits, _LIMITS.get(kind, kind)) is not None}
+        found = {kind: sweep for kind, sweep in found.items() if getattr(limits, _LIMITS.get(kind, kind)) is not None}
+        unused = self._before(BUDGETS_S)
+        return {**found, "budgets": lambda tx, after: tx.retention.budgets(unused, after, BATCH)}
 
     def _before(self, limit_s: float | None) -> float:
         """The time before which things are old; nothing is older than 0."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from bot.domain.issues import ChangeKind
 from bot.ports.retention import Cursor, SubjectAge, Swept
-from bot.storage.tables import attempts, cards, commands, events, jobs, subjects, tracker_tasks
+from bot.storage.tables import attempts, budget_waits, budgets, cards, commands, events, jobs, subjects, tracker_tasks
 from bot.storage.unit import Unit
 
 _TRY_LINE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:line, 0))")  # see SqlEventLog.add
@@ -136,6 +136,19 @@ _DROP_SUBJECTS = (
 _DROP_CARDS = delete(cards).where(cards.c.subject_key.in_(bindparam("keys", expanding=True)))
 
 
+_OLD_BUDGETS = (
+    select(budgets.c.scope)
+    .where(budgets.c.arrival < bindparam("before"), budgets.c.paused_until < bindparam("before"))
+    .limit(bindparam("most"))
+)
+_DROP_BUDGETS = delete(budgets).where(
+    budgets.c.scope.in_(_OLD_BUDGETS),
+    budgets.c.arrival < bindparam("before"),
+    budgets.c.paused_until < bindparam("before"),
+)
+_DROP_WAITS = delete(budget_waits).where(budget_waits.c.until < bindparam("before"))
+
+
 class SqlRetention:
     """Deletes; see `bot.ports.retention.Retention`."""
 
@@ -176,6 +189,12 @@ class SqlRetention:
     def tracker_tasks(self, before: float, after: Cursor, limit: int) -> Swept:
         """Ended work with trackers from before `before`, but for versions that were released: they come again."""
         dropped = self._connection.execute(_DROP_TASKS, {"before": before, "most": limit}).rowcount
+        return Swept(dropped, after if dropped == limit else None)
+
+    def budgets(self, before: float, after: Cursor, limit: int) -> Swept:
+        """What was counted, paused or waited for before `before`: the line of a branch that flapped, an account."""
+        self._connection.execute(_DROP_WAITS, {"before": before})
+        dropped = self._connection.execute(_DROP_BUDGETS, {"before": before, "most": limit}).rowcount
         return Swept(dropped, after if dropped == limit else None)
 
     def _old(self, page: Select[Any], before: float, after: Cursor, limit: int) -> Sequence[Any]:

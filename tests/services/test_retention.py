@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import Engine, event, func, select, update
 
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Spent, Window
 from bot.domain.builds import BuildStatus
 from bot.errors import Rejected
+from bot.ports import Transaction
 from bot.services import retention
 from bot.services.ingest import Outcome
 from bot.services.retention import Limits, Pruner
@@ -333,4 +335,26 @@ def test_pruning_scans_no_large_table(sqlite_store: SqliteStore, sqlite_database
             if statement.startswith(("SELECT", "DELETE")):
                 plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
     assert len(plans) > 10
-    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+    small = {"SCAN budgets", "SCAN budget_waits"}  # a row an account, or a branch that flapped yesterday
+    assert [plan for plan in plans if plan.startswith("SCAN") and plan not in small] == []
+
+
+def test_budgets_that_nobody_uses_go_after_a_day(world: World, pruner: Pruner) -> None:
+    """A branch that flapped, an account that was called and who waited for it; what is paused or in use stays."""
+    window, now = Window("slack:T:chat.update", 2), world.clock.now().timestamp()
+    used = Window("slack:T:chat.postMessage", 2)
+
+    def use(tx: Transaction) -> None:
+        tx.pacing.spend("flapping:one", now + 3600)
+        tx.pacing.pause("slack:T:paused", now + 2 * DAY)
+        for one in (window, used):
+            tx.budgets.store(one, Spent(), now)
+        tx.budgets.line_up(window.scope, CI, is_urgent=True, now=now, until=now + 60)
+
+    world.store.write(use)
+    world.clock.advance(DAY - 60)
+    assert pruner.prune() == {}
+    world.clock.advance(DAY / 2)
+    world.store.write(lambda tx: tx.budgets.store(used, Spent(), world.clock.now().timestamp()))
+    assert pruner.prune() == {"budgets": 2}
+    assert counted(world) == {"places": 2, "destinations": 2, "budgets": 2}

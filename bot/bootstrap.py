@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from sqlalchemy import Engine
 
 from bot.application import Application, Part
 from bot.domain.places import Place
+from bot.doors import Watched, watch_door, web_door
 from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
 from bot.ports import Clock, Store
@@ -48,7 +48,6 @@ from bot.system import SystemClock, UlidIds
 from bot.telemetry import logger
 from bot.tracker_settings import triggers_of
 from handlers.schedules import Schedules
-from handlers.web import WebServer, create_app
 from handlers.webhooks import Sender, changes_of, events_of, webhooks
 from integrations.outside import Outside, connect_outside
 
@@ -139,13 +138,13 @@ def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str
     cipher = open_key(settings, environment, may_make=is_whole)
     core = Core(settings, outside, open_database(settings, is_upgraded=is_whole), cipher)
     try:
-        return _assemble(core, roles)
+        return _assemble(core, roles, environment)
     except ConfigError:
         core.store.close()
         raise
 
 
-def _assemble(core: Core, roles: frozenset[str]) -> Application:
+def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str]) -> Application:
     parts: list[Part] = [core.link] if core.link else []
     checks: list[Callable[[], str | None]] = [lambda: obstacle(core.engine)]
     connections: dict[str, Callable[[], bool]] = {}
@@ -179,8 +178,11 @@ def _assemble(core: Core, roles: frozenset[str]) -> Application:
         if roles == {"stream"} and not connections:
             log.warning("nothing to listen to: no platform is configured with a socket or a stream")
     application = Application([], parts, core.store, checks[0], lambda: _prepare(core))
+    watched = Watched(application, checks, connections, core.store, core.clock)
     if "web" in roles:
-        application.doors.append(_web(core, blueprints, application, checks, connections))
+        application.doors.append(web_door(core.settings, [_webhooks(core), *blueprints], watched))
+    elif door := watch_door(core.settings, environment, watched):
+        application.doors.append(door)
     return application
 
 
@@ -228,16 +230,7 @@ def _dispatcher(core: Core) -> Dispatcher:
     return Dispatcher(store, clock, core.signal, crews)
 
 
-def _web(
-    core: Core,
-    blueprints: list[Blueprint],
-    application: Application,
-    checks: list[Callable[[], str | None]],
-    connections: Mapping[str, Callable[[], bool]],
-) -> WebServer:
-    def readiness() -> str | None:
-        return next((problem for check in checks if (problem := check())), None) or application.unfinished
-
+def _webhooks(core: Core) -> Blueprint:
     senders: dict[str, Sender[Any]] = {
         name: events_of(source.webhook, core.ingest) for name, source in core.outside.sources.items()
     }
@@ -246,31 +239,7 @@ def _web(
     }
     rates = {name: per_second_of(frame.rate) for name, frame in core.settings.sources.items()}
     rates |= {name: per_second_of(frame.rate) for name, frame in core.settings.trackers.items()}
-    door = webhooks(senders, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
-    app = create_app(
-        [door, *blueprints],
-        readiness,
-        lambda: [f"{name}: {'connected' if is_up() else 'not connected'}" for name, is_up in connections.items()],
-    )
-    server = core.settings.server
-    try:
-        web = WebServer(app, server.listen, server.threads)
-    except ValueError:  # waitress's word for a name that nobody knows
-        raise ConfigError("server.listen", f"{server.listen.rpartition(':')[0]} is no address of this host") from None
-    except OSError as problem:
-        raise ConfigError("server.listen", _why_not(server.listen, problem)) from None
-    log.info("listening", url=f"http://{server.listen.rpartition(':')[0]}:{web.port}")
-    return web
-
-
-def _why_not(listen: str, problem: OSError) -> str:
-    if problem.errno == errno.EADDRINUSE:
-        return f"{listen} is taken by another program (another Shipmate?): end it, or choose another port"
-    if problem.errno == errno.EADDRNOTAVAIL:
-        return f"{listen.rpartition(':')[0]} is no address of this host"
-    if problem.errno == errno.EACCES:
-        return f"{listen} may not be used without more rights: choose a port above 1023"
-    return f"{listen} cannot be listened on: {problem.strerror}"
+    return webhooks(senders, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
 
 
 def register_destinations(store: Store, outside: Outside) -> None:

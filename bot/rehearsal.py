@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from bot.domain.builds import Build
+from bot.domain.cards import Card
 from bot.domain.folding import fold
 from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT
 from bot.domain.routing import DIMENSIONS, Route, milestones_of, traits_of
@@ -14,7 +15,8 @@ from bot.errors import CommandInvalid
 from bot.i18n import LOCALES
 from bot.ports import Slot, Transaction
 from bot.services.presenters.build import build_card
-from bot.services.presenters.examples import EXAMPLE_ZONES, EXAMPLES
+from bot.services.presenters.digest import digest_card
+from bot.services.presenters.examples import EXAMPLE_DIGEST, EXAMPLE_ZONES, EXAMPLES
 from bot.services.presenters.words import window
 from bot.services.router import Opening, Router, slots_of
 from bot.settings import Settings, routes_of
@@ -24,6 +26,7 @@ from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
 from integrations.spec import Preview
 
+DIGEST = "digest"
 _SLOT_WORDS = {CARD_SLOT: "card", NOTICE_SLOT: "notice", LOG_SLOT: "log"}
 
 
@@ -46,10 +49,16 @@ def preview_all(platform: str = "", locale: str = "", case: str = "") -> Iterato
     """Example cards with a title each: of one platform, language and case, or of all; CommandInvalid otherwise."""
     for kind in _chosen("platform", platform, tuple(PLATFORMS)):
         for language in _chosen("locale", locale, LOCALES):
-            for name in _chosen("case", case, tuple(EXAMPLES)):
-                card = build_card(EXAMPLES[name], language, EXAMPLE_ZONES[language])
+            for name in _chosen("case", case, (*EXAMPLES, DIGEST)):
+                card = _example(name, language)
                 for shown in PLATFORMS[kind].preview(card):
                     yield f"{kind} {shown.shape} · {language} · {name}", shown
+
+
+def _example(name: str, locale: str) -> Card:
+    if name == DIGEST:
+        return digest_card(EXAMPLE_DIGEST, locale, EXAMPLE_ZONES[locale])
+    return build_card(EXAMPLES[name], locale, EXAMPLE_ZONES[locale])
 
 
 def _chosen(option: str, given: str, known: Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -21,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -90,6 +92,12 @@ def _is_member(name: str) -> str:
     return name
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """The time zones there are: a walk through hundreds of files, taken once."""
+    return frozenset(available_timezones())
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Glob = Annotated[str, AfterValidator(_is_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
@@ -103,17 +111,23 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def is_listen(address: str) -> bool:
+    """Whether it is host:port."""
+    host, colon, port = address.rpartition(":")
+    return bool(host and colon and port.isdigit() and int(port) < 65536)
+
+
 class Server(_Frozen):
-    """Where the web door listens, and under which address the outside reaches it."""
+    """Where the web door listens, and where a process without one tells of itself."""
 
     listen: str = "127.0.0.1:3000"
     threads: int = Field(default=16, ge=1, le=64)
+    metrics_listen: str = ""
 
-    @field_validator("listen")
+    @field_validator("listen", "metrics_listen")
     @classmethod
-    def _has_port(cls, value: str) -> str:
-        host, colon, port = value.rpartition(":")
-        if not (host and colon and port.isdigit() and int(port) < 65536):
+    def _has_port(cls, value: str, field: ValidationInfo) -> str:
+        if not is_listen(value) and (value or field.field_name == "listen"):
             raise ValueError("must be host:port, such as 127.0.0.1:3000")
         return value
 
@@ -191,7 +205,7 @@ class DestinationFrame(_Frozen):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in _zones():
             raise ValueError("must be a time zone's name, such as Asia/Shanghai")
         return value
 

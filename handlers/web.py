@@ -22,11 +22,14 @@ def create_app(
     doors: Sequence[Blueprint],
     readiness: Callable[[], str | None],
     remarks: Callable[[], Sequence[str]] = tuple,
+    refresh: Callable[[], None] = lambda: None,
 ) -> Flask:
     """The application. `readiness` says why the process cannot serve, or None when it can.
 
     `remarks` are further lines of `/readyz` that turn no sender away, such as a chat platform that is not connected.
+    `refresh` brings metrics up to date that are not counted as things happen.
     """
+    telling = threading.Lock()
     app = Flask("shipmate", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     for door in doors:
@@ -46,7 +49,9 @@ def create_app(
     def metrics() -> Response:
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-        return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+        with telling:  # what one request brings up to date, another one does not read half
+            refresh()
+            return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
     @app.errorhandler(500)  # Flask has logged it; senders punish 500, and give up what they would send again after 503
     def mistake(_problem: Exception) -> Response:
@@ -65,24 +70,29 @@ class WebServer:
 
     def __init__(self, app: Flask, listen: str, threads: int) -> None:
         from waitress.server import create_server
+        from waitress.wasyncore import close_all
 
         # It warns at every request that waits for a thread, which made a busy minute twice as slow.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
-        self._server = create_server(
-            app,
-            map=self._sockets,
-            listen=listen,
-            threads=threads,
-            connection_limit=MAX_CONNECTIONS,
-            channel_timeout=IDLE_S,
-            cleanup_interval=5,
-            max_request_body_size=MAX_BODY_BYTES + FRAME_BYTES,
-            inbuf_overflow=MEMORY_BYTES,
-            asyncore_use_poll=True,
-            ident="shipmate",
-            clear_untrusted_proxy_headers=True,
-        )
+        try:
+            self._server = create_server(
+                app,
+                map=self._sockets,
+                listen=listen,
+                threads=threads,
+                connection_limit=MAX_CONNECTIONS,
+                channel_timeout=IDLE_S,
+                cleanup_interval=5,
+                max_request_body_size=MAX_BODY_BYTES + FRAME_BYTES,
+                inbuf_overflow=MEMORY_BYTES,
+                asyncore_use_poll=True,
+                ident="shipmate",
+                clear_untrusted_proxy_headers=True,
+            )
+        except OSError:  # an address that cannot be used: what was opened on the way there is not left open
+            close_all(self._sockets)
+            raise
         # Head and body leave in one piece, by the loop's thread: a fifth less work than two sends by a worker.
         self._server.adj.send_bytes = SEND_BYTES
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)

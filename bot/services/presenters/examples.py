@@ -1,4 +1,4 @@
-"""Example builds for `shipmate preview`, one for each state that people meet."""
+"""Example builds for `shipmate preview`, one for each state that people meet, and a digest of many."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
+from bot.domain.noise import Digest
 from bot.domain.subjects import SubjectKey, SubjectKind
 
 _STARTED = datetime(2026, 11, 20, 9, 41, 7, tzinfo=UTC)
@@ -67,3 +68,23 @@ EXAMPLES: dict[str, Build] = {
     "retried": Build(_KEY, 1, Phase.FINISHED, replace(_FAILED, retried_as="user-service#124", retried_by="张敏")),
 }
 EXAMPLE_ZONES = {"en": "Europe/Berlin", "zh-CN": "Asia/Shanghai"}
+_STORM = tuple(
+    Build(
+        SubjectKey(SubjectKind.BUILD, "buildbot", project, str(number)),
+        1,
+        Phase.RUNNING if status is BuildStatus.RUNNING else Phase.FINISHED,
+        replace(_BEGUN, status=status, branch=branch),
+    )
+    for project, number, status, branch in (
+        ("user-service", 123, BuildStatus.FAILED, "main"),
+        ("billing", 88, BuildStatus.FAILED, "release/2.4"),
+        ("web", 1204, BuildStatus.RUNNING, "main"),
+        ("search", 57, BuildStatus.CANCELLED, "main"),
+        ("mail", 31, BuildStatus.SUCCESS, "main"),
+    )
+)
+EXAMPLE_DIGEST = Digest(
+    SubjectKey(SubjectKind.DIGEST, "storm", "slack:T024/C0G9QF9GZ", "1795233600000"),
+    {BuildStatus.FAILED: 2, BuildStatus.RUNNING: 1, BuildStatus.CANCELLED: 1, BuildStatus.SUCCESS: 38},
+    _STORM,
+)

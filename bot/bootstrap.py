@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from bot.application import Application, Part
 from bot.domain.places import Place
-from bot.doors import Watched, watch_door, web_door
+from bot.doors import Watched, watch_doors, web_door
 from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
 from bot.ports import Clock, Store
@@ -179,10 +179,11 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
             log.warning("nothing to listen to: no platform is configured with a socket or a stream")
     application = Application([], parts, core.store, checks[0], lambda: _prepare(core))
     watched = Watched(application, checks, connections, core.store, core.clock)
-    if "web" in roles:
-        application.doors.append(web_door(core.settings, [_webhooks(core), *blueprints], watched))
-    elif door := watch_door(core.settings, environment, watched):
-        application.doors.append(door)
+    application.doors += (
+        [web_door(core.settings, [_webhooks(core), *blueprints], watched)]
+        if "web" in roles
+        else watch_doors(core.settings, environment, watched)
+    )
     return application
 
 

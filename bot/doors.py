@@ -54,14 +54,14 @@ def web_door(settings: Settings, doors: Sequence[Blueprint], watched: Watched) -
     return _open(doors, watched, settings.server.listen, settings.server.threads, LISTEN)
 
 
-def watch_door(settings: Settings, environment: Mapping[str, str], watched: Watched) -> WebServer | None:
+def watch_doors(settings: Settings, environment: Mapping[str, str], watched: Watched) -> list[WebServer]:
     """`/healthz`, `/readyz` and `/metrics` of a process without a web door, where an address for them is named."""
     listen, setting = settings.server.metrics_listen, METRICS_LISTEN
     if METRICS_VARIABLE in environment:
         listen, setting = environment[METRICS_VARIABLE], METRICS_VARIABLE
         if listen and not is_listen(listen):
             raise ConfigError(setting, "must be host:port, such as 127.0.0.1:9100")
-    return _open((), watched, listen, WATCH_THREADS, setting) if listen else None
+    return [_open((), watched, listen, WATCH_THREADS, setting)] if listen else []
 
 
 def _open(doors: Sequence[Blueprint], watched: Watched, listen: str, threads: int, setting: str) -> WebServer:

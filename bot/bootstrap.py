@@ -84,7 +84,8 @@ class Core:
         )
         outside.tokens.bind(StoredTokens(self.store, self.clock))
         self.people = People(roles_of(settings), directories)
-        self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable())
+        tell = self.trackers.tidings.build if any(one.shows_builds for one in outside.trackers.values()) else None
+        self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable(), tell=tell)
         self.deployments = DeploymentHouse(
             deployed_of(settings),
             store=self.store,

@@ -57,7 +57,7 @@ class Loopback:
         self._thread.join()
         self._server.server_close()
         if kind is None:
-            assert self.problems == []
+            assert not self.problems, self.problems
 
     def answer(self, call: Call) -> Answer:
         """Status and JSON (or bytes, or None) for one request; one at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -28,9 +28,22 @@ class Outcome(StrEnum):
 
 
 class Ingest:
-    """Takes events. `readable` names the sources that can be asked for more than their webhooks say."""
+    """Takes events. `readable` names the sources that can be asked for more than their webhooks say.
 
-    def __init__(self, store: Store, clock: Clock, router: Router, signal: Signal, readable: frozenset[str]) -> None:
+    `tell` is given each new state of a build, within its transaction.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        router: Router,
+        signal: Signal,
+        readable: frozenset[str],
+        *,
+        tell: Callable[[Transaction, SubjectRecord], None] | None = None,
+    ) -> None:
+        self._tell = tell
         self._store = store
         self._clock = clock
         self._router = router
@@ -77,6 +90,8 @@ class Ingest:
 
     def _store_state(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
         tx.subjects.put(record, at)
+        if self._tell is not None:
+            self._tell(tx, record)
         build = record.build()
         subject = str(record.key)
         openings = self._router.openings(tx, build)

@@ -201,6 +201,10 @@ _TRIGGER = {
     "after_run": _after(f"{CONTROL}.run"),
     "after_run_found": _after(f"{CONTROL}.find_run", first="after_trigger"),
     "after_forced_found": _after(f"{CONTROL}.find_run", first="after_run"),
+    # nobody knows whether Buildbot was asked: it is looked for, then the command begins anew
+    "after_look_in_vain": _after("bot.services.checking:Checking.step", first="before_trigger"),
+    "before_new_beginning": _before(f"{STEPS}.begin_anew", first="before_trigger"),
+    "after_new_beginning": _after(f"{STEPS}.begin_anew", first="before_run"),
     "after_group_trigger": _after(f"{CONTROL}.retry", load="group"),
     "before_cancel": _before(f"{CONTROL}.cancel", load="cancel"),
     # Buildbot was told to stop the build, nobody has looked whether it did

@@ -21,7 +21,8 @@ from typing import Any
 from tests.crash.marks import Fuse
 from tests.crash.points import LOAD, Point, point_of
 
-LEASE_S = 2.0
+LEASE_S = 3.0
+CERTAIN_S = 6.0
 UPKEEP_S = 2.0
 OVERDUE_S = 1.0
 POLL_S = 1.0
@@ -85,14 +86,16 @@ def die(fuse: Fuse) -> None:
 
 
 def shorten_times() -> None:
-    """Let a lease end after two seconds instead of half a minute, and upkeep be done as often."""
+    """Let a lease end after three seconds instead of half a minute or a whole one, and all else in proportion."""
     from bot import bootstrap
-    from bot.services import checking, commands, ingest, jobs, planning, steps, upkeep
+    from bot.services import acting, checking, commands, ingest, jobs, planning, steps, upkeep
 
     for module in (commands, jobs, planning):
         module.LEASE_S = LEASE_S
-    steps.STEP_S = checking.CERTAIN_AFTER_S = LEASE_S
+    steps.STEP_S = LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
+    acting.TRIGGER_WITHIN_S = LEASE_S / 2
+    checking.CERTAIN_AFTER_S = CERTAIN_S
     upkeep.OVERDUE_S = OVERDUE_S
     ingest.FIRST_POLL_S = POLL_S
     jobs.PACES = ((60.0, POLL_S), *jobs.PACES[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,11 +18,14 @@ from bot.errors import (
     RateLimited,
     Unavailable,
 )
+from bot.services.tokens import StoredTokens
 from bot.settings import Settings
-from bot.storage.opening import obstacle, open_database, open_key, place_of
+from bot.storage.opening import obstacle, open_database, open_key, place_of, store_of
 from bot.system import SystemClock
+from bot.tracker_settings import triggers_of
 from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
+from integrations.tokens import NO_DATABASE
 
 OK, DOUBT, WRONG, UNASKED = "ok", "??", "!!", "--"
 
@@ -41,12 +45,37 @@ class Finding:
 def check_all(settings: Settings) -> Iterator[Finding]:
     """Findings in the order of the file; each asked for as it is wanted. ConfigError when the file itself is wrong."""
     outside = connect_outside(settings, SystemClock())
-    yield from _probes(outside)
+    with _stored_tokens(settings, outside):
+        yield from _probes(outside)
     yield from _cautions(outside)
     yield from _destinations(outside)
     yield from _routes(settings)
+    yield from _triggers(settings)
     yield from _roles(settings)
     yield from _storage(settings)
+
+
+@contextmanager
+def _stored_tokens(settings: Settings, outside: Outside) -> Iterator[None]:
+    """Let trackers use, and renew, the tokens that a bot has stored, where its database can be used."""
+    is_file = settings.database.startswith("sqlite:///")
+    if not settings.trackers or (is_file and not Path(settings.database.removeprefix("sqlite:///")).exists()):
+        yield
+        return
+    store = None
+    with suppress(ConfigError):
+        cipher = open_key(settings, may_make=False)
+        engine = open_database(settings, is_upgraded=False)
+        if obstacle(engine) is None:
+            store = store_of(engine, cipher)
+            outside.tokens.bind(StoredTokens(store, SystemClock()))
+        else:
+            engine.dispose()
+    try:
+        yield
+    finally:
+        if store is not None:
+            store.close()
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
@@ -77,6 +106,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 def _probes(outside: Outside) -> Iterator[Finding]:
     probes = {f"platforms.{name}": platform.probe for name, platform in outside.platforms.items()}
     probes |= {f"sources.{name}": source.probe for name, source in outside.sources.items()}
+    probes |= {f"trackers.{name}": tracker.probe for name, tracker in outside.trackers.items()}
     probes |= {f"metrics.{name}": metrics.source.probe for name, metrics in outside.metrics.items()}
     for setting, probe in probes.items():
         if probe is None:
@@ -85,6 +115,9 @@ def _probes(outside: Outside) -> Iterator[Finding]:
         try:
             yield Finding(OK, setting, probe())
         except IntegrationError as problem:
+            if problem.reason == NO_DATABASE:
+                yield Finding(UNASKED, setting, problem.detail)
+                continue
             yield Finding(WRONG, setting, f"{problem}: {_next_step(problem, setting)}")
 
 
@@ -122,6 +155,14 @@ def _routes(settings: Settings) -> Iterator[Finding]:
             yield Finding(DOUBT, f"destinations.{name}", "no route leads here")
     if not settings.sources:
         yield Finding(DOUBT, "sources", "there are none: no event can come in")
+
+
+def _triggers(settings: Settings) -> Iterator[Finding]:
+    for trigger in triggers_of(settings.trackers):
+        what = f"{trigger.kind.value.replace('_', ' ')} {trigger.value!r}"
+        where = f" in {', '.join(trigger.projects)}" if trigger.projects else ""
+        words = f"{what}{where} → {trigger.service} {trigger.version} to {trigger.environment}"
+        yield Finding(OK, trigger.name, f"{words} (dry run)" if trigger.is_dry_run else words)
 
 
 def _roles(settings: Settings) -> Iterator[Finding]:

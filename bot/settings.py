@@ -276,8 +276,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         raise config_error("", problem) from None
     _check_names(settings)
     _check_senders(settings)
-    deployed_of(settings)
-    check_triggers(settings.trackers, {name: tuple(one.environments) for name, one in settings.services.items()})
+    check_triggers(settings.trackers, deployed_of(settings))
     return settings
 
 

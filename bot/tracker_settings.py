@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from bot.domain.issues import ChangeKind
+from bot.domain.services import Service
 from bot.domain.templates import names_in
 from bot.domain.triggers import Trigger, circle, version_names
 from bot.durations import seconds_of
@@ -176,17 +177,19 @@ def triggers_of(trackers: Mapping[str, TrackerFrame]) -> tuple[Trigger, ...]:
     )
 
 
-def check_triggers(trackers: Mapping[str, TrackerFrame], services: Mapping[str, Collection[str]]) -> None:
-    """Refuse triggers of what cannot be deployed, and those that would start each other for ever.
-
-    `services` are the environments of each service.
-    """
+def check_triggers(trackers: Mapping[str, TrackerFrame], services: Mapping[str, Service]) -> None:
+    """Refuse triggers of what cannot be deployed, and those that would start each other for ever."""
     for trigger in triggers_of(trackers):
         if trigger.service not in services:
             raise ConfigError(trigger.name, f"{trigger.service!r} is no service: name it in services")
-        if trigger.environment not in services[trigger.service]:
+        target = services[trigger.service].targets.get(trigger.environment)
+        if target is None:
             raise ConfigError(
                 f"{trigger.name}.environment", f"{trigger.service} is not deployed to {trigger.environment!r}"
+            )
+        if trigger.approvals and not target.approvals.approvers:
+            raise ConfigError(
+                f"{trigger.name}.approvals", f"nobody may approve in {trigger.environment}: set approvals there first"
             )
     for tracker in trackers:
         ours = [trigger for trigger in triggers_of(trackers) if trigger.tracker == tracker]

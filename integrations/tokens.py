@@ -5,6 +5,8 @@ from __future__ import annotations
 from bot.errors import Unavailable
 from bot.ports.trackers import StoredToken, TokenStore
 
+NO_DATABASE = "no_database"
+
 
 class TokenShelf:
     """A `TokenStore` that is given its database later; until then whoever asks for a token is told to wait."""
@@ -31,5 +33,5 @@ class TokenShelf:
     def _bound(self, name: str) -> TokenStore:
         if self._store is None:
             words = "tokens that change with every use are kept in the database: there is none yet"
-            raise Unavailable(name.partition(":")[0], "no_database", words)
+            raise Unavailable(name.partition(":")[0], NO_DATABASE, words)
         return self._store

@@ -44,6 +44,7 @@ def test_a_good_file_is_read(name: str) -> None:
     assert set(outside.destinations) == set(settings.destinations)
     assert set(outside.sources) == set(settings.sources)
     assert set(outside.metrics) == set(settings.metrics)
+    assert set(outside.trackers) == set(settings.trackers)
 
 
 @pytest.mark.parametrize("name", BAD)

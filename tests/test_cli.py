@@ -17,6 +17,7 @@ from playground import world
 from playground.options import Options
 from playground.server import Playground
 from tests.answering import Answer, Answering
+from tests.jira_server import TOKEN, FakeJira
 
 CONFIG = """
 platforms:
@@ -319,6 +320,52 @@ def test_check_refuses_a_query_that_cannot_be_one(run: Run) -> None:
     result = run("check", config=text)
     assert result.exit_code != 0
     assert "services.shop.checks.errors.query: is no PromQL: expected type matrix" in result.output
+
+
+TRACKERS = """
+sources: {ci: {kind: generic, secrets: "${NIGHTLY_SECRET}"}}
+environments: {staging: {}}
+services:
+  shop: {deploy: {source: ci, project: go}, versions: any, environments: {staging: {}}}
+trackers:
+  good:
+    kind: jira
+    url: ${JIRA}
+    projects: USER
+    poll: 1m
+    auth: {method: basic, user: bot@example.com, token: "${JIRA_TOKEN}"}
+    triggers: [{status: Done, services: {USER: shop}, environment: staging, dry_run: true}]
+  refused: {kind: jira, url: "${JIRA}", auth: {method: bearer, token: "${NIGHTLY_SECRET}"}}
+  rotating:
+    kind: jira
+    url: ${JIRA}
+    auth:
+      method: refresh_token
+      client_id: app
+      client_secret: ${NIGHTLY_SECRET}
+      refresh_token: ${REFRESH_TOKEN}
+      token_url: ${JIRA}/oauth/token
+      gateway_url: ${JIRA}
+"""
+
+
+def test_check_asks_the_trackers(run: Run) -> None:
+    """Who we are there, or what to do; triggers are listed; a token that rotates is used where it is stored."""
+    with FakeJira() as jira:
+        known = {"JIRA": jira.url, "JIRA_TOKEN": TOKEN, "REFRESH_TOKEN": "first-refresh-token"}
+        before = run("check", config=TRACKERS, **known)
+        run("db", "upgrade", **known)
+        key = Fernet.generate_key().decode()
+        after = [run("check", SHIPMATE_KEY=key, **known).output for _ in range(2)]
+    assert before.exit_code == 1
+    lines = before.output.splitlines()
+    assert "ok trackers.good: Jira Cloud as Shipmate Bot, USER, no webhooks" in lines
+    fired = "status reached 'Done' in USER → shop {{fix_version}} to staging (dry run)"
+    assert f"ok trackers.good.triggers[0]: {fired}" in lines
+    assert "!! trackers.refused: jira: http_401: put a valid credential into trackers.refused" in before.output
+    assert "-- trackers.rotating: tokens that change with every use are kept in the database" in before.output
+    assert all("ok trackers.rotating: Jira Cloud as Shipmate Bot" in output for output in after)
+    assert jira.refresh_tokens == ["first-refresh-token", "refresh-1"]
 
 
 def test_db_upgrade_makes_the_schema_and_may_be_repeated(run: Run) -> None:

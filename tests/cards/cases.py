@@ -23,6 +23,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
+from tests.cards.issues import issue, issue_hostile
 from tests.cards.operations import explained, given_up, overfull
 
 STARTED = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
@@ -46,7 +47,7 @@ def cards() -> dict[str, Card]:
     """Every case in every language, by `<case>.<locale>`."""
     made = {}
     for locale in (ENGLISH, CHINESE):
-        for make in (minimal, typical, longest, hostile, decided, calling, explained, overfull):
+        for make in (minimal, typical, longest, hostile, decided, calling, explained, overfull, issue, issue_hostile):
             made[f"{make.__name__}.{locale}"] = make(locale)
     return made
 

@@ -31,7 +31,7 @@ from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.tracker_house import TrackerHouse
-from bot.services.trackers import Trackers
+from bot.services.trackers import TrackerAccess, Trackers
 from bot.services.verification import Verification
 from bot.storage.tables import attempts, audit, commands
 from tests.fakes import FakeBuildSystem, FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
@@ -65,6 +65,7 @@ class World:
     names_no_projects: bool = False
     readable: frozenset[str] = frozenset()
     admin: str = ""
+    known_trackers: Mapping[str, TrackerAccess] = field(default_factory=dict)
     clock: FakeClock = field(default_factory=FakeClock)
     builds: FakeBuildSystem = field(default_factory=FakeBuildSystem)
     responder: FakeResponder = field(default_factory=FakeResponder)
@@ -95,6 +96,7 @@ class World:
                 self.store.write(lambda tx, address=address, place=place: tx.places.adopt(address, place))
         else:
             self.store.write(lambda tx: tx.places.ensure([Place(address, address) for address in addresses]))
+        self.trackers = TrackerHouse(Trackers(self.known_trackers), store=self.store, clock=self.clock, signal=signal)
         self.deliverer = Deliverer(
             self.store,
             self.clock,
@@ -102,6 +104,7 @@ class World:
             {"slack": self.messenger},
             addresses,
             dead_letters=DeadLetters(self.destinations.get(self.admin)),
+            issues_of=self.trackers.trackers.links_in,
         )
         sources = Sources(
             {
@@ -117,7 +120,6 @@ class World:
         self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
         people = People(self.roles, {"slack": self.directory})
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
-        self.trackers = TrackerHouse(Trackers({}), store=self.store, clock=self.clock, signal=signal)
         self.house = DeploymentHouse(
             self.services,
             store=self.store,

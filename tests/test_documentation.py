@@ -22,8 +22,9 @@ from bot.cli import cli
 from bot.domain.commands import VERBS
 from bot.limits import SourceFrame
 from bot.settings import DestinationFrame, RoleSettings, RouteSettings, Settings, load
+from bot.tracker_settings import TrackerFrame, TriggerSettings
 from integrations.outside import connect_outside
-from integrations.registry import METRICS, PLATFORMS, SOURCES
+from integrations.registry import METRICS, PLATFORMS, SOURCES, TRACKERS
 from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +75,10 @@ def models() -> dict[str, type[BaseModel]]:
     for kind, source in SOURCES.items():
         found[f"sources.<name>: {kind}"] = source.config
         found |= {f"sources.<name>.{path}": model for path, model in inner(source.config).items()}
+    for kind, tracker in TRACKERS.items():
+        found[f"trackers.<name>: {kind}"] = tracker.config
+        found |= {f"trackers.<name>.{path}": model for path, model in inner(tracker.config).items()}
+    found |= deep("trackers.<name>", TrackerFrame) | {"trackers.<name>.triggers[]": TriggerSettings}
     for kind, metric in METRICS.items():
         found[f"metrics.<name>: {kind}"] = metric.config
         found |= {f"metrics.<name>.{path}": model for path, model in inner(metric.config).items()}
@@ -146,7 +151,7 @@ def test_every_setting_is_documented(section: str) -> None:
     model = models()[section]
     expected = {}
     for name, field in model.model_fields.items():
-        if name == "kind" and section.startswith(("sources.", "metrics.")):
+        if name == "kind" and section.startswith(("sources.", "metrics.", "trackers.")):
             expected[name] = "required"  # it chooses the model
         elif model is not Settings or name not in INTERNAL:
             expected[field.alias or name] = "required" if field.is_required() else shown_default(field.default)

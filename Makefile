@@ -12,6 +12,8 @@ export UV_CACHE_DIR := $(CURDIR)/.demo/uv-cache
 export PLAYGROUND_PORT ?= 8800
 export BOT_PORT ?= 3000
 export BUILDBOT_PORT ?= 8010
+export GREETER_PORT ?= 8020
+export PROMETHEUS_PORT ?= 9090
 
 PIP_INSTALL := -m pip install -qq --require-hashes --requirement
 COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -56,6 +56,11 @@ class BuildbotPaths:
         return self.root / "state" / "profile-cache.json"
 
     @property
+    def greeter(self) -> Path:
+        """What the greeter's host runs from."""
+        return self.root / "greeter"
+
+    @property
     def logs(self) -> Path:
         """What both processes print; their own logs are the twistd.log files."""
         return self.root / "logs"
@@ -83,6 +88,8 @@ class BuildbotSettings:
     python: str
     install_seconds: float
     slow_seconds: float
+    greeter_folder: str
+    greeter_url: str
 
 
 def environment_python(environment: Path = ENVIRONMENT) -> Path:
@@ -104,11 +111,13 @@ def create(  # noqa: PLR0913 - each one is a setting of the Buildbot to be made
     pb_port: int | None = None,
     install_seconds: float = 0.0,
     slow_seconds: float = 30.0,
+    greeter_url: str = "http://127.0.0.1:8020",
 ) -> BuildbotSettings:
     """Make master, worker and repository anew under `paths.root`, and return the settings with their new secrets.
 
     `python` is `environment_python()`'s; a port of None is a free one, a password of None a new one; the durations are
-    those of user-service's install step and of slow-service as a whole. Raises BuildbotError.
+    those of user-service's install step and of slow-service as a whole; `greeter_url` is where the greeter answers once
+    it is deployed. Raises BuildbotError.
     """
     shutil.rmtree(paths.root, ignore_errors=True)
     paths.root.mkdir(parents=True, mode=0o700)
@@ -128,6 +137,8 @@ def create(  # noqa: PLR0913 - each one is a setting of the Buildbot to be made
         python=str(python),
         install_seconds=install_seconds,
         slow_seconds=slow_seconds,
+        greeter_folder=str(paths.greeter),
+        greeter_url=greeter_url,
     )
     scripts = python.parent
     worker = [str(paths.worker), f"127.0.0.1:{settings.pb_port}", "sample-worker", settings.worker_password]

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -29,10 +29,13 @@ from playground.demo_setup import (
     Ports,
     Program,
     bot_program,
+    greeter_program,
     only_demo_in,
     playground_program,
     prepare,
+    prometheus_program,
 )
+from playground.first_deployment import FirstDeployment
 from playground.loopback import NotReachable, fetch
 from playground.repository import RepositoryError
 
@@ -61,6 +64,7 @@ class Demo:
     ports: Ports
     playground: Program
     bot: Program
+    others: Sequence[Program]
     buildbot_python: Path
     say: Callable[[str], None] = say
     stop_asked: threading.Event = field(default_factory=threading.Event)
@@ -77,11 +81,16 @@ class Demo:
         try:
             self._start(self.playground)
             self._start(self.bot)
+            for program in self.others:
+                self._start(program)
             while builder.is_alive():
                 self._pause()
             self._check()
             self._first_build()
             self.say(self.invitation())
+            for _ in FirstDeployment(self.playground_url, self._is_greeter_built).steps():
+                self._pause()
+                self._check()
             while True:
                 self._pause()
                 self._check()
@@ -99,7 +108,9 @@ class Demo:
             "  A push has started a build of user-service, and it will fail. Try:\n"
             "    1. Retry on its card in Slack or in DingTalk: the second build passes\n"
             "    2. /ship run slow-service in #ci, then Cancel on the new card\n"
-            "    3. @Shipmate 状态 in the DingTalk group\n\n"
+            "    3. @Shipmate 状态 in the DingTalk group\n"
+            "    4. When greeter v1 is deployed: /ship deploy greeter v2 to production in #ci, Confirm,\n"
+            "       then 批准 as 张敏 in the DingTalk group, and watch its checks bring v1 back\n\n"
             f"  Logs are in {_short(self.folder / 'logs')}. Ctrl-C ends everything."
         )
 
@@ -109,7 +120,7 @@ class Demo:
         log = self.folder / "logs" / f"{program.name}.log"
         child = start_child(program.name, program.command, log, environment=environment, folder=self.folder)
         self._children.append(child)
-        while not _answers(program.ready_url):
+        while program.ready_url and not _answers(program.ready_url):
             self._pause()
             self._check()
             if time.monotonic() - started > READY_S:
@@ -129,6 +140,7 @@ class Demo:
                 www_port=self.ports.buildbot,
                 install_seconds=self.install_s,
                 slow_seconds=self.slow_s,
+                greeter_url=f"http://127.0.0.1:{self.ports.greeter}",
             )
             buildbot = RunningBuildbot(paths, python=self.buildbot_python)
             buildbot.start(READY_S, is_wanted=lambda: not self.stop_asked.is_set())
@@ -139,10 +151,23 @@ class Demo:
         self._say_ready("buildbot", started)
 
     def _first_build(self) -> None:
+        repository = BuildbotPaths(self.folder / "buildbot").repository
         try:
-            BuildbotPaths(self.folder / "buildbot").repository.push(FIRST_COMMIT)
+            repository.push(FIRST_COMMIT)
+            for version in ("v1", "v2"):
+                repository.release(version)
         except RepositoryError as error:
             raise DemoError(str(error)) from error
+
+    def _is_greeter_built(self) -> bool:
+        assert self._buildbot is not None  # `_check` saw to that
+        built = self._buildbot.read("builders/greeter/builds?results=0&limit=2")["builds"]
+        return len(built) == 2
+
+    @property
+    def playground_url(self) -> str:
+        """Where the chat stand-ins are."""
+        return f"http://127.0.0.1:{self.ports.playground}"
 
     def _pause(self) -> None:
         if self.stop_asked.wait(POLL_S):
@@ -178,7 +203,7 @@ class Demo:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo until Ctrl-C; 0 then, 1 with a sentence when something is wrong."""
     options = _parser().parse_args(arguments)
-    ports = Ports(options.playground_port, options.bot_port, options.buildbot_port)
+    ports = Ports(**{name: getattr(options, f"{name}_port") for name in asdict(Ports())})
     folder: Path = options.folder.resolve()
     try:
         with only_demo_in(folder):
@@ -188,7 +213,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             buildbot_python = environment_python(folder / "buildbot-env")
             prepare(folder, ports)
             bot = bot_program(ports, folder / "shipmate.yaml")
-            demo = Demo(folder, ports, playground_program(ports), bot, buildbot_python)
+            others = [greeter_program(ports, BuildbotPaths(folder / "buildbot").greeter)]
+            if shutil.which("prometheus") is not None:
+                others.append(prometheus_program(ports, folder / "prometheus"))
+            demo = Demo(folder, ports, playground_program(ports), bot, others, buildbot_python)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, _asking_to_stop(demo))
             say("Starting Shipmate's demo")
@@ -211,14 +239,13 @@ def _asking_to_stop(demo: Demo) -> Callable[[int, FrameType | None], None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m playground.demo", description=__doc__)
-    usual = Ports()
-    for name, port in {"playground": usual.playground, "bot": usual.bot, "buildbot": usual.buildbot}.items():
+    for name, port in asdict(Ports()).items():
         variable = f"{name.upper()}_PORT"
         parser.add_argument(
             f"--{name}-port",
             type=int,
             default=os.environ.get(variable, str(port)),
-            help=f"where the {name} listens; {port}, or the environment's {variable}",
+            help=f"where {name} listens; {port}, or the environment's {variable}",
         )
     parser.add_argument("--folder", type=Path, default=PROJECT_ROOT / ".demo", help="where everything is made; .demo")
     return parser

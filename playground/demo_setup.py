@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from playground import world
@@ -15,7 +15,8 @@ from playground.buildbot import PROJECT_ROOT
 from playground.loopback import is_port_free
 from playground.repository import SAMPLE
 
-MADE_ANEW = ("buildbot", "logs", "secrets", "var", "shipmate.yaml")
+MADE_ANEW = ("buildbot", "logs", "prometheus", "secrets", "var", "shipmate.yaml")
+NEEDS_PROMETHEUS = "# needs Prometheus"
 CARD_TEMPLATE = PROJECT_ROOT / "integrations" / "dingtalk" / "card_template.json"
 
 
@@ -25,17 +26,19 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the three servers listen; each has a variable of `make demo` and of the environment."""
+    """Where the servers listen; each has a variable of `make demo` and of the environment."""
 
     playground: int = 8800
     bot: int = 3000
     buildbot: int = 8010
+    greeter: int = 8020
+    prometheus: int = 9090
 
     def check(self) -> None:
         """Raise DemoError, naming the variable that changes it, for a port that is taken or given twice."""
-        chosen = {"PLAYGROUND_PORT": self.playground, "BOT_PORT": self.bot, "BUILDBOT_PORT": self.buildbot}
+        chosen = {f"{name.upper()}_PORT": port for name, port in asdict(self).items()}
         if len(set(chosen.values())) < len(chosen):
-            raise DemoError("The three ports must differ: " + ", ".join(f"{k}={v}" for k, v in chosen.items()))
+            raise DemoError("The ports must differ: " + ", ".join(f"{k}={v}" for k, v in chosen.items()))
         for variable, port in chosen.items():
             if not is_port_free(port):
                 raise DemoError(
@@ -44,13 +47,14 @@ class Ports:
 
     def put_into(self, configuration: str) -> str:
         """Replace the usual ports in `configuration` by these."""
-        chosen = {"8800": self.playground, "3000": self.bot, "8010": self.buildbot}
-        return re.sub(r"(?<=127\.0\.0\.1:)(8800|3000|8010)\b", lambda usual: str(chosen[usual[1]]), configuration)
+        chosen = {str(usual): port for usual, port in zip(astuple(Ports()), astuple(self), strict=True)}
+        usual = "|".join(chosen)
+        return re.sub(rf"(?<=127\.0\.0\.1:)({usual})\b", lambda found: str(chosen[found[1]]), configuration)
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One of ours to be started: it is ready when `ready_url` answers."""
+    """One to be started: it is ready when `ready_url` answers, at once where there is none."""
 
     name: str
     command: Sequence[str | Path]
@@ -82,6 +86,23 @@ def bot_program(ports: Ports, configuration: Path) -> Program:
     return Program("shipmate", command, f"http://127.0.0.1:{ports.bot}/readyz", environment)
 
 
+def greeter_program(ports: Ports, folder: Path) -> Program:
+    """The host that the greeter is deployed to; it answers when something was."""
+    command = [sys.executable, "-m", "playground.greeter_host", str(folder), "--port", str(ports.greeter)]
+    return Program("greeter", command, "", {})
+
+
+def prometheus_program(ports: Ports, folder: Path) -> Program:
+    """A Prometheus that scrapes the greeter every second."""
+    folder.mkdir()
+    targets = f"{{targets: ['127.0.0.1:{ports.greeter}']}}"
+    jobs = f"scrape_configs: [{{job_name: greeter, scrape_interval: 1s, static_configs: [{targets}]}}]\n"
+    (folder / "prometheus.yml").write_text(jobs, "utf-8")
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{ports.prometheus}", "--log.level=warn"]
+    return Program("prometheus", command, f"http://127.0.0.1:{ports.prometheus}/-/ready", {})
+
+
 @contextmanager
 def only_demo_in(folder: Path) -> Iterator[None]:
     """Hold `folder` for this demo; DemoError if another one has it."""
@@ -107,5 +128,12 @@ def prepare(folder: Path, ports: Ports) -> None:
         secret = folder / "secrets" / name
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(24), "utf-8")
-    configuration = ports.put_into((SAMPLE / "shipmate.yaml").read_text("utf-8"))
+    configuration = sample_configuration(ports, has_prometheus=shutil.which("prometheus") is not None)
     (folder / "shipmate.yaml").write_text(configuration, "utf-8")
+
+
+def sample_configuration(ports: Ports, *, has_prometheus: bool) -> str:
+    """The sample's shipmate.yaml on these ports, without what asks Prometheus where there is none."""
+    lines = (SAMPLE / "shipmate.yaml").read_text("utf-8").splitlines(keepends=True)
+    kept = (line for line in lines if has_prometheus or not line.rstrip().endswith(NEEDS_PROMETHEUS))
+    return ports.put_into("".join(kept))

@@ -54,8 +54,19 @@ class SampleRepository:
         self._git(self.checkout, "checkout", "--quiet", "-b", "feature/avatars")
         _copy(SAMPLE / "branches" / "avatars", self.checkout)
         self._commit("头像：接受 PNG 与 JPEG 图片", CHEN_WEI)
+        self._create_greeter()
         self._git(self.checkout, "checkout", "--quiet", "main")
         self._git(self.checkout, "push", "--quiet", "origin", "main", "feature/avatars")
+
+    def _create_greeter(self) -> None:
+        """Make the two versions of the greeter, each a branch without the sample's own history; they are not pushed."""
+        self._git(self.checkout, "checkout", "--quiet", "--orphan", "v1")
+        self._git(self.checkout, "rm", "-r", "--quiet", "--force", ".")
+        _copy(SAMPLE / "greeter" / "v1", self.checkout)
+        self._commit("GREET-1 Greet in two languages", BOB)
+        self._git(self.checkout, "checkout", "--quiet", "-b", "v2")
+        _copy(SAMPLE / "greeter" / "v2", self.checkout)
+        self._commit("GREET-7 Greet by region", CHEN_WEI)
 
     def install_hook(self, python: Path, settings: Path) -> None:
         """From now on tell the Buildbot described by the file `settings` about every push."""
@@ -73,6 +84,10 @@ class SampleRepository:
         self._commit(subject, author)
         self._git(self.checkout, "push", "--quiet", "origin", branch)
         return self._git(self.checkout, "rev-parse", "HEAD")
+
+    def release(self, version: str) -> None:
+        """Push a version of the greeter, `v1` (good) or `v2` (its greetings are missing)."""
+        self._git(self.checkout, "push", "--quiet", "origin", version)
 
     def _commit(self, subject: str, author: Author) -> None:
         identity = {
@@ -100,4 +115,6 @@ class SampleRepository:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy a folder's files as new ones: git takes a file of the same size and an old time for one it knows."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored, copy_function=shutil.copyfile)

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from playground.buildbot import ADMIN, BuildbotPaths, RunningBuildbot, create, environment_python
+from playground.loopback import free_port
 
 BOT_TOKEN = "the-bots-token"
 DEADLINE_S = 30.0
@@ -112,6 +113,11 @@ class BuildbotServer:
         """The password of `username`."""
         return self.running.settings.admin_password
 
+    @property
+    def greeter_port(self) -> int:
+        """Where the greeter answers, once it was deployed and its host runs."""
+        return int(self.running.settings.greeter_url.rpartition(":")[2])
+
     def read(self, path: str) -> Json:
         """Return the API's answer to `path`, as in `builds/1?property=*`."""
         return self.running.read(path)
@@ -172,7 +178,15 @@ def buildbot_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildb
     paths = BuildbotPaths(tmp_path_factory.mktemp("buildbot") / "root")
     relay = Relay()
     try:
-        create(paths, python=python, bot_url=relay.url, bot_token=BOT_TOKEN, slow_seconds=4)
+        greeter_url = f"http://127.0.0.1:{free_port()}"
+        create(
+            paths,
+            python=python,
+            bot_url=relay.url,
+            bot_token=BOT_TOKEN,
+            slow_seconds=4,
+            greeter_url=greeter_url,
+        )
         with RunningBuildbot(paths, python=python) as running, requests.Session() as session:
             session.trust_env = False
             yield BuildbotServer(running, relay, session)

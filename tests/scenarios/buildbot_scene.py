@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from playground.demo_setup import Ports
-from playground.repository import ALICE, SAMPLE, Author
+from playground.buildbot import PROJECT_ROOT
+from playground.children import Child, start_child
+from playground.demo_setup import Ports, sample_configuration
+from playground.repository import ALICE, Author
 from tests.buildbot_server import BuildbotServer
-from tests.scenarios.running import CI, Scene, a_playground, scene_of
+from tests.scenarios.running import CI, STOP_S, Scene, a_playground, scene_of
 
 SLOW_S = 30.0  # builds start, fail and end in a second or two; a loaded machine takes its time
 
@@ -56,7 +61,8 @@ def buildbot_scene(
     with a_playground(budgets=False) as playground:
         port = int(playground.url.rpartition(":")[2])
         buildbot_port = int(buildbot_server.url.rpartition(":")[2])
-        written = Ports(port, 3000, buildbot_port).put_into((SAMPLE / "shipmate.yaml").read_text("utf-8"))
+        ports = Ports(port, 3000, buildbot_port, buildbot_server.greeter_port)
+        written = sample_configuration(ports, has_prometheus=False)
         configuration = yaml.load(written, yaml.BaseLoader)  # `on` is a word there, as it is to the bot
         del configuration["server"]
         for platform in configuration["platforms"].values():
@@ -67,7 +73,18 @@ def buildbot_scene(
         secrets = {"buildbot-password": buildbot_server.password, "buildbot-token": buildbot_server.bot_token}
         with scene_of(folder, playground, configuration, secrets) as scene:
             buildbot_server.relay.target = scene.bot.url
+            host = _start_greeter(buildbot_server, folder)
             try:
                 yield BuildbotScene(scene, buildbot_server)
             finally:
                 buildbot_server.relay.target = None
+                host.stop(time.monotonic() + STOP_S)
+
+
+def _start_greeter(server: BuildbotServer, folder: Path) -> Child:
+    """The host that the greeter is deployed to, and its two versions pushed."""
+    paths = server.running.paths
+    command = [sys.executable, "-m", "playground.greeter_host", paths.greeter, "--port", str(server.greeter_port)]
+    for version in ("v1", "v2"):
+        paths.repository.release(version)
+    return start_child("greeter", command, folder / "greeter.log", folder=PROJECT_ROOT)

@@ -15,6 +15,7 @@ from bot.domain.identity import Role
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Route
 from bot.domain.services import ApprovalRule, Pipeline, Service, Target
+from bot.services.trackers import TrackerAccess
 from bot.services.verification import CheckContext, Verification
 from tests.fakes import FakeBuildSystem, FakeClock
 from tests.services.world import World
@@ -145,7 +146,14 @@ class Stage:
         return shown[-1]
 
 
-def a_stage(store: SqlStore, database: Engine, clock: FakeClock | None = None, **changed: object) -> Stage:
+def a_stage(
+    store: SqlStore,
+    database: Engine,
+    clock: FakeClock | None = None,
+    *,
+    known_trackers: Mapping[str, TrackerAccess] | None = None,
+    **changed: object,
+) -> Stage:
     """A world over an empty database with one route for deployments."""
     verification, service = FakeVerification(), a_service(**changed)
     builds = FakeBuildSystem()
@@ -160,5 +168,6 @@ def a_stage(store: SqlStore, database: Engine, clock: FakeClock | None = None, *
         services={SERVICE: service},
         verification=verification,
         roles=ROLES,
+        known_trackers=known_trackers or {},
     )
     return Stage(world, verification)

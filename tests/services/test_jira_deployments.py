@@ -1,0 +1,224 @@
+"""From Jira to Jira: an issue is moved, a version is deployed, and the issue is told; against a Jira over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import Engine
+
+from bot.domain.builds import BuildStatus
+from bot.domain.checks import Verdict
+from bot.domain.deployments import DeploymentState
+from bot.domain.issues import ChangeKind
+from bot.domain.triggers import Trigger
+from bot.services.deployments.triggered import TriggeredDeployments
+from bot.services.dispatcher import carry_out
+from bot.services.trackers import Told, TrackerAccess
+from bot.services.tracking import Taken
+from integrations.jira.config import Config
+from integrations.jira.tracker import build_tracker
+from integrations.spec import IssueTracker
+from integrations.tokens import TokenShelf
+from integrations.transport import open_session
+from tests.fakes import FakeClock
+from tests.jira_server import SECRET, TOKEN, USER, FakeJira
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+READY = Trigger(
+    name="trackers.jira.triggers[0]",
+    tracker="jira",
+    kind=ChangeKind.STATUS_REACHED,
+    value="Ready for Staging",
+    service=SERVICE,
+    environment="staging",
+    version="{{fix_version}}",
+    projects=("USER",),
+    on_success="In Staging",
+    on_failure="To Do",
+)
+RELEASED = Trigger(
+    name="trackers.jira.triggers[1]",
+    tracker="jira",
+    kind=ChangeKind.VERSION_RELEASED,
+    value=r"user-service (?P<name>v\d+)",
+    service=SERVICE,
+    environment="production",
+    version="{{name}}",
+    projects=("USER",),
+)
+
+
+@dataclass
+class Office:
+    """Jira, the bot and the CI system, on one clock."""
+
+    jira: FakeJira
+    stage: Stage
+    connected: IssueTracker
+
+    def hear(self, body: dict[str, Any]) -> list[Taken]:
+        """A signed webhook comes in."""
+        headers, raw = self.jira.signed(body)
+        received = self.connected.webhook.receive(headers, raw, self.stage.world.clock.now())
+        return self.stage.world.trackers.inbox.accept("jira", received.changes)
+
+    def work(self, seconds: float = 0.0) -> None:
+        """Let what trackers told and are to be told be done."""
+        world = self.stage.world
+        worker = world.trackers.worker(TriggeredDeployments(world.house.requests))
+        end = world.clock.now().timestamp() + max(seconds, 0.1)  # what follows from one piece is done as well
+        while (due := world.store.read(lambda tx: tx.tracker_tasks.next_due_at())) is not None and due <= end:
+            world.clock.advance(max(0.0, due - world.clock.now().timestamp()) + 1e-5)
+            for task in worker.claim(4):
+                carry_out(worker, task)
+        self.jira.now = world.clock.now()
+
+    @property
+    def issue(self) -> Any:
+        """USER-12."""
+        return self.jira.issues["USER-12"]
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """The application's session, whose connections are closed afterwards."""
+    with open_session() as opened:
+        yield opened
+
+
+@pytest.fixture
+def office(store: SqlStore, database: Engine, session: requests.Session) -> Iterator[Callable[..., Office]]:
+    """Make an office with triggers of its own; a build v1 is good."""
+    with FakeJira() as jira:
+
+        def make(*triggers: Trigger, told: Told | None = None, **changed: object) -> Office:
+            clock = FakeClock()
+            auth = {"method": "basic", "user": USER, "token": TOKEN}
+            known = {"url": jira.url, "auth": auth, "projects": ["USER"], "webhook_secret": SECRET}
+            config = Config.model_validate(known)
+            connected = build_tracker("jira", config, session, clock, TokenShelf(), True)
+            access = TrackerAccess(
+                tracker=connected.tracker,
+                rules=connected.rules,
+                releases=connected.releases,
+                triggers=triggers or (READY, RELEASED),
+                told=told or Told(),
+            )
+            stage = a_stage(store, database, clock, known_trackers={"jira": access}, **changed)
+            stage.build("v1")
+            jira.add(fix_versions=["v1"])
+            return Office(jira, stage, connected)
+
+        yield make
+
+
+def test_an_issue_is_moved_and_its_version_deployed(office: Callable[..., Office]) -> None:
+    """The whole way: moved by a person, deployed by the pipeline, moved on and commented by the bot."""
+    here = office()
+    assert here.hear(here.jira.move("USER-12", "Ready for Staging")) == [Taken.ACCEPTED]
+    here.work()
+    deployment = here.stage.deployment()
+    assert (deployment.version.name, deployment.environment, deployment.origin) == ("v1", "staging", "jira")
+    assert (deployment.requester.account, deployment.requester.name) == ("jira:5b10", "Ada Nowak")
+    assert deployment.issues == ("USER-12",)
+    here.stage.go_on(1)
+    here.stage.run_ends()
+    assert here.stage.state() is DeploymentState.SUCCEEDED
+    here.work()
+    assert here.issue.status == "In Staging"
+    [said] = here.jira.texts("USER-12")
+    assert "user-service#1 · v1 → staging · deployed" in said
+    assert ("trigger", "accepted:1") in [(entry[1], entry[3]) for entry in here.stage.world.trail()]
+
+
+def test_a_run_that_fails_moves_it_back(office: Callable[..., Office]) -> None:
+    """With the reason in the comment."""
+    here = office()
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    here.stage.go_on(1)
+    here.stage.run_ends(BuildStatus.FAILED)
+    here.work()
+    assert here.issue.status == "To Do"
+    assert "The run that deploys it failed." in here.jira.texts("USER-12")[0]
+
+
+def test_webhook_retry_and_poll_deploy_once(office: Callable[..., Office]) -> None:
+    """The same move told three times, once of them half an hour late."""
+    here = office()
+    here.stage.world.trackers.poller.poll("jira")
+    body = here.jira.move("USER-12", "Ready for Staging")
+    here.hear(body)
+    here.work()
+    here.stage.world.clock.advance(1800)
+    assert here.hear(body) == [Taken.DUPLICATE]
+    here.jira.now = here.stage.world.clock.now()
+    assert here.stage.world.trackers.poller.poll("jira") == 0
+    here.work()
+    assert here.stage.newest() == 1
+
+
+def test_a_version_that_was_released_waits_for_its_approvals(office: Callable[..., Office]) -> None:
+    """What the environment asks for holds for Jira too; a failed check rolls back, and nobody is asked twice."""
+    here = office()
+    here.stage.good("v1")
+    here.stage.build("v2")
+    here.hear(here.jira.release("user-service v2"))
+    here.work()
+    assert here.stage.state(2) is DeploymentState.AWAITING_APPROVAL
+    here.stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    here.stage.ask(f"approve {SERVICE}#2", "U2")
+    here.stage.ask(f"approve {SERVICE}#2", "m2")
+    here.stage.go_on(1)
+    here.stage.run_ends()
+    here.stage.go_on(60)
+    assert here.stage.state(2) in (DeploymentState.ROLLING_BACK, DeploymentState.ROLLED_BACK)
+    here.work()
+    assert here.hear(here.jira.release("user-service v2")) == [Taken.DUPLICATE]
+
+
+def test_jira_away_at_the_end_delays_only_the_comment(office: Callable[..., Office]) -> None:
+    """The deployment is done; the issue is told when Jira is back, once."""
+    here = office()
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    here.stage.go_on(1)
+    for _ in range(6):
+        here.jira.fail("issue/USER-12", 503)
+    here.stage.run_ends()
+    assert here.stage.state() is DeploymentState.SUCCEEDED
+    here.work()
+    assert here.jira.texts("USER-12") == []
+    here.work(300)
+    assert here.issue.status == "In Staging"
+    assert len(here.jira.texts("USER-12")) == 1
+
+
+def test_a_version_nobody_built_is_refused_at_the_issue(office: Callable[..., Office]) -> None:
+    """With the newest good build, and nothing is started."""
+    here = office()
+    here.issue.fix_versions = ["v9"]
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    assert "I know no such version" in here.jira.texts("USER-12")[0]
+    assert here.issue.status == "Ready for Staging"
+    assert here.stage.runs() == []
+
+
+def test_issues_in_the_commits_are_told_too(office: Callable[..., Office]) -> None:
+    """Those between the version before and the new one, where the tracker's settings ask for it."""
+    here = office(told=Told(comment=("staging",), link=("staging",)))
+    here.stage.good("v1", "staging")
+    here.jira.add("USER-20")
+    here.stage.build("v2", title="USER-20: log in with UTF-8")
+    here.stage.ask(f"deploy {SERVICE} v2 to staging")
+    here.stage.go_on(1)
+    here.stage.run_ends()
+    here.work(5)
+    assert len(here.jira.texts("USER-20")) == 1
+    assert here.jira.texts("USER-12") == []

@@ -51,12 +51,15 @@ class Versions:
         """The commits after `old` up to `new`, newest first, as far as the service's builds tell them."""
         if old is None or not (old.build and new.build):
             return ()
+        first, last = _order(old.build), _order(new.build)
+        builds = [build for build in self._builds(service) if first < _order(str(build.key)) <= last]
+        heard = self._store.read(lambda tx: [tx.subjects.get(build.key) for build in builds])
         changes: dict[str, Change] = {}
-        for build in self._builds(service):
+        for build, record in zip(builds, heard, strict=True):
             facts = build.facts
-            if not (facts.commit and _order(old.build) < _order(str(build.key)) <= _order(new.build)):
+            if not facts.commit:
                 continue
-            title = facts.commit_title or ""
+            title = facts.commit_title or (record.build().facts.commit_title if record else None) or ""
             issues = self._trackers.keys_in(f"{facts.branch or ''} {title}")
             changes.setdefault(facts.commit, Change(facts.commit, title[:200], facts.author or "", issues))
         return tuple(changes.values())[:MOST_CHANGES]

@@ -186,7 +186,8 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
     if deployment.terms.approvals:
         sections.append(_approvals(deployment, locale))
     if deployment.checks:
-        lines = tuple(_check(check, locale) for check in deployment.checks)
+        is_over = deployment.state is not _S.VERIFYING
+        lines = tuple(_check(check, locale, is_ended=is_over) for check in deployment.checks)
         sections.append(Lines(lines, title=translate(locale, "Checks")))
     sections += changes_of(deployment.changes, locale, CARD_CHANGES)
     return sections
@@ -223,9 +224,10 @@ def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
     return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
 
 
-def _check(check: CheckProgress, locale: str) -> Text:
+def _check(check: CheckProgress, locale: str, *, is_ended: bool) -> Text:
     """A check with its newest value beside its limit."""
-    parts: list[Any] = [f"{VERDICT_EMOJI[check.verdict]} ", Strong(check.name)]
+    emoji = "▫️" if check.verdict is None and is_ended else VERDICT_EMOJI[check.verdict]  # not waited for any more
+    parts: list[Any] = [f"{emoji} ", Strong(check.name)]
     if check.last_value is not None:
         parts.append(f" {check.last_value:.4g}")
     if check.limit:

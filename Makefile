@@ -44,8 +44,8 @@ check: setup ## Run the quick checks and the quick tests
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/pytest -n $(JOBS) -m "not buildbot and not browser and not slow"
 
-crash: setup ## Kill the bot at every named point and 200 times at random (SEED=… repeats or goes on)
-	$(VENV)/bin/python -m tests.crash.campaign --seed "$(SEED)"
+crash: setup ## Kill the bot at every named point and 200 times at random (SEED=… goes on, CRASH="--help" tells more)
+	$(VENV)/bin/python -m tests.crash.campaign --seed "$(SEED)" $(CRASH)
 
 benchmarks: setup ## Measure, and print each figure beside its yardstick
 	$(VENV)/bin/python -m benchmarks

@@ -30,13 +30,12 @@ LOOK_S = 0.003
 class Doom:
     """How a bot dies: at `points`, one after the other, or `kills` times at moments that nobody chose.
 
-    Between two such moments lie `gap_s` seconds, from and to; `tell` is given a line for each.
+    `tell` is given a line for each of those.
     """
 
     points: tuple[str, ...] = ()
     kills: int = 0
     draw: random.Random = field(default_factory=random.Random)
-    gap_s: tuple[float, float] = (0.3, 5.0)
     tell: Callable[[str], None] = lambda _: None
 
     @property
@@ -61,6 +60,7 @@ class Life:
         self._key = Fernet.generate_key().decode() if tuple(roles) != WHOLE else ""
         self._roles = {f"{role}-{number}": role for number, role in enumerate(roles)}
         self._children: dict[str, Child] = {}
+        self._start_s = 0.0
         self._thread = threading.Thread(target=self._keep, name="keeper")
         (folder / "marks").mkdir()
 
@@ -80,8 +80,8 @@ class Life:
             Fuse(self.folder / "marks", number).arm()
 
     def start(self) -> None:
-        """Begin to live; several processes need their schema first."""
-        if self._key:
+        """Begin to live; several processes need their schema first, and one that dies at any moment gets it, too."""
+        if self._key or self.doom.kills:
             self.shipmate("db", "upgrade")
         self._thread.start()
 
@@ -120,8 +120,12 @@ class Life:
     # --- keeping it alive, and killing it
 
     def _keep(self) -> None:
+        born_at = time.monotonic()
         for name in self._roles:
             self._start(name)
+        while self.doom.kills and not self.is_over.is_set() and not self.is_ready():
+            time.sleep(LOOK_S)
+        self._start_s = time.monotonic() - born_at
         next_at = self._next_kill()
         while not self.is_over.is_set():
             for name, child in list(self._children.items()):
@@ -133,7 +137,8 @@ class Life:
             time.sleep(LOOK_S)
 
     def _next_kill(self) -> float:
-        return time.monotonic() + self.doom.draw.uniform(*self.doom.gap_s)
+        """Some are too soon after a start for any work, most are not."""
+        return time.monotonic() + self.doom.draw.uniform(0.1, 2.0 + 2.5 * self._start_s)
 
     def _kill_one(self) -> None:
         name = self.doom.draw.choice(sorted(self._children))

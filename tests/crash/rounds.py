@@ -113,7 +113,6 @@ def at_random(setting: Setting, seed: str, kills: int, tell: Callable[[str], Non
     `tell` is given a line for each death.
     """
     draw = random.Random(seed)
-    gap_s = (0.3, 5.0) if setting.processes == ONE else (0.1, 3.0)
 
     def load(outside: Outside) -> None:
         with ThreadPoolExecutor(PEOPLE) as people:
@@ -121,7 +120,7 @@ def at_random(setting: Setting, seed: str, kills: int, tell: Callable[[str], Non
             for one in [people.submit(_go_on, outside, random.Random(each)) for each in seeds]:
                 one.result()
 
-    doom = Doom(kills=kills, draw=random.Random(draw.random()), gap_s=gap_s, tell=tell)
+    doom = Doom(kills=kills, draw=random.Random(draw.random()), tell=tell)
     return live_through(setting, doom, load)
 
 

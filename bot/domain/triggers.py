@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from bot.domain.issues import ChangeKind, Issue, IssueChange
 from bot.domain.templates import fill, names_in
 
 MAX_VERSION = 100
+MAX_KEY = 180
 ISSUE_NAMES = frozenset({"fix_version", "key", "status", "label", "project"})
 RELEASE_NAMES = frozenset({"version", "project"})
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -42,7 +44,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """A trigger and the change that fired it. `key` is the same whenever the same change is told again.
+    """A trigger and the change that fired it; `key` (at most 180 characters) is the same whenever that is told again.
 
     `problem` says why no version can be named: `no_fix_version`, `several_fix_versions` or `bad_version`.
     """
@@ -139,6 +141,8 @@ def _happened(trigger: Trigger, change: IssueChange) -> bool:
 
 def _firing(trigger: Trigger, change: IssueChange) -> Firing:
     key = f"{trigger.tracker}:{change.key}:{trigger.service}:{trigger.environment}"
+    if len(key) > MAX_KEY:
+        key = f"{key[:100]}:{sha256(key.encode()).hexdigest()[:32]}"
     values = {"project": change.project}
     if change.kind is ChangeKind.VERSION_RELEASED:
         found = re.fullmatch(trigger.value, change.value)

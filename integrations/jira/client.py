@@ -105,7 +105,7 @@ class JiraTracker:
             self._api.change("POST", f"issue/{key}/remotelink", body)
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
-        """See `Tracker`; takes up to a minute. Minutes are counted back: an hour of JQL is one of our account's zone."""
+        """See `Tracker`. Minutes are counted back from now, for a time in JQL is one of our account's zone."""
         with together(POLL_S):
             minutes = math.ceil((self._clock.now() - since).total_seconds() / 60) + 1
             found = [

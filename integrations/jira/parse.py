@@ -95,7 +95,8 @@ def changes_of(issue: Issue, changelog: Json, at: datetime, who: Json) -> Iterat
             yield _change(ChangeKind.STATUS_REACHED, f"changelog:{number}:status", reached, at, issue, who)
         elif field == "labels":
             before = _text(item, "fromString").split()
-            for label in (label for label in _text(item, "toString").split() if label not in before):
+            added = [clean_line(label, 255).strip() for label in _text(item, "toString").split() if label not in before]
+            for label in filter(None, added):
                 yield _change(ChangeKind.LABEL_ADDED, f"changelog:{number}:label:{label}", label, at, issue, who)
 
 

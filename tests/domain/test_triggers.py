@@ -121,6 +121,14 @@ def test_the_key_of_a_firing_does_not_depend_on_how_it_was_told() -> None:
     assert first.key == second.key
 
 
+def test_the_key_of_a_firing_is_bounded() -> None:
+    """And still its own."""
+    long = replace(MOVED, key="k" * 200)
+    [first], [second] = fired([trigger()], long), fired([trigger(service="other")], long)
+    assert len(first.key) <= 180
+    assert first.key != second.key
+
+
 def test_a_change_counts_only_while_it_is_true() -> None:
     """Moved on, or label taken away: the change is outdated, and says why."""
     assert outdated(MOVED, ISSUE) == ""

@@ -113,6 +113,12 @@ def test_a_long_label_has_a_short_key(jira: FakeJira) -> None:
     assert all(len(change.key) <= 200 for change in changes)
 
 
+def test_labels_that_cannot_be_stored_are_made_fit(jira: FakeJira) -> None:
+    """No control character gets into a key or a value; one that is nothing else is no label."""
+    changes = receive(jira, jira.label("USER-12", "a\x00b", "\x01")).changes
+    assert [(change.value, change.key.rpartition(":")[2]) for change in changes] == [("a b", "a b")]
+
+
 @pytest.mark.parametrize(
     ("event", "reason"),
     [

@@ -175,7 +175,7 @@ def _as_json(delivery: DeliveryRecord) -> dict[str, Any]:
     card = delivery.card
     # A card that nothing has been tried for waits for what its whole place waits for.
     is_place = delivery.is_pending and bool(delivery.place_reason) and not card.reason
-    reason = delivery.place_reason if is_place else card.reason
+    reason = delivery.place_reason if is_place else delivery.reason
     family, _, detail = reason.partition(":")
     is_trouble = family in ("dead", "failed", "unresolved")
     return {

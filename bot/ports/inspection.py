@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from bot.ports.storage import CardRecord
 
+_SETTLED = frozenset({"sent", "unchanged", "found", "filtered", "folded"})  # families of reasons
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryQuery:
@@ -44,6 +46,12 @@ class DeliveryRecord:
     def is_pending(self) -> bool:
         """Whether something is wanted there that is not shown and was not given up."""
         return self.card.wanted_revision > self.card.shown_revision and not self.card.is_dead
+
+    @property
+    def reason(self) -> str:
+        """Why it is as it is; where the state before was settled and a newer one waits, that it does."""
+        is_new = self.is_pending and self.card.reason.partition(":")[0] in _SETTLED
+        return "held:pace" if is_new else self.card.reason
 
     @property
     def next_try_at(self) -> float | None:

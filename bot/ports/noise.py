@@ -20,8 +20,11 @@ class Noise(Protocol):
         """Store what came to a destination."""
         ...
 
-    def touch(self, digest: str, at: float) -> None:
-        """Ask for the newest state of a digest, some build of which changed; it is final when all of them are."""
+    def touch(self, digest: str, at: float, *, is_other_end: bool = False) -> None:
+        """Ask for the newest state of a digest, some build of which changed; it is final when all of them are.
+
+        `is_other_end`: the build ended otherwise than it was said to have, which is shown again where it was shown.
+        """
         ...
 
     def digest(self, key: SubjectKey, limit: int) -> Digest:

@@ -186,10 +186,13 @@ class Cards(Protocol):
         """Open slots that are not open yet."""
         ...
 
-    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> Sequence[Slot]:
+    def want(
+        self, subject: str, revision: int, *, is_final: bool, at: float, is_other_end: bool = False
+    ) -> Sequence[Slot]:
         """Ask for the newest state at every open card of the subject; returns them.
 
-        A final state is also asked for at cards that were given up after they had been shown.
+        A final state is also asked for at cards that were given up after they had been shown, and one that differs from
+        the final state before it (`is_other_end`) where that was shown.
         """
         ...
 

@@ -66,10 +66,10 @@ class DeadLetters:
             return
         self._tell(tx, admin, card.destination, letter.label, letter.reason, now, subject=card.subject, slot=card.slot)
 
-    def announce_unresolved(self, tx: Transaction, address: str, label: str, reason: str, now: float) -> None:
+    def announce_unresolved(self, tx: Transaction, address: str, reason: str, now: float) -> None:
         """Have the admin told that an address leads nowhere, once an hour and reason; never of the admin's own."""
         if self._admin is not None and self._admin.address != address:
-            self._tell(tx, self._admin, address, label, reason, now)
+            self._tell(tx, self._admin, address, address.partition(":")[2], reason, now)
 
     @staticmethod
     def _tell(

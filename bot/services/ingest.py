@@ -76,7 +76,7 @@ class Ingest:
             digests = {card.folded_into for card in tx.cards.of_subject(str(event.subject)) if card.folded_into}
             tx.cards.forget(str(event.subject))
             _touch(tx, digests, at)
-        self._store_state(tx, after, at)
+        self._store_state(tx, after, at, is_other_end=_is_other_end(before, after))
         self._judge_follower(tx, after, at)
         return Outcome.ACCEPTED
 
@@ -88,7 +88,7 @@ class Ingest:
         if later is not None and later.is_fixed != (is_fixed := _has_fixed(later, record)):
             self._store_state(tx, replace(later, is_fixed=is_fixed, revision=later.revision + 1), at)
 
-    def _store_state(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
+    def _store_state(self, tx: Transaction, record: SubjectRecord, at: float, *, is_other_end: bool = False) -> None:
         tx.subjects.put(record, at)
         if self._tell is not None:
             self._tell(tx, record)
@@ -98,21 +98,31 @@ class Ingest:
         slots = slots_of(openings, build)
         standing: Sequence[Slot] = ()
         if record.revision > 1:
-            standing = tx.cards.want(subject, record.revision, is_final=build.is_finished, at=at)
+            standing = tx.cards.want(
+                subject, record.revision, is_final=build.is_finished, at=at, is_other_end=is_other_end
+            )
         if standing:
             slots = _join(tx, subject, standing, slots, build)
         slots = fold_away(tx, slots, at)
         tx.cards.open(subject, record.revision, slots, is_final=build.is_finished, at=at)
-        _touch(tx, {slot.folded_into for slot in (*standing, *slots) if slot.folded_into}, at)
+        digests = {slot.folded_into for slot in (*standing, *slots) if slot.folded_into}
+        _touch(tx, digests, at, is_other_end=is_other_end)
         is_shown = bool(standing or slots)
         will_be_shown = not build.is_finished and any(opening.is_waiting for opening in openings)
         if (is_shown or will_be_shown) and record.key.source in self._readable:
             _plan_reading(tx, record, build, at)
 
 
-def _touch(tx: Transaction, digests: set[str], at: float) -> None:
+def _touch(tx: Transaction, digests: set[str], at: float, *, is_other_end: bool = False) -> None:
     for digest in sorted(digests):  # in one order, whoever else does it at the same time
-        tx.noise.touch(digest, at)
+        tx.noise.touch(digest, at, is_other_end=is_other_end)
+
+
+def _is_other_end(before: SubjectRecord | None, after: SubjectRecord) -> bool:
+    """Whether what was said to have ended has ended otherwise, or once more, without a word in between."""
+    if before is None or not (before.folded.is_finished and after.folded.is_finished):
+        return False
+    return (before.folded.attempt, before.folded.status) != (after.folded.attempt, after.folded.status)
 
 
 def _join(tx: Transaction, subject: str, standing: Sequence[Slot], asked: Sequence[Slot], build: Build) -> list[Slot]:

@@ -52,7 +52,7 @@ class Resolver:
         def work(tx: Transaction) -> None:
             is_held = tx.pacing.release(lease, arrival=0.0, free_at=now + seconds, reason=f"unresolved:{reason}")
             if is_held and is_lasting:
-                self._dead_letters.announce_unresolved(tx, lease.key, lease.label, reason, now)
+                self._dead_letters.announce_unresolved(tx, lease.key, reason, now)
 
         self._store.write(work)
 

@@ -66,13 +66,14 @@ _WANT_PROGRESS = _want(
 # A change that was refused for good costs the changes after it, not the end: each revision of that is tried once.
 _WAS_SHOWN = and_(cards.c.is_dead, cards.c.message_ref.is_not(None))
 _IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
-_WANT_FINAL = _want(
-    is_final=True,
-    is_dead=case((_WAS_SHOWN, False), else_=cards.c.is_dead),
+_FINAL: dict[str, Any] = {
+    "is_final": True,
+    "is_dead": case((_WAS_SHOWN, False), else_=cards.c.is_dead),
     # it does not wait for the pace of progress, only for a failed attempt's pause
-    due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at),
-    final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
-)
+    "due_at": case((cards.c.tries == 0, 0.0), else_=cards.c.due_at),
+    "final_since": case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
+}
+_WANT_FINAL, _WANT_OTHER_FINAL = _want(**_FINAL), _want(**_FINAL, shown_final=False)
 _CHANGE_OPTIONS = (
     update(cards)
     .where(
@@ -136,11 +137,13 @@ class SqlCards:
         ]
         self._connection.execute(_open(self._connection.dialect.name), rows)
 
-    def want(self, subject: str, revision: int, *, is_final: bool, at: float) -> Sequence[Slot]:
+    def want(
+        self, subject: str, revision: int, *, is_final: bool, at: float, is_other_end: bool = False
+    ) -> Sequence[Slot]:
         """Ask for the newest state at every open card of the subject; returns them."""
         wanted = {"subject": subject, "wanted": revision}
         if is_final:
-            rows = self._connection.execute(_WANT_FINAL, {**wanted, "at": at})
+            rows = self._connection.execute(_WANT_OTHER_FINAL if is_other_end else _WANT_FINAL, {**wanted, "at": at})
         else:
             rows = self._connection.execute(_WANT_PROGRESS, wanted)
         return [Slot(destination, CARD_SLOT, options, digest) for destination, options, digest in rows]

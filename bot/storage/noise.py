@@ -47,6 +47,7 @@ _WANT_FINAL = (
         final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
     )
 )
+_WANT_OTHER_FINAL = _WANT_FINAL.values(shown_final=False)
 _STATUS = case(
     (subjects.c.status != "", subjects.c.status),
     (subjects.c.is_finished, BuildStatus.UNKNOWN.value),
@@ -103,7 +104,7 @@ class SqlNoise:
         }
         self._connection.execute(_PUT_STORM, {"place": destination, **changed})
 
-    def touch(self, digest: str, at: float) -> None:
+    def touch(self, digest: str, at: float, *, is_other_end: bool = False) -> None:
         """Ask for the newest state of a digest, some build of which changed; it is final when all of them are.
 
         The digest is locked before its builds are looked at: of two that end at the same time the later one sees both.
@@ -117,7 +118,7 @@ class SqlNoise:
         self._connection.execute(_RAISE, {**key, **raised})
         wanted = {**key, "wanted_revision": revision + 1}
         if is_final:
-            self._connection.execute(_WANT_FINAL, {**wanted, "at": at})
+            self._connection.execute(_WANT_OTHER_FINAL if is_other_end else _WANT_FINAL, {**wanted, "at": at})
         else:
             self._connection.execute(_WANT_PROGRESS, wanted)
 

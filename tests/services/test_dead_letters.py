@@ -10,14 +10,14 @@ from prometheus_client import REGISTRY
 
 from bot.domain.builds import BuildStatus
 from bot.domain.cards import Notice
-from bot.domain.places import DestinationSettings
+from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
-from bot.errors import DestinationGone, Rejected, Unavailable
+from bot.errors import AuthFailed, DestinationGone, IntegrationError, Rejected, Unavailable
 from bot.ports import DeliveryQuery, DeliveryRecord
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
 from bot.services.presenters.causes import label_of
-from tests.fakes import FakeIds
+from tests.fakes import FakeIds, FakeMessenger
 from tests.services.world import CI, World
 from tests.stores import event_of, key_of
 
@@ -167,6 +167,63 @@ def test_an_admins_channel_that_was_made_again_is_told(world: World) -> None:
     world.deliver(60)
     assert [call.title[:8] for call in world.messenger.calls if call.place == "slack:T/ops-made-again"] == ["Given up"]
     assert [one.card.destination for one in _dead(world)] == [CI]
+
+
+@pytest.fixture
+def lost(make_world: Callable[..., World]) -> World:
+    """A world whose #ci is in the file and nowhere else; #ops is told."""
+    world = make_world(destinations=PLACES, admin="ops", is_resolved=False)
+    world.messenger.unknown.add("slack:#ci")
+    return world
+
+
+def test_the_admin_is_told_of_a_channel_that_is_not_found(lost: World) -> None:
+    """Once an hour, however often it is looked for and however many cards wait; they come when it is there."""
+    for number in (1, 2):
+        lost.accept(event_of(number))
+    lost.deliver(HOUR - 60)
+    (told,) = _told(lost)
+    assert told == (
+        "Not found · #ci (slack) · There is no such channel, or Shipmate was not invited to it. "
+        "What is wanted there waits, and is posted as soon as the place is found. · unresolved:channel_not_found"
+    )
+    lost.deliver(180)
+    assert len(_told(lost)) == 2
+    lost.messenger.unknown.clear()
+    lost.deliver(120)
+    assert sorted(lost.messenger.standing(CI)) == ["user-service #1 · running", "user-service #2 · running"]
+    lost.deliver(2 * HOUR)
+    assert len(_told(lost)) == 2
+    assert _dead(lost) == []
+
+
+def test_each_cause_of_a_channel_that_is_not_found_is_told(lost: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are refused are another cause; what passes by itself is none."""
+    problems: list[IntegrationError] = [Unavailable("slack", "unreachable"), AuthFailed("slack", "missing_scope")]
+    resolve = type(lost.messenger).resolve
+
+    def fail_first(messenger: FakeMessenger, address: str) -> Place:
+        if address == "slack:#ci" and problems:
+            raise problems.pop(0)
+        return resolve(messenger, address)
+
+    monkeypatch.setattr(FakeMessenger, "resolve", fail_first)
+    lost.accept(event_of(1))
+    lost.deliver(200)
+    assert [told.rpartition(" · ")[2] for told in _told(lost)] == [
+        "unresolved:missing_scope",
+        "unresolved:channel_not_found",
+    ]
+
+
+def test_nobody_is_told_that_the_admins_own_channel_is_not_found(lost: World) -> None:
+    """There is nowhere to say it."""
+    lost.messenger.unknown.add("slack:#ops")
+    lost.accept(event_of(1))
+    lost.deliver(120)
+    lost.messenger.unknown.remove("slack:#ops")
+    lost.deliver(120)
+    assert [told.partition(" (")[0] for told in _told(lost)] == ["Not found · #ci"]
 
 
 def test_the_notice_is_in_the_admins_language(make_world: Callable[..., World]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
+from sqlalchemy import Engine, update
 
 from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
@@ -13,6 +14,7 @@ from bot.domain.places import Operation, Place
 from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import Slot
+from bot.storage.tables import cards
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of
 
@@ -446,3 +448,32 @@ def test_a_platform_taken_out_of_the_configuration_stops_nothing(make_world: Cal
     world.deliver(5)
     assert world.messenger.titles(CI) == ["user-service #12 · running"]
     assert not world.card(place="teams:T/x").is_dead
+
+
+def test_where_nothing_can_be_changed_another_end_is_posted_too(make_world: Callable[..., World]) -> None:
+    """A source that corrects itself is believed, and a second attempt whose end is all that is heard of it."""
+    world = make_world()
+    world.messenger.can_edit = world.messenger.can_thread = False
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver(10)
+    world.accept(event_of(status=SUCCESS, at=6, started=0, commit_title="and nothing more"))
+    world.deliver(10)
+    world.accept(event_of(status=FAILED, at=7, started=0, log="E boom"))
+    world.deliver(10)
+    world.accept(event_of(status=FAILED, at=70, started=60, attempt=2, log="E boom"))
+    world.deliver(10)
+    assert [title.rpartition(" · ")[2] for title in world.messenger.titles(CI)] == ["succeeded", "failed", "failed"]
+
+
+def test_the_end_counts_as_shown_by_what_was_rendered(world: World, database: Engine) -> None:
+    """A card's row that runs ahead of its build, as two reads of a busy database find it, makes no end of progress."""
+    world.messenger.can_edit = world.messenger.can_thread = False
+    world.accept(event_of())
+    with database.begin() as connection:
+        connection.execute(update(cards).values(is_final=True, final_since=1.0))
+    world.deliver(1)
+    assert not world.card().shown_final
+    world.accept(event_of(status=SUCCESS, at=5, started=0))
+    world.deliver(10)
+    assert world.messenger.titles(CI) == ["user-service #12 · running", "user-service #12 · succeeded"]
+    assert world.card().shown_final

@@ -152,3 +152,16 @@ def test_a_build_that_no_route_speaks_of_is_explained(make_world: Callable[..., 
     world.ask("explain user-service#1")
     world.work()
     assert "No route speaks of it." in str(world.card_answer())
+
+
+def test_a_state_that_waits_behind_one_that_stands_is_told(world: World) -> None:
+    """`shown` alone would say that there is nothing more to come."""
+    world.deliver(30)
+    world.accept(event_of(1, at=40, started=0, branch="dev", commit_title="one"))
+    world.deliver(1)
+    world.accept(event_of(1, at=41, started=0, branch="dev", commit_title="two"))
+    (line, *_) = _explained(world)["#ci"]
+    words = "card · the state before was dealt with, the next one waits for its turn · held:pace · next try"
+    assert line.startswith(words)
+    world.deliver(10)
+    assert _explained(world)["#ci"][0] == "card · shown · sent"

@@ -131,7 +131,7 @@ def _route(route: RouteAnswer, locale: str) -> Text:
 
 def _slot(slot: SlotStory, now: float, locale: str) -> list[Text]:
     delivery = slot.delivery
-    card, reason = delivery.card, delivery.card.reason
+    card, reason = delivery.card, delivery.reason
     parts: list[Any] = [Strong(slot_words(card.slot, locale)), " · ", reason_words(reason, locale)]
     if reason:
         parts += [" · ", Code(reason)]

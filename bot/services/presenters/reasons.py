@@ -27,6 +27,7 @@ REASON_WORDS = {
     "filtered:flapping": "not called for: the build flaps, and a later run tells more",
     "folded:digest": "many came at once: it stands in a digest there",
     "held:quiet_hours": "held back for quiet hours",
+    "held:pace": "the state before was dealt with, the next one waits for its turn",
     "held:storm": "held back while many come",
     "held:flapping": "held back because the build flaps",
     "paused:budget": "waits for its share of the platform's rate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,12 @@ class Setting:
         finally:
             self.server.drop(name)
 
+    def dump(self, database: str, to: Path) -> None:
+        """Write down a database of the server."""
+        assert self.server is not None
+        program, address = self.server.binaries / "pg_dump", database.replace("+psycopg", "")
+        subprocess.run([program, "--file", to, address], check=False, capture_output=True)
+
     def close(self) -> None:
         """End the server."""
         self._open.close()
@@ -87,17 +94,14 @@ def live_through(setting: Setting, doom: Doom, load: Callable[[Outside], None], 
             verdict.found.append(outside.life.problem or str(problem))
         outside.life.stop()
         if verdict.found:
-            verdict.found.append(f"kept: {_kept(Path(folder))}")
+            kept = RECORDS / f"failed-{time.strftime('%m%d-%H%M%S')}-{time.monotonic_ns() % 1000:03}"
+            kept.mkdir(parents=True)
+            for path in (*Path(folder).glob("*.log"), *Path(folder).glob("var/shipmate.db*")):
+                shutil.copy(path, kept)
+            if database:
+                setting.dump(database, kept / "database.sql")
+            verdict.found.append(f"kept: {kept}")
         return verdict
-
-
-def _kept(folder: Path) -> Path:
-    """Where the logs and the database of a life that went wrong are."""
-    kept = RECORDS / f"failed-{time.strftime('%m%d-%H%M%S')}-{time.monotonic_ns() % 1000:03}"
-    kept.mkdir(parents=True)
-    for path in (*folder.glob("*.log"), *folder.glob("var/shipmate.db*")):
-        shutil.copy(path, kept)
-    return kept
 
 
 def at_point(setting: Setting, name: str) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -128,7 +129,9 @@ class Verification:
         """A page for people that shows what a check looks at, without asking anybody."""
         if spec.kind in _METRICS and spec.source in self.sources:
             query = _query(spec, context, spec.window_s)
-            return self.sources[spec.source].link(query, start=start, end=end)
+            with suppress(IntegrationError):  # a value that its query cannot hold: the measurement says so
+                return self.sources[spec.source].link(query, start=start, end=end)
+            return None
         return _address(spec, context) if spec.kind is CheckKind.HTTP else None
 
     def _look(self, spec: CheckSpec, context: CheckContext, now: float) -> tuple[Outcome, tuple[str, ...]]:

@@ -6,12 +6,15 @@ import threading
 from dataclasses import replace
 
 import pytest
+import requests
 
 from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict
 from bot.domain.judging import MonitorStatus
 from bot.errors import Unavailable
 from bot.ports.metrics import Reply
 from bot.services.verification import CheckContext, Verification
+from integrations.prometheus.config import Config
+from integrations.prometheus.source import Prometheus
 from tests.metric_fakes import FakeMetricSource, FakeMonitorSource, FakeProber
 from tests.waiting import wait_until
 
@@ -201,6 +204,16 @@ def test_what_can_never_be_measured_is_said_without_a_network(
         "slo: 'forty-two' is no monitor's id",
     ]
     assert source.probes == 0
+
+
+def test_a_query_that_cannot_hold_a_value_has_no_link() -> None:
+    """The page is left out; that nothing can be measured is said by the measurement."""
+    source = Prometheus(Config(url="http://127.0.0.1:9"), requests.Session())
+    verification = Verification({"prometheus": source})
+    spec, context = replace(ERRORS, query="up_{{version}}"), replace(CONTEXT, version="1.2-rc")
+    assert verification.link(spec, context, start=T0, end=T0 + 60) is None
+    words = "prometheus: bad_query ('1.2-rc' can only stand between quotes)"
+    assert looked(verification.measure(spec, context, T0)) == (Verdict.ERROR, Reason.UNASKED, None, words)
 
 
 def test_a_chart_shows_how_a_value_went_on(verification: Verification, source: FakeMetricSource) -> None:

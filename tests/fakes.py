@@ -258,6 +258,7 @@ class FakeMessenger:
     """A chat platform in memory. `fails` holds errors, and what to do before them, for the next calls to a place.
 
     A failure `(error, is_done)` with `is_done` carries the call out and raises all the same: the answer was lost.
+    While it `is_away` nobody answers; `asked` counts the questions for a post.
     """
 
     clock: FakeClock
@@ -275,6 +276,8 @@ class FakeMessenger:
     unknown: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     moved: dict[str, str] = field(default_factory=dict)
+    is_away: bool = False
+    asked: int = 0
     before_send: Callable[[], None] = lambda: None
     renders: Callable[[Content], None] = lambda _content: None
 
@@ -317,6 +320,8 @@ class FakeMessenger:
     ) -> str:
         """See `Messenger`."""
         self.before_send()
+        if self.is_away:
+            raise OutcomeUnknown(self.platform, "no_answer") if ref is None else Unavailable(self.platform, "no_answer")
         scripted = self.fails.get(place.key)
         error, is_done = scripted.pop(0) if scripted else (None, True)
         if error is not None and not is_done:
@@ -340,6 +345,9 @@ class FakeMessenger:
 
     def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
         """See `Messenger`."""
+        self.asked += 1
+        if self.is_away:
+            raise Unavailable(self.platform, "no_answer")
         post = self.posts.get((place.key, self.attempts.get(attempt_id, "")))
         return post.ref if post is not None and post.parent == parent else None
 

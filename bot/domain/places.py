@@ -58,6 +58,11 @@ class Place:
         return self.key.partition(":")[2].partition("/")[0]
 
     @property
+    def whole_account(self) -> str:
+        """The account with its platform (`slack:T024`)."""
+        return self.key.partition("/")[0]
+
+    @property
     def id(self) -> str:
         """The platform's id of the channel, group or robot."""
         return self.key.partition("/")[2]

@@ -236,6 +236,10 @@ class Deliveries(Protocol):
         """Record what came of an attempt; False (and no change) when the lease was lost."""
         ...
 
+    def hurry(self, account: str, at: float) -> None:
+        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
+        ...
+
 
 class Jobs(Protocol):
     """Leased work on subjects."""

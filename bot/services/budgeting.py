@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bot.domain.budgets import Window
 from bot.domain.places import Capabilities, Operation
-from bot.ports import CardRecord, Store, Transaction
+from bot.ports import Store, Transaction
 from bot.ports.budgets import BudgetState, Turn
 from bot.telemetry import BUDGET_AVAILABLE, BUDGET_PAUSED, BUDGET_WAITING, BUDGET_WAITS
 
@@ -40,10 +40,10 @@ class Refusal:
     reason: str
 
 
-def windows_of(card: CardRecord, operation: Operation, capabilities: Capabilities) -> tuple[Window, ...]:
+def windows_of(operation: Operation, capabilities: Capabilities, *, asks_first: bool) -> tuple[Window, ...]:
     """The windows that an attempt counts in, in the one order in which all workers lock them."""
     found = [*capabilities.account_budgets.get(operation, ())]
-    if card.attempt_id is not None and capabilities.can_find:
+    if asks_first:
         found += capabilities.account_budgets.get(Operation.FIND, ())
     by_scope = {window.scope: window for window in found}
     return tuple(by_scope[scope] for scope in sorted(by_scope))

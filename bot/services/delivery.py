@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from bot.domain.places import Operation, Place, Rendered
-from bot.errors import IntegrationError, OutcomeUnknown, Unavailable
+from bot.errors import IntegrationError, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting
 from bot.services.contents import IssuesOf, content_of, no_issues, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
-from bot.services.outcomes import LATE_START, Outcome, after_failure, give_up_slowly
+from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly
 from bot.services.planning import REST_S, Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
+from bot.services.silence import Silence
 from bot.telemetry import ATTEMPTS, logger
 
 NOT_MOVED: Mapping[str, Place] = MappingProxyType({})
@@ -53,11 +54,11 @@ class Deliverer:
         self._store = store
         self._clock = clock
         self._dead_letters = dead_letters or DeadLetters()
-        self._planner = Planner(ids, messengers, addresses, self._dead_letters)
+        self._silence = Silence()
+        self._planner = Planner(ids, messengers, addresses, self._dead_letters, self._silence)
         self._resolver = Resolver(store, self._now, messengers, addresses, self._dead_letters)
         self._messengers = messengers
         self._progress_interval_s = progress_interval_s
-        self._silent: set[str] = set()  # accounts whose last call got no answer
 
     def claim(self, limit: int) -> list[Delivery | Resolution]:
         """Take up to `limit` destinations with due work; each comes back with one attempt to make."""
@@ -73,6 +74,7 @@ class Deliverer:
             self._resolver.resolve(work)
             return
         outcome = self._attempt(work)
+        is_back = self._is_back(work, outcome)
         settlement = outcome.settlement
         if settlement.is_dead and settlement.reason.partition(":")[2] in _PLACE_GONE:
             try:
@@ -82,6 +84,9 @@ class Deliverer:
             except IntegrationError as problem:
                 outcome = after_failure(work, problem, work.operation, self._now())
         self._settle(work, outcome)
+        if is_back:
+            at = self._now() + DOUBT_PAUSE_S
+            self._store.write(lambda tx: tx.deliveries.hurry(work.place.whole_account, at))
 
     def put_off(self, work: Delivery | Resolution) -> None:
         """Let a destination rest after a mistake of ours; the card's try counts, and three of them end it."""
@@ -116,7 +121,7 @@ class Deliverer:
                 unchanged = Settlement(card.id, "unchanged", shown_revision=delivery.subject.revision)
                 return Outcome(unchanged, was_called=False)
             self._must_be_in_time(delivery, LATE_START)
-            if self._is_asked_first(delivery):
+            if delivery.asks_first:
                 operation = Operation.FIND
                 found = self._find(messenger, delivery)
                 if found is not None:
@@ -130,14 +135,20 @@ class Deliverer:
                 parent=delivery.parent,
             )
         except IntegrationError as problem:
-            self._note(delivery.place, is_silent=isinstance(problem, Unavailable | OutcomeUnknown))
             return after_failure(delivery, problem, operation, self._now())
         except Exception as problem:  # the delivery worker: a card that cannot be drawn stops no other
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
             # This card's own fault: the others there do not wait.
             return replace(self._after_mistake(card, "render_failed"), rest_s=0.0)
-        self._note(delivery.place, is_silent=False)
         return Outcome(self._shown(delivery, rendered, ref))
+
+    def _is_back(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Whether an account answers again after a long silence."""
+        if outcome.unanswered:
+            was_asked = delivery.asks_first and outcome.unanswered is not Operation.FIND
+            self._silence.begin(delivery.place, self._now(), was_asked=was_asked)
+            return False
+        return outcome.was_called and self._silence.end(delivery.place, self._now())
 
     def _shown(self, delivery: Delivery, rendered: Rendered, ref: str) -> Settlement:
         card, is_final = delivery.card, delivery.is_final
@@ -147,26 +158,10 @@ class Deliverer:
         revision = delivery.subject.revision
         return Settlement(card.id, "sent", revision, rendered.digest, ref, due_at=due_at, shown_final=is_final)
 
-    def _is_asked_first(self, delivery: Delivery) -> bool:
-        """Whether a post waits for an answer to a question: it may have been made, or nobody answers there.
-
-        What is only asked leaves no doubt when no answer comes. Otherwise an outage would leave each card of it in
-        doubt, and the platform would have to be asked for all of them at once when it is back.
-        """
-        is_post = delivery.operation is Operation.POST
-        return delivery.is_in_doubt or (is_post and _account(delivery.place) in self._silent)
-
-    def _note(self, place: Place, *, is_silent: bool) -> None:
-        """Remember whether an account answers."""
-        if is_silent:
-            self._silent.add(_account(place))
-        else:
-            self._silent.discard(_account(place))
-
     def _find(self, messenger: Messenger, delivery: Delivery) -> str | None:
-        """What the platform knows of an attempt; where it cannot be asked, the post is made again."""
+        """What the platform knows of an attempt, which may be one that was not begun before."""
         started_at = delivery.card.attempt_started_at if delivery.is_in_doubt else self._now()
-        if not delivery.capabilities.can_find or started_at is None:
+        if started_at is None:
             return None
         since = datetime.fromtimestamp(started_at, UTC)
         found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent)
@@ -218,7 +213,3 @@ class Deliverer:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
-
-
-def _account(place: Place) -> str:
-    return place.key.partition("/")[0]

@@ -8,7 +8,7 @@ from bot.domain.budgets import Window
 from bot.domain.places import Operation
 from bot.domain.retries import MOST_TRIES, pause_s
 from bot.domain.routing import Updates
-from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected
+from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import CardRecord, Settlement
 from bot.services.planning import REST_S, Delivery
 from bot.telemetry import redact
@@ -22,20 +22,23 @@ LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests long
 class Outcome:
     """How a slot is settled; its destination rests for `rest_s` beyond its budget.
 
-    `was_called` says that the platform may have been called. `paused` are windows in which nothing goes before the slot
-    is due again.
+    `was_called` says that the platform may have been called, `unanswered` which call of it got no answer. `paused` are
+    windows in which nothing goes before the slot is due again.
     """
 
     settlement: Settlement
     rest_s: float = 0.0
     was_called: bool = True
+    unanswered: Operation | None = None
     paused: tuple[Window, ...] = ()
 
 
 def after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:
     """What follows from a failed call; `operation` is the one that failed."""
     outcome = _after_failure(delivery, problem, operation, now)
-    return replace(outcome, settlement=replace(outcome.settlement, detail=redact(problem.detail)))
+    settlement = replace(outcome.settlement, detail=redact(problem.detail))
+    is_unanswered = outcome.was_called and isinstance(problem, OutcomeUnknown | Unavailable)
+    return replace(outcome, settlement=settlement, unanswered=operation if is_unanswered else None)
 
 
 def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:

@@ -26,6 +26,7 @@ from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, 
 from bot.services.budgeting import Held, Refusal, take, windows_of
 from bot.services.dead_letters import DeadLetter, DeadLetters, announced
 from bot.services.noise import Flapping, Hold, flapping_hold, flapping_of, is_outdated, quiet_hold, storm_hold
+from bot.services.silence import Silence
 from bot.telemetry import logger
 
 LEASE_S = LONGEST_CALL_S
@@ -44,7 +45,8 @@ log = logger(__name__)
 class Delivery:
     """One claimed attempt. `is_in_doubt`: an earlier attempt, named by `attempt_id`, may have made the post.
 
-    After `send_before` a new post might outlive the lease.
+    `asks_first`: the platform is asked for the post before it is made. After `send_before` a new post might outlive
+    the lease.
     """
 
     lease: DestinationLease
@@ -54,6 +56,7 @@ class Delivery:
     operation: Operation
     attempt_id: str
     is_in_doubt: bool
+    asks_first: bool
     parent: str | None
     capabilities: Capabilities
     send_before: float
@@ -78,12 +81,18 @@ class Planner:
     """Leases destinations and chooses one attempt for each; `addresses` are those that may not be resolved yet."""
 
     def __init__(
-        self, ids: Ids, messengers: Mapping[str, Messenger], addresses: frozenset[str], dead_letters: DeadLetters
+        self,
+        ids: Ids,
+        messengers: Mapping[str, Messenger],
+        addresses: frozenset[str],
+        dead_letters: DeadLetters,
+        silence: Silence,
     ) -> None:
         self._ids = ids
         self._messengers = messengers
         self._addresses = addresses
         self._dead_letters = dead_letters
+        self._silence = silence
 
     def claim(self, tx: Transaction, now: float, limit: int) -> tuple[list[Delivery | Resolution], list[DeadLetter]]:
         """Take up to `limit` free destinations, and what was given up without an attempt.
@@ -101,7 +110,9 @@ class Planner:
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason=capabilities)
                 continue
             try:
-                delivery = _Visit(tx, lease, capabilities, now, self._ids, self._dead_letters, letters).plan()
+                asks_first = self._silence.asks_first_at(Place(lease.key, lease.label), now)
+                visit = _Visit(tx, lease, capabilities, now, self._ids, self._dead_letters, letters, asks_first)
+                delivery = visit.plan()
             except _UNREADABLE as problem:  # its cards cannot even be listed: other destinations do not wait for it
                 log.exception("destination cannot be read", destination=lease.label, error=problem)
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason="paused:unreadable")
@@ -127,7 +138,10 @@ class Planner:
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """A look at what is due at a leased destination; `letters` takes what is given up without an attempt."""
+    """A look at what is due at a leased destination; `letters` takes what is given up without an attempt.
+
+    `asks_first`: nobody answered there of late.
+    """
 
     tx: Transaction
     lease: DestinationLease
@@ -136,6 +150,7 @@ class _Visit:
     ids: Ids
     dead_letters: DeadLetters
     letters: list[DeadLetter]
+    asks_first: bool
     refusals: dict[tuple[tuple[str, ...], bool], Refusal] = field(default_factory=dict)
 
     def plan(self) -> Delivery | None:
@@ -200,7 +215,8 @@ class _Visit:
 
     def _ask(self, card: CardRecord) -> tuple[Held, ...] | Refusal:
         """The attempt's calls, out of the account's budgets; what was refused once here is not asked again."""
-        windows = windows_of(card, _operation(card, self.capabilities), self.capabilities)
+        operation = _operation(card, self.capabilities)
+        windows = windows_of(operation, self.capabilities, asks_first=self._asks_first(card))
         is_urgent = card.message_ref is None or card.is_final
         asked = tuple(window.scope for window in windows), is_urgent
         if asked not in self.refusals:
@@ -209,6 +225,11 @@ class _Visit:
                 return calls
             self.refusals[asked] = calls
         return self.refusals[asked]
+
+    def _asks_first(self, card: CardRecord) -> bool:
+        """Whether a post may have been made, or would most likely get no answer."""
+        is_new = self.asks_first and _operation(card, self.capabilities) is Operation.POST
+        return self.capabilities.can_find and (card.attempt_id is not None or is_new)
 
     def _begin(
         self, card: CardRecord, subject: SubjectRecord, calls: tuple[Held, ...], parent: CardRecord | None
@@ -227,6 +248,7 @@ class _Visit:
             operation,
             attempt_id,
             is_in_doubt,
+            self._asks_first(card),
             thread,
             self.capabilities,
             send_before=self.now + LEASE_S - 2 * CALL_S,

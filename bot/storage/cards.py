@@ -197,6 +197,21 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)  # whoever changes one now rings when that is done; claims wait for no card
 )
+_WAITS_FOR_NEXT_TRY = (
+    select(cards.c.id)
+    .where(
+        cards.c.destination.in_(select(destinations.c.key).where(destinations.c.key.startswith(bindparam("account")))),
+        cards.c.tries > 0,
+        or_(cards.c.attempt_id.is_(None), cards.c.due_at > bindparam("at")),
+        _IS_DIRTY,
+    )
+    .with_for_update(skip_locked=True)
+)
+_HURRY = (
+    update(cards)
+    .where(cards.c.id.in_(_WAITS_FOR_NEXT_TRY))
+    .values(due_at=case((cards.c.attempt_id.is_(None), 0.0), else_=bindparam("at")))
+)
 _IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
 _HELD = select(destinations.c.key).where(_IS_HELD).with_for_update()
 _BEGIN = attempts.insert()
@@ -291,6 +306,10 @@ class SqlDeliveries:
         else:
             self._connection.execute(_CHANGE_CARD, changed)
         return True
+
+    def hurry(self, account: str, at: float) -> None:
+        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
+        self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
 
 
 _ARRIVAL = (

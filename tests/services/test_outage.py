@@ -1,0 +1,84 @@
+"""Ten minutes without a platform: afterwards each card takes about one call to show the end of its build."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from sqlalchemy import func, select
+
+from bot.domain.builds import BuildStatus
+from bot.domain.places import Operation
+from bot.domain.routing import Match, Route
+from bot.services.signal import Signal
+from bot.services.upkeep import Upkeep
+from bot.storage.tables import attempts, cards, events
+from tests.services.world import CI, DEV, World
+from tests.stores import event_of
+
+OUTAGE_S = 600.0
+BUILDS = 15  # each at two places
+CHANGES = 12  # of each build while nobody answers
+RUNNING, SUCCESS = BuildStatus.RUNNING, BuildStatus.SUCCESS
+BOTH = (Route("routes[0]", Match(), ("ci", "dev")),)
+
+
+def live_through(world: World, standing: int) -> None:
+    """Builds change and end while nobody answers; the first `standing` were shown before."""
+    upkeep = Upkeep(world.store, world.clock, Signal())
+    for number in range(standing):
+        world.accept(event_of(number, branch=str(number)))
+    world.deliver(standing + 5.0)
+    begun = world.clock.now()
+    world.messenger.is_away = True
+    for step in range(CHANGES):
+        for number in range(BUILDS):
+            status = RUNNING if step < CHANGES - 1 else SUCCESS
+            at = standing + 5.0 + step * OUTAGE_S / CHANGES
+            world.accept(event_of(number, status, at=at, started=0, branch=str(number), commit_title=f"step {step}"))
+        world.deliver(OUTAGE_S / CHANGES)
+        upkeep.tell_overdue()
+    assert (world.clock.now() - begun).total_seconds() >= OUTAGE_S
+    world.messenger.is_away = False
+
+
+def test_what_was_to_be_posted_is_posted_once(make_world: Callable[..., World]) -> None:
+    """Of 180 events that came meanwhile each build shows its end, by one post at each place and a few questions."""
+    world = make_world(routes=BOTH)
+    live_through(world, standing=0)
+    asked = world.messenger.asked
+    world.deliver(60)
+    assert [call.operation for call in world.messenger.calls] == [Operation.POST] * 2 * BUILDS
+    assert world.messenger.asked - asked <= 4
+    for place in (CI, DEV):
+        assert sorted(world.messenger.standing(place)) == sorted(
+            f"user-service #{number} · succeeded" for number in range(BUILDS)
+        )
+    with world.database.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(events)) == BUILDS * CHANGES
+        assert connection.scalar(select(func.count()).select_from(cards).where(~cards.c.shown_final)) == 0
+
+
+def test_what_stood_is_changed_once(make_world: Callable[..., World]) -> None:
+    """Cards that stood before take one change each; a remark may come first, which finds that they are back."""
+    world = make_world(routes=BOTH)
+    live_through(world, standing=BUILDS)
+    shown = len(world.messenger.calls)
+    world.deliver(60)
+    made = Counter(call.operation for call in world.messenger.calls[shown:])
+    assert made[Operation.UPDATE] == 2 * BUILDS
+    assert made[Operation.POST] <= 2
+    changed = [call for call in world.messenger.posts.values() if call.operation is Operation.UPDATE]
+    assert [call.title.partition("· ")[2] for call in changed] == ["succeeded"] * 2 * BUILDS
+
+
+def test_only_what_was_under_way_when_it_began_is_in_doubt(make_world: Callable[..., World]) -> None:
+    """Whoever got no answer asks before posting anew, so that an outage leaves no post in doubt but those."""
+    world = make_world(routes=BOTH)
+    live_through(world, standing=0)
+    with world.database.connect() as connection:
+        doubts = connection.scalar(select(func.count()).select_from(cards).where(cards.c.attempt_id.is_not(None)))
+        tried = connection.scalar(select(func.count()).select_from(attempts))
+    assert doubts == 2  # one at each place, begun at the same time
+    assert tried is not None
+    assert tried > 2 * BUILDS

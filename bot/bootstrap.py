@@ -25,10 +25,12 @@ from bot.services.delivery import Deliverer
 from bot.services.deployments.house import DeploymentHouse
 from bot.services.deployments.triggered import TriggeredDeployments
 from bot.services.dispatcher import Crew, Dispatcher
+from bot.services.expiry import Expiry
 from bot.services.ingest import Ingest
 from bot.services.jobs import JobWorker
 from bot.services.people import People
 from bot.services.reading import Reading
+from bot.services.reconciling import plan_reconciling
 from bot.services.retention import Limits, Pruner
 from bot.services.router import Router
 from bot.services.signal import Signal
@@ -54,6 +56,7 @@ from integrations.outside import Outside, connect_outside
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
 UPKEEP_S = 5.0
 PRUNE_S = 900.0
+EXPIRE_S = 300.0
 
 log = logger(__name__)
 
@@ -74,7 +77,7 @@ class Core:
         self.router = Router(routes_of(settings), outside.destinations)
         self.sources = Sources(
             {
-                name: SourceAccess(one.projects, one.reader, one.control, one.may_have)
+                name: SourceAccess(one.projects, one.reader, one.control, one.may_have, one.history)
                 for name, one in outside.sources.items()
             }
         )
@@ -163,6 +166,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
         tasks: dict[str, tuple[float, Callable[[], object]]] = {
             "seal": (UPKEEP_S, upkeep.seal_audit),
             "overdue": (UPKEEP_S, upkeep.tell_overdue),
+            "silent": (EXPIRE_S, Expiry(core.store, core.clock, core.ingest).end_silent),
             "prune": (PRUNE_S, pruner.prune),
         }
         for name, frame in core.settings.trackers.items():
@@ -193,6 +197,7 @@ def _prepare(core: Core) -> None:
     if core.link:
         core.link.measure()
     register_destinations(core.store, core.outside)
+    plan_reconciling(core.store, core.clock, core.sources)
 
 
 def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:

@@ -20,6 +20,7 @@ COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "out
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
 DEPLOYMENTS = Counter("shipmate_deployments_total", "States that deployments came to", ["state"])
 TRACKER_TASKS = Counter("shipmate_tracker_tasks_total", "Work with trackers", ["tracker", "kind", "outcome"])
+RECONCILED = Counter("shipmate_reconciled_total", "Builds found in a source's history", ["source"])
 PRUNED = Counter("shipmate_pruned_total", "Rows dropped for their age", ["kind"])
 BUDGET_WAITS = Histogram(
     "shipmate_budget_wait_seconds",

@@ -11,7 +11,17 @@ from pydantic import BaseModel
 
 from bot.domain.cards import Content
 from bot.domain.issues import KeyRules
-from bot.ports import BuildControl, BuildReader, Clock, Directory, Messenger, Modals, Responder, WebhookSource
+from bot.ports import (
+    BuildControl,
+    BuildHistory,
+    BuildReader,
+    Clock,
+    Directory,
+    Messenger,
+    Modals,
+    Responder,
+    WebhookSource,
+)
 from bot.ports.metrics import DeploymentMetricSource, MetricSource, MonitorSource
 from bot.ports.trackers import ChangeSource, DeliveryRecords, Releases, TokenStore, Tracker
 
@@ -20,7 +30,8 @@ from bot.ports.trackers import ChangeSource, DeliveryRecords, Releases, TokenSto
 class Source:
     """One configured source. `probe` calls the system and says in a line what it found, or raises IntegrationError.
 
-    `may_have` says whether a name can be one of the system's projects, where the configuration names none.
+    `may_have` says whether a name can be one of the system's projects, where the configuration names none. A system
+    that does not repeat what got lost has a `history`, out of which it is made good.
     """
 
     webhook: WebhookSource
@@ -29,6 +40,7 @@ class Source:
     projects: tuple[str, ...] = ()
     probe: Callable[[], str] | None = None
     may_have: Callable[[str], bool] | None = None
+    history: BuildHistory | None = None
 
 
 @dataclass(frozen=True, slots=True)

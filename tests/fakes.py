@@ -16,7 +16,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
-from bot.ports import PersonFacts, Triggered
+from bot.ports import Begun, PersonFacts, Triggered
 
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 
@@ -132,6 +132,22 @@ class FakeBuildSystem:
     def read_log(self, key: SubjectKey, *, max_lines: int) -> str:
         """See `BuildReader`."""
         return "\n".join(self._run(key).log[-max_lines:])
+
+    # --- BuildHistory
+
+    def begun_since(self, mark: str, limit: int) -> Begun:
+        """See `BuildHistory`."""
+        self._reach("begun_since")
+        newest = len(self.runs)
+        if not mark:
+            return Begun((), f"{newest}.{newest}")
+        told, seen = (int(number) for number in mark.split("."))
+        if newest < seen:
+            return Begun((), f"0.{newest}")
+        until = min(seen, told + limit)
+        events = tuple(self.fetch(key, with_log=False) for key in list(self.runs)[told:until])
+        is_all = until == seen
+        return Begun(events, f"{until}.{newest if is_all else seen}", is_all)
 
     # --- BuildControl
 

@@ -78,6 +78,7 @@ class BuildFacts:
     log_excerpt: str | None = None
     retried_as: str | None = None
     retried_by: str | None = None
+    silent_days: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The facts that are said, as JSON values; times as seconds since 1970 (UTC)."""

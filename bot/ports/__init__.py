@@ -3,7 +3,7 @@
 from bot.ports.inspection import AttemptRecord, DeliveryQuery, DeliveryRecord
 from bot.ports.places import Subscription
 from bot.ports.platforms import Directory, Messenger, Modals, PersonFacts, Responder
-from bot.ports.sources import BuildControl, BuildReader, Received, Triggered, WebhookSource
+from bot.ports.sources import Begun, BuildControl, BuildHistory, BuildReader, Received, Triggered, WebhookSource
 from bot.ports.storage import (
     CardRecord,
     CommandRecord,
@@ -19,7 +19,9 @@ from bot.ports.system import Clock, Ids
 
 __all__ = [
     "AttemptRecord",
+    "Begun",
     "BuildControl",
+    "BuildHistory",
     "BuildReader",
     "CardRecord",
     "Clock",

@@ -49,6 +49,27 @@ class BuildReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """Builds that began after a mark, as they stand now, and the mark to ask from next; more wait unless `is_all`."""
+
+    events: tuple[Event, ...]
+    mark: str
+    is_all: bool = True
+
+
+class BuildHistory(Protocol):
+    """Lists the builds of all projects in the order in which they began: one call at a time, within 8 s."""
+
+    def begun_since(self, mark: str, limit: int) -> Begun:
+        """At most `limit` builds; none for the empty mark, which stands for now. Raises IntegrationError.
+
+        What began between two calls is told by the second call after it at the latest, so that who tells of it by
+        itself has had the time between two calls to do so.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Triggered:
     """A run was asked for: `request` is the system's id of the request, `build` the run once it has a number."""
 

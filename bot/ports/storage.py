@@ -113,7 +113,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A leased piece of work on a subject: `enrich`, `poll` or `link`."""
+    """A leased piece of work on a subject (`enrich`, `poll`), or on a source (`reconcile`), whose name is `subject`."""
 
     key: str
     kind: str
@@ -167,7 +167,10 @@ class Subjects(Protocol):
         ...
 
     def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
-        """The nearest finished run of the same source, project and branch that started before (or after) this one."""
+        """The nearest finished run of the same source, project and branch that started before (or after) this one.
+
+        Of those that started at the same time the one with the lower number comes first.
+        """
         ...
 
     def find(self, project: str, number: str) -> Sequence[SubjectRecord]:
@@ -176,6 +179,14 @@ class Subjects(Protocol):
 
     def newest(self, project: str | None, limit: int) -> Sequence[SubjectRecord]:
         """The newest subjects, of one project or of all, newest first."""
+        ...
+
+    def silent(self, before: float, limit: int) -> Sequence[SubjectRecord]:
+        """Open builds that nothing new was heard of since `before`, and that no job asks about, oldest first."""
+        ...
+
+    def heard(self, key: SubjectKey, at: float) -> None:
+        """Note that something was heard of a subject that was nothing new."""
         ...
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime
-
-from bot.domain.builds import BuildFacts, BuildStatus, Phase
-from bot.domain.events import Event, EventKind
 from bot.domain.retries import pause_s
 from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, IntegrationError
 from bot.ports import Clock, JobRecord, Store, SubjectRecord
+from bot.services import reconciling
+from bot.services.expiry import lost
 from bot.services.ingest import Ingest
+from bot.services.reconciling import Reconciling
 from bot.services.sources import Sources
 from bot.telemetry import JOBS, logger
 
@@ -30,13 +28,14 @@ log = logger(__name__)
 
 
 class JobWorker:
-    """Carries out `enrich` and `poll`; what they find is stored as an event and folds like any other."""
+    """Carries out `enrich`, `poll` and `reconcile`; what they find is stored as an event and folds like any other."""
 
     def __init__(self, store: Store, clock: Clock, sources: Sources, ingest: Ingest) -> None:
         self._store = store
         self._clock = clock
         self._sources = sources
         self._ingest = ingest
+        self._reconciling = Reconciling(store, clock, sources, ingest)
 
     def claim(self, limit: int) -> list[JobRecord]:
         """Take up to `limit` due jobs."""
@@ -45,6 +44,9 @@ class JobWorker:
 
     def carry_out(self, job: JobRecord) -> None:
         """Ask the source once; end the job, or put it off."""
+        if job.kind == reconciling.KIND:
+            self._reconciling.step(job)
+            return
         if job.kind not in KINDS:
             self._leave(job)
             return
@@ -80,6 +82,9 @@ class JobWorker:
 
     def put_off(self, job: JobRecord) -> None:
         """Count a try that ended in a mistake of ours; too many end the job, of a running build only after a week."""
+        if job.kind == reconciling.KIND:
+            self._reconciling.put_off(job)
+            return
         tries = max(job.tries, 0) + 1
         if self._age_s(job) > GIVE_UP_S if job.kind == "poll" else tries >= MOST_TRIES:
             log.error("job given up", job=job.key, reason="unexpected")
@@ -111,7 +116,8 @@ class JobWorker:
     def _give_up(self, job: JobRecord, record: SubjectRecord, problem: IntegrationError) -> None:
         log.warning("job given up", job=job.key, error=problem)
         if job.kind == "poll":
-            self._ingest.accept([_lost(record)])
+            is_silent = self._age_s(job) > GIVE_UP_S
+            self._ingest.accept([lost(record, silent_days=int(GIVE_UP_S // 86400) if is_silent else None)])
         self._end(job, f"failed:{problem.reason}")
 
     def _end(self, job: JobRecord, outcome: str) -> None:
@@ -133,20 +139,3 @@ class JobWorker:
 def _pace_s(age: float) -> float:
     """Seconds to the next look at a running build: often at first, seldom when it takes long."""
     return next((pause for until, pause in PACES if age < until), SLOWEST_S)
-
-
-def _lost(record: SubjectRecord) -> Event:
-    """The end of a build of which nothing will be heard; whatever is heard of its end all the same outranks this."""
-    folded = record.folded
-    name = f"{record.key}:{folded.generation}.{folded.attempt}"
-    return Event(
-        source=record.key.source,
-        delivery_key=f"lost:{hashlib.sha256(name.encode()).hexdigest()[:32]}",
-        kind=EventKind.BUILD_FINISHED,
-        subject=record.key,
-        occurred_at=datetime.fromtimestamp(folded.ordered_at, UTC),
-        phase=Phase.FINISHED,
-        facts=BuildFacts(status=BuildStatus.UNKNOWN),
-        generation=folded.generation,
-        attempt=folded.attempt,
-    )

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from bot.domain.commands import Reference
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import CommandInvalid
-from bot.ports import BuildControl, BuildReader, Transaction
+from bot.ports import BuildControl, BuildHistory, BuildReader, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,14 @@ class SourceAccess:
     """How one source can be asked and told things; None where it cannot.
 
     `projects` are those that the configuration names; where it names none, `may_have` says of a name whether the source
-    may have it, which only the source itself can tell.
+    may have it, which only the source itself can tell. Out of the `history` what got lost on its way is made good.
     """
 
     projects: tuple[str, ...] = ()
     reader: BuildReader | None = None
     control: BuildControl | None = None
     may_have: Callable[[str], bool] | None = None
+    history: BuildHistory | None = None
 
 
 class Sources:
@@ -41,6 +42,15 @@ class Sources:
         """Who acts on builds of this source."""
         access = self._sources.get(source)
         return access.control if access else None
+
+    def history(self, source: str) -> BuildHistory | None:
+        """Who lists the builds of this source."""
+        access = self._sources.get(source)
+        return access.history if access else None
+
+    def with_history(self) -> frozenset[str]:
+        """Names of the sources that list their builds."""
+        return frozenset(name for name, access in self._sources.items() if access.history is not None)
 
     def readable(self) -> frozenset[str]:
         """Names of the sources that can be asked."""

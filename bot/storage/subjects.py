@@ -6,7 +6,21 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, and_, bindparam, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from bot.domain.builds import Phase
 from bot.domain.events import Event
@@ -14,7 +28,7 @@ from bot.domain.folding import Folded
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import SubjectRecord
 from bot.storage.dialects import Insert, insert_new, upsert
-from bot.storage.tables import events, subjects
+from bot.storage.tables import events, jobs, subjects
 from bot.storage.unit import Unit
 
 MAX_LABEL = 250
@@ -88,24 +102,61 @@ class SqlEventLog:
 SUBJECT_COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
 _IS_BUILD = subjects.c.kind == SubjectKind.BUILD.value
 _BY_KEY = select(*SUBJECT_COLUMNS).where(subjects.c.key == bindparam("key"))
-_SAME_LINE = and_(
-    subjects.c.key != bindparam("key"),
-    subjects.c.source == bindparam("source"),
-    subjects.c.project == bindparam("project"),
-    subjects.c.branch == bindparam("branch"),
-    subjects.c.is_finished.is_(True),
-)
-_EARLIER = (
+
+
+def _neighbour(*, earlier: bool) -> Select[Any]:
+    """The run before, or after, in its line.
+
+    CI systems count whole seconds and start several runs in one: their numbers tell them apart, 9 before 10. The time
+    is looked for first, along an index, so that only the runs of one second are ever sorted.
+    """
+    nearest = subjects.alias("nearest")
+    at = select(nearest.c.ordered_at).where(_is_beside(nearest, earlier=earlier)).limit(1)
+    at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at)
+    there = select(*SUBJECT_COLUMNS).where(
+        _is_beside(subjects, earlier=earlier), subjects.c.ordered_at == at.scalar_subquery()
+    )
+    width, number = func.length(subjects.c.number), subjects.c.number
+    order = (width.desc(), number.desc()) if earlier else (width, number)
+    return there.order_by(*order).limit(1)
+
+
+def _is_beside(runs: FromClause, *, earlier: bool) -> ColumnElement[bool]:
+    """Whether a run ended, is of the line that is asked about, and began before (or after) the one asked about."""
+    at, width, number = runs.c.ordered_at, func.length(runs.c.number), runs.c.number
+    then: ColumnElement[float] = bindparam("ordered_at")
+    wide: ColumnElement[int] = bindparam("width")
+    numbered: ColumnElement[str] = bindparam("number")
+    is_beside: ColumnElement[bool] = (
+        or_(at < then, width < wide, and_(width == wide, number < numbered))
+        if earlier
+        else or_(at > then, width > wide, and_(width == wide, number > numbered))
+    )
+    return and_(
+        runs.c.key != bindparam("key"),
+        *(runs.c[name] == bindparam(name) for name in ("source", "project", "branch")),
+        runs.c.is_finished.is_(True),
+        at <= then if earlier else at >= then,
+        is_beside,
+    )
+
+
+_EARLIER, _LATER = _neighbour(earlier=True), _neighbour(earlier=False)
+_SILENT = (
     select(*SUBJECT_COLUMNS)
-    .where(_SAME_LINE, subjects.c.ordered_at < bindparam("ordered_at"))
-    .order_by(subjects.c.ordered_at.desc())
-    .limit(1)
+    .where(
+        text("NOT is_finished"),  # as the partial index says it, or SQLite does not use it
+        _IS_BUILD,
+        subjects.c.updated_at < bindparam("before"),
+        not_(exists(select(jobs.c.key).where(jobs.c.subject_key == subjects.c.key))),
+    )
+    .order_by(subjects.c.updated_at)
+    .limit(bindparam("most"))
 )
-_LATER = (
-    select(*SUBJECT_COLUMNS)
-    .where(_SAME_LINE, subjects.c.ordered_at > bindparam("ordered_at"))
-    .order_by(subjects.c.ordered_at)
-    .limit(1)
+_HEARD = (
+    update(subjects)
+    .where(subjects.c.key == bindparam("subject"), subjects.c.updated_at < bindparam("at"))
+    .values(updated_at=bindparam("at"))
 )
 
 
@@ -132,6 +183,8 @@ class SqlSubjects:
             "project": record.key.project,
             "branch": _branch(record.folded.values),
             "ordered_at": record.folded.ordered_at,
+            "width": len(record.key.number),
+            "number": record.key.number,
         }
         row = self._connection.execute(_EARLIER if earlier else _LATER, line).first()
         return None if row is None else subject_record(row)
@@ -148,6 +201,15 @@ class SqlSubjects:
         if project is not None:
             rows = rows.where(subjects.c.project == project)
         return [subject_record(row) for row in self._connection.execute(rows)]
+
+    def silent(self, before: float, limit: int) -> Sequence[SubjectRecord]:
+        """Open builds that nothing new was heard of since `before`, and that no job asks about."""
+        rows = self._connection.execute(_SILENT, {"before": before, "most": limit})
+        return [subject_record(row) for row in rows]
+
+    def heard(self, key: SubjectKey, at: float) -> None:
+        """Note that something was heard of a subject that was nothing new."""
+        self._connection.execute(_HEARD, {"subject": str(key), "at": at})
 
 
 def subject_record(row: Any) -> SubjectRecord:  # noqa: ANN401 - a row of SUBJECT_COLUMNS

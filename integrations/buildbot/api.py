@@ -24,7 +24,7 @@ from integrations.http import CALL_DEADLINE_S, Answer, call, raise_for_status
 from integrations.texts import clean_line
 
 Json = dict[str, Any]
-Parameter = str | int | list[int]
+Parameter = str | int | list[int] | list[str]
 INVALID_PARAMETERS = -32602
 
 _COOKIE = re.compile(r"(TWISTED_(?:SECURE_)?SESSION[^=;,\s]*)=([^;,\s]+)")

@@ -38,7 +38,7 @@ class BuildbotReader:
         build = self.find_build(key, deadline, property="*")
         steps = self._api.rows(f"builds/{build['buildid']}/steps", "steps", deadline)
         parsed = self._parse(build, steps)
-        facts = replace(parsed.facts, url=self._url_of(build, deadline))
+        facts = replace(parsed.facts, url=self.url_of(build, deadline))
         if with_log:
             facts = self._with_origin(facts, build, deadline)
             facts = self._with_log(facts, parsed, steps, deadline)
@@ -101,6 +101,16 @@ class BuildbotReader:
         self._parse(build)
         return build
 
+    def url_of(self, build: Json, deadline: Deadline) -> str | None:
+        """The page of a build, below the address that Buildbot itself writes into its pushes."""
+        if self._public_url is None:
+            try:
+                found = self._api.read("/config", deadline)[0].get("buildbotURL")
+            except DestinationGone:  # Buildbot before 4.0
+                found = None
+            self._public_url = found.rstrip("/") if isinstance(found, str) and clean_url(found) else self._config.url
+        return clean_url(f"{self._public_url}/#/builders/{build.get('builderid')}/builds/{build['number']}")
+
     # --- one build
 
     def _parse(self, build: Json, steps: object = None) -> ParsedBuild:
@@ -111,19 +121,9 @@ class BuildbotReader:
 
     def _listed(self, project: str, build: Json, deadline: Deadline) -> Build:
         parsed = self._parse(build)
-        facts = replace(parsed.facts, triggered_by=None, url=self._url_of(build, deadline))
+        facts = replace(parsed.facts, triggered_by=None, url=self.url_of(build, deadline))
         key = SubjectKey(SubjectKind.BUILD, self._source, project, str(parsed.number))
         return Build(key, 1, Phase.FINISHED if parsed.is_complete else Phase.RUNNING, facts)
-
-    def _url_of(self, build: Json, deadline: Deadline) -> str | None:
-        """The page of a build, below the address that Buildbot itself writes into its pushes."""
-        if self._public_url is None:
-            try:
-                found = self._api.read("/config", deadline)[0].get("buildbotURL")
-            except DestinationGone:  # Buildbot before 4.0
-                found = None
-            self._public_url = found.rstrip("/") if isinstance(found, str) and clean_url(found) else self._config.url
-        return clean_url(f"{self._public_url}/#/builders/{build.get('builderid')}/builds/{build['number']}")
 
     def _with_origin(self, facts: BuildFacts, build: Json, deadline: Deadline) -> BuildFacts:
         """Whose change it is and who asked for the build."""

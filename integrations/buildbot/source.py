@@ -11,6 +11,7 @@ from bot.ports import Clock
 from integrations.buildbot.api import BuildbotApi, Deadline
 from integrations.buildbot.config import SYSTEM, Config
 from integrations.buildbot.control import BuildbotControl
+from integrations.buildbot.history import BuildbotHistory
 from integrations.buildbot.reader import BuildbotReader
 from integrations.buildbot.webhook import BuildbotWebhook
 from integrations.spec import Source, SourceSpec
@@ -29,6 +30,7 @@ def build_source(name: str, config: Config, session: requests.Session, clock: Cl
         projects=tuple(config.projects),
         probe=lambda: probe(config, api, control),
         may_have=None if config.projects else lambda project: config.project(project) is not None,
+        history=BuildbotHistory(name, config, api, reader),
     )
 
 

@@ -15,7 +15,7 @@ from bot.domain.builds import BuildStatus, Phase, StageStatus
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
-from bot.ports import BuildControl, BuildReader, Triggered
+from bot.ports import BuildControl, BuildHistory, BuildReader, Triggered
 from bot.system import SystemClock
 from integrations.buildbot import SPEC
 from tests.buildbot_server import BuildbotServer, wait_for
@@ -32,6 +32,7 @@ class Bench(Protocol):
 
     reader: BuildReader
     control: BuildControl
+    history: BuildHistory
 
     def now(self) -> datetime:
         """The clock of the bot that asks."""
@@ -53,6 +54,7 @@ class FakeBench:
         self.system = FakeBuildSystem(projects=(PROJECT, SLOW))
         self.reader: BuildReader = self.system
         self.control: BuildControl = self.system
+        self.history: BuildHistory = self.system
 
     def now(self) -> datetime:
         return self.system.now
@@ -88,7 +90,8 @@ class BuildbotBench:
         source = SPEC.build("buildbot", config, session, SystemClock())
         assert source.reader is not None
         assert source.control is not None
-        self.reader, self.control = source.reader, source.control
+        assert source.history is not None
+        self.reader, self.control, self.history = source.reader, source.control, source.history
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -191,6 +194,34 @@ def test_builds_are_listed_newest_first(bench: Bench) -> None:
     older, newer = bench.failed_build(), bench.failed_build()
     assert [build.key for build in bench.reader.list_builds(PROJECT, 2)] == [newer, older]
     assert len(bench.reader.list_builds(PROJECT, 1)) == 1
+
+
+def test_builds_that_nobody_told_of_are_in_the_history(bench: Bench) -> None:
+    """What began since the last call is told by the next but one, once, in its order and as it stands by then."""
+    mark = bench.history.begun_since("", 50).mark
+    assert bench.history.begun_since(mark, 50).events == ()
+    first, second = bench.failed_build(), bench.running_build()
+    found = bench.history.begun_since(mark, 50)
+    assert (found.events, found.is_all) == ((), True)  # whoever tells of them by itself may still be about to
+    found = bench.history.begun_since(found.mark, 50)
+    assert [event.subject for event in found.events] == [first, second]
+    assert [event.phase for event in found.events] == [Phase.FINISHED, Phase.RUNNING]
+    assert found.events[0].facts.status is BuildStatus.FAILED
+    read = bench.reader.fetch(first, with_log=False)
+    assert (found.events[0].generation, found.events[0].facts.url) == (read.generation, read.facts.url)
+    assert bench.history.begun_since(found.mark, 50).events == ()
+    bench.control.cancel(second, asked_by="Ada")
+
+
+def test_a_long_history_is_read_in_parts(bench: Bench) -> None:
+    """Never more at a time than asked for, nothing left out and nothing twice."""
+    mark = bench.history.begun_since("", 50).mark
+    keys = [bench.failed_build() for _ in range(3)]
+    mark = bench.history.begun_since(mark, 2).mark
+    first = bench.history.begun_since(mark, 2)
+    second = bench.history.begun_since(first.mark, 2)
+    assert [event.subject for event in (*first.events, *second.events)] == keys
+    assert (first.is_all, second.is_all) == (False, True)
 
 
 def test_the_log_that_matters_is_read(bench: Bench) -> None:

@@ -66,6 +66,16 @@ def test_a_log_that_comes_later_opens_its_slot(make_world: Callable[..., World])
     assert (CI, "thread:log") in world.slots()
 
 
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+def test_a_run_is_fixed_by_one_of_the_same_second(order: tuple[int, ...], world: World) -> None:
+    """Two builds that began together: the success with the higher number follows the failure."""
+    told = [event_of(9, BuildStatus.FAILED, at=5, started=0), event_of(10, BuildStatus.SUCCESS, at=4, started=0)]
+    for index in order:
+        world.accept(told[index])
+    found = [world.store.read(lambda tx, n=number: tx.subjects.get(key_of(n))) for number in (9, 10)]
+    assert [record is not None and record.is_fixed for record in found] == [False, True]
+
+
 @pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_fixed_is_judged_alike_in_every_order(order: tuple[int, ...], world: World) -> None:
     """A success is fixed when its nearest earlier finished run failed, whichever of them was heard of first."""

@@ -72,6 +72,7 @@ class World:
     directory: FakeDirectory = field(default_factory=FakeDirectory)
     messenger: FakeMessenger = field(init=False)
     ingest: Ingest = field(init=False)
+    sources: Sources = field(init=False)
     deliverer: Deliverer = field(init=False)
     inbox: CommandInbox = field(init=False)
     worker: CommandWorker = field(init=False)
@@ -113,10 +114,12 @@ class World:
                     self.builds,
                     self.builds,
                     (lambda name: "/" not in name) if self.names_no_projects else None,
+                    self.builds,
                 ),
                 "generic": SourceAccess(("billing",)),
             }
         )
+        self.sources = sources
         self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
         people = People(self.roles, {"slack": self.directory})
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)

@@ -71,6 +71,22 @@ def test_neighbours_are_of_the_same_line(store: SqlStore) -> None:
     assert (earlier.key.number, later.key.number) == ("1", "6")
 
 
+@pytest.mark.parametrize(
+    ("number", "earlier", "later"), [(8, None, "9"), (9, "8", "10"), (10, "9", "11"), (11, "10", None)]
+)
+def test_runs_that_began_in_one_second_are_told_apart(
+    store: SqlStore, number: int, earlier: str | None, later: str | None
+) -> None:
+    """CI systems count whole seconds: of those that began together the lower number comes first, 9 before 10."""
+    for one in (10, 9, 11, 8):
+        event = event_of(one, BuildStatus.FAILED, at=10)
+        record = SubjectRecord(event.subject, fold(None, event), 1)
+        store.write(lambda tx, record=record: tx.subjects.put(record, NOW))
+    asked = SubjectRecord(key_of(number), fold(None, event_of(number, BuildStatus.FAILED, at=10)), 1)
+    found = [store.read(lambda tx, first=first: tx.subjects.neighbour(asked, earlier=first)) for first in (True, False)]
+    assert [run.key.number if run else None for run in found] == [earlier, later]
+
+
 def test_two_workers_never_hold_one_destination(store: SqlStore) -> None:
     """What one has taken the other does not get, until the lease ends; then with a higher fence."""
     _open(store, PLACE, "slack:T/dev")

@@ -216,6 +216,9 @@ def _card_sections(build: Build, locale: str) -> list[Section]:
             sections.append(Preformatted("\n".join(lines), title=translate(locale, "Log")))
         elif facts.summary and not facts.failed_tests:
             sections.append(Paragraph(text(facts.summary)))
+    if build.status is BuildStatus.UNKNOWN and facts.silent_days:
+        words = translate(locale, "Nothing was heard of it for {days} days.", days=facts.silent_days)
+        sections.append(Paragraph(text(words)))
     return sections
 
 

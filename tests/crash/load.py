@@ -114,7 +114,7 @@ LOADS: dict[str, Callable[[Outside], None]] = {
 }
 AT_REST = (  # commands make jobs and cards, jobs make cards: each is looked at after what makes it
     "SELECT count(*) FROM commands WHERE is_open",
-    "SELECT count(*) FROM jobs",
+    "SELECT count(*) FROM jobs WHERE kind <> 'reconcile'",  # that one never ends
     "SELECT count(*) FROM cards WHERE wanted_revision > shown_revision AND NOT is_dead",
     "SELECT count(*) FROM audit WHERE hash IS NULL",
 )

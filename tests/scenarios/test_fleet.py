@@ -1,6 +1,6 @@
 """Several processes of every kind over one database: the same scenarios, and nothing happens twice.
 
-One web door, two streams, two workers and two clocks, on both engines; and four workers within their budgets.
+One web door, two streams, two workers and two clocks, on both engines.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.domain.budgets import Budget
-from integrations.slack.client import UPDATE_BURST
 from tests.postgres_server import Cluster, cluster
 from tests.scenarios.conftest import EXTRA_CHANNELS, configuration
 from tests.scenarios.fleet import Fleet
@@ -52,8 +49,6 @@ def fleet_scene(
         sections["database_url"] = server.url(server.fresh())
     with a_playground(**{"budgets": False, "extra_channels": EXTRA_CHANNELS, **options}) as playground:
         settings = {**configuration(playground), **sections}
-        if options.get("budgets"):
-            settings["platforms"]["slack"].pop("budgets")
         kind: Any = partial(Fleet, roles=roles) if roles else Fleet
         with scene_of(folder, playground, settings, kind=kind) as running:
             yield running
@@ -129,43 +124,6 @@ def test_the_audit_trail_is_chained_though_one_clock_died(scene: Scene) -> None:
     fleet.kill("clock")
     scene.ask(CI, f"/ship subscribe {project}", "🔔")
     scene.eventually(scene.is_audit_sealed, "the trail to be chained by the other clock", 15.0)
-
-
-MANY = tuple(f"#many-{number}" for number in range(16))
-
-
-@pytest.mark.postgres
-def test_four_workers_keep_to_one_budget(postgres: Cluster, tmp_path: Path) -> None:
-    """Sixteen cards that change all the time are changed no faster by four workers than the one budget allows.
-
-    The rates are Slack's own on both sides, so that none of the calls is refused as too fast either.
-    """
-    roles = ("web", "stream", *["worker"] * 4, "clock")
-    places = {name.removeprefix("#"): {"slack": name} for name in MANY}
-    sections = {"destinations": places, "routes": [{"to": list(places)}]}
-    options = {"budgets": True, "extra_channels": MANY}
-    with fleet_scene(postgres, tmp_path, roles, sections, **options) as scene:
-        project = fresh("many")
-        scene.tell(project, 1, "started")
-        scene.eventually(lambda: len(scene.calls("chat.postMessage", project)) == len(MANY), "the posts", 20.0)
-        steps = count()
-        held = []
-
-        def step_on() -> bool:
-            stages = [{"name": f"stage {next(steps)}", "status": "running"}]
-            scene.tell(project, 1, "progressed", stages=stages)
-            held.append("paused:budget" in scene.reasons(project).values())
-            return held.count(True) > 20
-
-        scene.eventually(step_on, "the budget to be used up", 30.0)
-        workers = [log for log in scene.bot.folder.glob("worker-*.log") if project in log.read_text("utf-8")]
-        updates = scene.calls("chat.update", project)
-        calls = [*scene.calls("chat.postMessage", project), *updates]
-    assert len(workers) >= 2
-    budget = Budget.per_minute("chat.update", 50, burst=UPDATE_BURST)
-    span_s = updates[-1]["time"] - updates[0]["time"]
-    assert budget.burst / 2 <= len(updates) <= budget.burst + span_s / budget.interval_s + 1
-    assert [call["answer"] for call in calls if not call["answer"].get("ok")] == []
 
 
 @pytest.mark.postgres

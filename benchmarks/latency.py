@@ -15,7 +15,7 @@ SUBJECTS = 200
 RATE = 50.0
 WARM_UP = 50
 PLACE_INTERVAL_S = 1.0
-FINALS_WITHIN_BURST = 20  # of the 25 updates that the workspace's budget lets go at once
+FINALS_WITHIN_BURST = 20  # of the 50 updates that the workspace's budget lets go at once
 
 
 def measure(ground: Ground, report: Report) -> None:

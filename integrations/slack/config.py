@@ -24,7 +24,7 @@ class Budgets(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     place_interval_s: float = Field(default=1.0, ge=0)
-    post_per_minute: int = Field(default=200, ge=2)
+    post_per_minute: int = Field(default=300, ge=2)
     update_per_minute: int = Field(default=50, ge=2)
     find_per_minute: int = Field(default=50, ge=1)
     lifted: bool = False

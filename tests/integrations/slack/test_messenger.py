@@ -81,7 +81,7 @@ def test_a_place_can_everything_within_slacks_budgets(build: Build) -> None:
     assert capabilities.account_budgets == {
         operation: (Window(f"slack:{world.SLACK_TEAM}:{method}", calls, 60.0),)
         for operation, method, calls in (
-            (Operation.POST, "chat.postMessage", 200),
+            (Operation.POST, "chat.postMessage", 300),
             (Operation.UPDATE, "chat.update", 50),
             (Operation.FIND, "conversations.history", 50),
         )

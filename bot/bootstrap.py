@@ -40,7 +40,7 @@ from bot.services.tracker_house import TrackerHouse
 from bot.services.trackers import Told, TrackerAccess, Trackers
 from bot.services.upkeep import Upkeep
 from bot.services.views import Views
-from bot.settings import Settings, deployed_of, roles_of, routes_of
+from bot.settings import Settings, api_keys_of, deployed_of, roles_of, routes_of
 from bot.storage.leader import Leader
 from bot.storage.link import PostgresLink
 from bot.storage.opening import obstacle, open_database, open_key, store_of
@@ -185,7 +185,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
     application = Application([], parts, core.store, checks[0], lambda: _prepare(core))
     watched = Watched(application, checks, connections, core.store, core.clock)
     application.doors += (
-        [web_door(core.settings, [_webhooks(core), *blueprints], watched)]
+        [web_door(core.settings, [_webhooks(core), *_api(core), *blueprints], watched)]
         if "web" in roles
         else watch_doors(core.settings, environment, watched)
     )
@@ -247,6 +247,16 @@ def _webhooks(core: Core) -> Blueprint:
     rates = {name: per_second_of(frame.rate) for name, frame in core.settings.sources.items()}
     rates |= {name: per_second_of(frame.rate) for name, frame in core.settings.trackers.items()}
     return webhooks(senders, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
+
+
+def _api(core: Core) -> list[Blueprint]:
+    """The door for programs, where there are any."""
+    if not core.settings.api:
+        return []
+    from handlers.api import api
+
+    keys, answers, overloaded = api_keys_of(core.settings), core.deployments.answers, core.store.is_overloaded
+    return [api(keys, core.inbox, core.store, answers, core.clock, is_overloaded=overloaded)]
 
 
 def register_destinations(store: Store, outside: Outside) -> None:

@@ -40,6 +40,7 @@ from bot.errors import ConfigError
 from bot.i18n import LOCALES
 from bot.limits import RetentionSettings, SourceFrame
 from bot.noise_settings import QuietSettings, ThresholdSettings
+from bot.signatures import Secrets, key_of
 from bot.tracker_settings import TrackerFrame, check_triggers
 
 _SQLITE = "sqlite:///"
@@ -226,6 +227,12 @@ class DestinationFrame(_Frozen):
         return (self.model_extra or {})[self.platform]
 
 
+class ApiClientSettings(_Frozen):
+    """A program that may use the API; what it may do there its roles say, as `api:<name>`."""
+
+    secrets: Secrets
+
+
 class Settings(_Frozen):
     """The whole configuration; `folder` is where the file lies, relative paths start there.
 
@@ -249,6 +256,7 @@ class Settings(_Frozen):
     roles: Mapping[str, RoleSettings] = Field(default_factory=dict)
     environments: Mapping[str, EnvironmentSettings] = Field(default_factory=dict)
     services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
+    api: Mapping[str, ApiClientSettings] = Field(default_factory=dict, repr=False)
     admin: str = ""
     secrets: tuple[str, ...] = Field(default=(), repr=False)
 
@@ -317,6 +325,14 @@ def deployed_of(settings: Settings) -> dict[str, Service]:
     """The configured services; ConfigError names a setting that points to nothing."""
     check_references(settings.services, settings.environments, tuple(settings.sources), tuple(settings.roles))
     return services_of(settings.services, settings.environments)
+
+
+def api_keys_of(settings: Settings) -> dict[str, tuple[bytes, ...]]:
+    """The signing keys of each client of the API."""
+    return {
+        name: tuple(key_of(secret.get_secret_value()) for secret in client.secrets)
+        for name, client in settings.api.items()
+    }
 
 
 def routes_of(settings: Settings) -> tuple[Route, ...]:

@@ -9,10 +9,6 @@ docs/sources/generic.md.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,33 +24,27 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    SecretStr,
     ValidationError,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
 from bot.domain.builds import BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey, SubjectKind
-from bot.errors import PayloadInvalid, SignatureInvalid
+from bot.errors import PayloadInvalid
 from bot.ports import Clock, Received
+from bot.signatures import Secrets, key_of, verify
 from integrations.logs import EXCERPT_LINES, MAX_EXCERPT, mask_secrets, plain_lines, tail
 from integrations.spec import Source, SourceSpec
 from integrations.texts import MAX_URL, clean_line, clean_url
 
 SCHEMA_FILE = Path(__file__).with_name("generic.schema.json")
-WINDOW_S = 300
-MAX_SIGNATURES = 10
-MAX_KEY = 190
 MAX_ITEMS = 100
 MAX_BRANCH = 250
 MAX_NAME = 200
 MAX_DETAIL = 300
-_PREFIX = "whsec_"
 _NUMBER = r"^[^\s\x00-\x1f#@]{1,60}$"
-_TIMESTAMP = re.compile(r"[0-9]{1,11}")
 _RFC3339 = re.compile(
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
@@ -73,30 +63,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["generic"] = "generic"
-    secrets: tuple[SecretStr, ...] = Field(min_length=1, max_length=5)
-
-    @field_validator("secrets", mode="before")
-    @classmethod
-    def _accept_one(cls, value: object) -> object:
-        return (value,) if isinstance(value, str | SecretStr) else value
-
-    @field_validator("secrets")
-    @classmethod
-    def _are_strong(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for secret in secrets:
-            if len(key_of(secret.get_secret_value())) < 16:
-                raise ValueError("a secret must be at least 16 characters (or bytes, after whsec_) long")
-        return secrets
-
-
-def key_of(secret: str) -> bytes:
-    """The signing key that a secret stands for; ValueError when `whsec_` is not followed by base64."""
-    if not secret.startswith(_PREFIX):
-        return secret.encode()
-    try:
-        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("after whsec_ there must be base64") from None
+    secrets: Secrets
 
 
 # --- the body
@@ -214,11 +181,6 @@ def schema() -> dict[str, Any]:
 # --- the door
 
 
-def sign(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature` for a delivery."""
-    return _signature(key_of(secret), delivery_id.encode(), str(timestamp).encode(), body).decode()
-
-
 class GenericWebhook:
     """Understands the events that one sender posts."""
 
@@ -228,30 +190,8 @@ class GenericWebhook:
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Received:
         """The event that a body tells; see `WebhookSource`."""
-        delivery_id, sent_at = self._verify(headers, body, now)
-        return parse(self._source, _delivery_key(delivery_id), body, sent_at)
-
-    def _verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> tuple[str, int]:
-        """The delivery's id and when it was sent, once the signature has proved both."""
-        values = [headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")]
-        for name, value in zip(("id", "timestamp", "signature"), values, strict=True):
-            if not value:
-                raise SignatureInvalid(f"the header webhook-{name} is missing")
-        delivery_id, timestamp, signatures = values
-        if not _TIMESTAMP.fullmatch(timestamp):
-            raise SignatureInvalid("webhook-timestamp must be whole seconds since 1970")
-        if abs(now.timestamp() - int(timestamp)) > WINDOW_S:
-            raise SignatureInvalid("webhook-timestamp is more than five minutes from now")
-        given = [_raw(signature) for signature in signatures.split(" ")[:MAX_SIGNATURES]]
-        # Every pair is compared, so that the time taken tells nothing about which one matches.
-        matches = [
-            hmac.compare_digest(_signature(key, _raw(delivery_id), timestamp.encode(), body), signature)
-            for key in self._keys
-            for signature in given
-        ]
-        if not any(matches):
-            raise SignatureInvalid("webhook-signature does not match the id, timestamp and body")
-        return delivery_id, int(timestamp)
+        delivery = verify(self._keys, headers, body, now)
+        return parse(self._source, delivery.key, body, delivery.sent_at)
 
 
 def parse(source: str, delivery_key: str, body: bytes, sent_at: int) -> Received:
@@ -263,22 +203,6 @@ def parse(source: str, delivery_key: str, body: bytes, sent_at: int) -> Received
             return Received((), "unknown:event")
         raise PayloadInvalid(_explain(problem)) from None
     return Received((_event(source, delivery_key, build, sent_at),))
-
-
-def _signature(key: bytes, delivery_id: bytes, timestamp: bytes, body: bytes) -> bytes:
-    digest = hmac.digest(key, b"%s.%s.%s" % (delivery_id, timestamp, body), "sha256")
-    return b"v1," + base64.b64encode(digest)
-
-
-def _raw(header: str) -> bytes:
-    """A header's bytes as they came: WSGI shows them as Latin-1."""
-    return header.encode("latin-1", "backslashreplace")
-
-
-def _delivery_key(delivery_id: str) -> str:
-    if len(delivery_id) <= MAX_KEY and delivery_id.isascii() and delivery_id.isprintable():
-        return delivery_id
-    return "sha256." + hashlib.sha256(_raw(delivery_id)).hexdigest()
 
 
 def _is_of_another_kind(body: bytes) -> bool:

@@ -22,8 +22,8 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
+from bot.signatures import sign
 from bot.storage.schema import HEAD
-from integrations.generic import sign
 from playground import world
 from playground.children import Child, start_child
 from playground.options import Options

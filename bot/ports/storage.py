@@ -285,6 +285,10 @@ class Commands(Protocol):
         """Take open commands, oldest first; those whose holders keep dying are held ever longer."""
         ...
 
+    def known(self, dedup_key: str) -> CommandRecord | None:
+        """The command that was stored under a transport's id, however far it has come."""
+        ...
+
     def claim_effect(
         self, record: CommandRecord, effect_key: str, now: float, noted: Mapping[str, Any] | None = None
     ) -> CommandRecord | None:

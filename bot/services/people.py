@@ -14,7 +14,7 @@ class People:
     """Completes actors from their platform's directory and checks what they may do."""
 
     def __init__(self, roles: Sequence[Role], directories: Mapping[str, Directory]) -> None:
-        self._roles = tuple(roles)
+        self.roles = tuple(roles)
         self._directories = dict(directories)
 
     def complete(self, actor: Actor) -> Actor:
@@ -32,7 +32,7 @@ class People:
 
     def decide(self, actor: Actor, permission: str, project: str = "", environment: str | None = None) -> Decision:
         """Whether a completed actor may."""
-        return decide(actor, self._roles, permission, project, environment)
+        return decide(actor, self.roles, permission, project, environment)
 
     def accounts_of(self, actor: Actor) -> frozenset[str]:
         """Every account that is known to be the same person's."""
@@ -40,10 +40,10 @@ class People:
 
     def called_for(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """The accounts that these roles name, for being called in a channel."""
-        named = [member for role in self._roles if role.name in roles for member in sorted(role.members)]
+        named = [member for role in self.roles if role.name in roles for member in sorted(role.members)]
         return tuple(dict.fromkeys(member for member in named if "@" not in member))
 
     def roles_of(self, actor: Actor) -> list[Role]:
         """The roles a completed actor holds."""
         names = {actor.account} | ({actor.email.lower()} if actor.email else set())
-        return [] if actor.is_outsider else [role for role in self._roles if names & role.members]
+        return [] if actor.is_outsider else [role for role in self.roles if names & role.members]

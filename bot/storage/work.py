@@ -164,6 +164,11 @@ class SqlCommands:
         closed = update(commands).where(commands.c.id == name).values(is_open=False, state=state, reply_url=None)
         self._unit.execute(closed)
 
+    def known(self, dedup_key: str) -> CommandRecord | None:
+        """The command that was stored under a transport's id, however far it has come."""
+        row = self._unit.execute(select(commands).where(commands.c.dedup_key == dedup_key)).first()
+        return None if row is None else self._record(row, fence=row.fence, tries=row.tries)
+
     def claim_effect(
         self, record: CommandRecord, effect_key: str, now: float, noted: Mapping[str, Any] | None = None
     ) -> CommandRecord | None:

@@ -51,7 +51,7 @@ class Door:
 def _signed(secret: str) -> Callable[[bytes], Headers]:
     def sign(body: bytes) -> Headers:
         sent_at = int(NOW.timestamp())
-        signature = generic.sign(secret, "msg_1", sent_at, body)
+        signature = signatures.sign(secret, "msg_1", sent_at, body)
         return {"webhook-id": "msg_1", "webhook-timestamp": str(sent_at), "webhook-signature": signature}
 
     return sign

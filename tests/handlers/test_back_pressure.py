@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from bot.services.ingest import Ingest
 from bot.services.router import Router
 from bot.services.signal import Signal
+from bot.signatures import sign
 from bot.storage import groups
 from handlers.webhooks import RateLimit, events_of, webhooks
 from integrations import generic
@@ -37,7 +38,7 @@ class Door:
         """Say that a build started."""
         body = json.dumps({"event": "build.started", "project": "user-service", "number": number}).encode()
         at = int(self.clock.now().timestamp())
-        signature = generic.sign(secret, f"msg-{number}", at, body)
+        signature = sign(secret, f"msg-{number}", at, body)
         headers = {"webhook-id": f"msg-{number}", "webhook-timestamp": str(at), "webhook-signature": signature}
         with line_to(self._port) as line:
             return line.ask("POST", f"/webhooks/{source}", headers, body)

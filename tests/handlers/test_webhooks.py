@@ -20,6 +20,7 @@ from bot.ports import Received, Store
 from bot.services.ingest import Ingest
 from bot.services.router import Router
 from bot.services.signal import Signal
+from bot.signatures import sign
 from bot.storage.schema import upgrade
 from bot.storage.store import SqliteStore, open_sqlite
 from bot.storage.tables import metadata
@@ -110,7 +111,7 @@ class Doors:
         """The headers of somebody who has the secret."""
         if source == "buildbot":
             return {"X-Bot-Token": TOKEN}
-        signature = generic.sign(SECRET, name, at, body)  # type: ignore[arg-type] # nonsense too
+        signature = sign(SECRET, name, at, body)  # type: ignore[arg-type] # nonsense too
         return {"webhook-id": name, "webhook-timestamp": str(at), "webhook-signature": signature}
 
     def counted(self) -> dict[str, int]:

@@ -20,8 +20,8 @@ import yaml
 from sqlalchemy import create_engine, select, update
 
 from bot.domain.audit import AuditEntry, seal
+from bot.signatures import sign
 from bot.storage import tables
-from integrations.generic import sign
 from playground import world
 from playground.children import Child, start_child
 from playground.demo_setup import CARD_TEMPLATE, Ports, bot_program

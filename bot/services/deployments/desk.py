@@ -40,6 +40,7 @@ from bot.services.presenters import deployment_answers as cards
 from bot.services.presenters import replies
 from bot.services.steps import STEP_S, Step, must_hold
 
+VIA_API = "api"
 _S = DeploymentState
 DEPLOYMENT_VERBS = frozenset(
     {
@@ -122,7 +123,9 @@ class DeploymentDesk:
 
     def _wish(self, record: CommandRecord, service: Service, target: Target) -> Wish:
         actor, dedup_key = record.command.actor, f"command:{record.command.id}"
-        return Wish(service.name, target.environment, Requester(actor.account, actor.name), dedup_key)
+        requester = Requester(actor.account, actor.name)
+        is_program = record.command.via == VIA_API  # nobody is there to be asked
+        return Wish(service.name, target.environment, requester, dedup_key, is_confirmed=is_program)
 
     def _file(
         self,

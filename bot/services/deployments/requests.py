@@ -66,7 +66,7 @@ class Requests:
         self, records: Records, services: Mapping[str, Service], versions: Versions, ending: Ending, people: People
     ) -> None:
         self._records = records
-        self._people = people
+        self.people = people
         self._services = dict(services)
         self._versions = versions
         self._ending = ending
@@ -146,7 +146,7 @@ class Requests:
             reason=wish.reason,
             state_since=now,
             previous=previous,
-            terms=Terms(needed, approvers, self._people.called_for(approvers), now + CONFIRM_S, wish.is_break_glass),
+            terms=Terms(needed, approvers, self.people.called_for(approvers), now + CONFIRM_S, wish.is_break_glass),
             changes=proposal.changes,
             issues=tuple(dict.fromkeys((*wish.issues, *(key for change in proposal.changes for key in change.issues)))),
             rollback_of=rollback_of,

@@ -19,7 +19,8 @@ from bot.domain.events import Event
 from bot.domain.folding import fold
 from bot.errors import PayloadInvalid, SignatureInvalid
 from bot.ports import Received
-from integrations.generic import SPEC, Config, GenericWebhook, sign
+from bot.signatures import sign
+from integrations.generic import SPEC, Config, GenericWebhook
 from tests.golden import event_json, load_request
 
 HERE = Path(__file__).parent

@@ -1,0 +1,160 @@
+"""The API: programs ask for deployments, and about them. Every request is signed, as docs/api.md says.
+
+What changes something becomes a command of the client's, stored and acknowledged here, permitted and carried out like
+one that a person typed. No request waits for another system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bot.domain.commands import Actor, ReplyTo
+from bot.domain.deployments import Deployment
+from bot.errors import CommandInvalid, InputError, PayloadInvalid, SignatureInvalid, StorageUnavailable
+from bot.ports import Clock, CommandRecord, Store
+from bot.services.deployments.answers import DeploymentAnswers
+from bot.signatures import SignedDelivery, verify
+from handlers.inbox import Heard, Inbox, accept
+
+PLATFORM = "api"
+RETRY_AFTER_S = 5
+_WORD = r"^[^\s\x00-\x1f]{1,100}$"
+
+
+class DeploymentBody(BaseModel):
+    """`POST /api/deployments`: each a single word but for the reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    service: str = Field(pattern=_WORD)
+    environment: str = Field(pattern=_WORD)
+    version: str = Field(pattern=_WORD)
+    reason: str = Field(default="", max_length=200)
+
+    @property
+    def line(self) -> str:
+        """The same as a person would type it."""
+        because = f" because {' '.join(self.reason.split())}" if self.reason.strip() else ""
+        return f"deploy {self.service} {self.version} to {self.environment}{because}"
+
+
+def api(
+    clients: Mapping[str, Sequence[bytes]],
+    inbox: Inbox,
+    store: Store,
+    answers: DeploymentAnswers,
+    clock: Clock,
+    *,
+    is_overloaded: Callable[[], bool] = lambda: False,
+) -> Blueprint:
+    """`/api/<client>/…` for each configured client, by its signing keys."""
+    door = Blueprint("api", __name__)
+
+    def authentic(client: str) -> SignedDelivery:
+        keys = clients.get(client)
+        if keys is None:
+            raise SignatureInvalid("there is no such client")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return verify(keys, headers, request.get_data(), clock.now())
+
+    @door.post("/api/<client>/deployments")
+    def deploy(client: str) -> Response:
+        if is_overloaded():
+            return _later()
+        delivery = authentic(client)
+        wish = _parsed(request.get_data())
+        account = f"{PLATFORM}:{client}"
+        heard = Heard(
+            typed=wish.line,
+            dedup_key=f"{account}:{delivery.key}"[:200],
+            actor=Actor(account, client),
+            reply_to=ReplyTo(PLATFORM, account),
+            via=PLATFORM,
+        )
+        is_new = accept(inbox, heard)
+        answer = jsonify({"request": delivery.key, "status": "accepted" if is_new else "duplicate"})
+        answer.status_code = 202 if is_new else 200
+        return answer
+
+    @door.get("/api/<client>/requests/<key>")
+    def what_became_of(client: str, key: str) -> Response:
+        authentic(client)
+        dedup_key = f"{PLATFORM}:{client}:{key}"[:200]
+        found = store.read(lambda tx: tx.commands.known(dedup_key))
+        return jsonify(_request(found)) if found is not None else _missing()
+
+    @door.get("/api/<client>/deployments/<int:number>")
+    def show(client: str, number: int) -> Response:
+        authentic(client)
+        found = store.read(lambda tx: tx.deployments.get(number))
+        return jsonify(_deployment(found)) if found is not None else _missing()
+
+    @door.get("/api/<client>/dora")
+    def dora(client: str) -> Response:
+        authentic(client)
+        figures = answers.dora(request.args.get("service"))
+        return jsonify([{**asdict(one), "per_day": one.per_day, "failure_rate": one.failure_rate} for one in figures])
+
+    door.register_error_handler(InputError, _refused)
+    door.register_error_handler(StorageUnavailable, lambda _: _later())
+    return door
+
+
+def _parsed(body: bytes) -> DeploymentBody:
+    try:
+        return DeploymentBody.model_validate_json(body)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise PayloadInvalid(f"{where}: {first['msg']}") from None
+
+
+def _request(record: CommandRecord) -> dict[str, Any]:
+    return {"state": record.command.state.value, "deployment": record.result.get("deployment")}
+
+
+def _deployment(deployment: Deployment) -> dict[str, Any]:
+    """What a program may know: everything but the accounts of people."""
+    return {
+        "number": deployment.number,
+        "service": deployment.service,
+        "environment": deployment.environment,
+        "version": deployment.version.name,
+        "commit": deployment.version.commit,
+        "previous": deployment.previous.name if deployment.previous else None,
+        "state": deployment.state.value,
+        "outcome": deployment.outcome,
+        "detail": deployment.detail,
+        "approvals": len(deployment.approvals),
+        "approvals_needed": deployment.terms.approvals,
+        "checks": {check.name: check.verdict.value if check.verdict else None for check in deployment.checks},
+        "requested_at": deployment.requested_at,
+        "started_at": deployment.started_at or None,
+        "ended_at": deployment.ended_at or None,
+        "rolled_back_by": deployment.rolled_back_by or None,
+    }
+
+
+def _refused(problem: Exception) -> Response:
+    refused = cast("InputError", problem)
+    words = refused.problem.replace("_", " ") if isinstance(refused, CommandInvalid) else str(refused)
+    answer = jsonify({"error": words})
+    answer.status_code = refused.status
+    return answer
+
+
+def _missing() -> Response:
+    answer = jsonify({"error": "there is none"})
+    answer.status_code = 404
+    return answer
+
+
+def _later() -> Response:
+    answer = jsonify({"error": "try again later"})
+    answer.status_code, answer.headers["Retry-After"] = 503, str(RETRY_AFTER_S)
+    return answer

@@ -1,0 +1,141 @@
+"""The API: signed requests in, commands and answers out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+from werkzeug.test import TestResponse
+
+from bot.domain.deployments import DeploymentState
+from bot.domain.identity import Role
+from bot.signatures import key_of, sign
+from handlers.api import api
+from handlers.web import create_app
+from tests.services.deployment_world import ROLES, SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+SECRET = "whsec_dGhlLXJlbGVhc2UtdHJhaW5zLW93bi1zZWNyZXQ="  # opens nothing but this test's door
+WISH = {"service": SERVICE, "environment": "staging", "version": "v1"}
+
+
+class Program:
+    """A client of the API, and the stage behind it."""
+
+    def __init__(self, stage: Stage) -> None:
+        world = stage.world
+        keys = {"train": [key_of(SECRET)]}
+        door = api(keys, world.inbox, world.store, world.house.answers, world.clock)
+        self.client: FlaskClient = create_app([door], lambda: None).test_client()
+        self.stage = stage
+
+    def post(self, body: object, name: str = "msg_1", **headers: str) -> TestResponse:
+        """Ask for a deployment."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post("/api/train/deployments", data=raw, headers={**self.signed(raw, name), **headers})
+
+    def get(self, path: str, name: str = "msg_2") -> Any:
+        """Ask about something."""
+        answer = self.client.get(f"/api/train/{path}", headers=self.signed(b"", name))
+        return answer.json if answer.status_code == 200 else answer.status_code
+
+    def signed(self, body: bytes, name: str) -> Mapping[str, str]:
+        """The three headers."""
+        at = int(self.stage.world.clock.now().timestamp())
+        signature = sign(SECRET, name, at, body)
+        return {"webhook-id": name, "webhook-timestamp": str(at), "webhook-signature": signature}
+
+
+@pytest.fixture
+def program(sqlite_store: SqlStore, sqlite_database: Engine) -> Program:
+    """A client that may deploy to staging."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    role = Role("trains", frozenset({"api:train"}), frozenset({"deploy"}), environments=("staging",))
+    stage.world.house.requests.people.roles = (*ROLES, role)
+    stage.build("v1")
+    return Program(stage)
+
+
+def test_a_program_deploys_and_looks(program: Program) -> None:
+    """202 at once, then a deployment that nobody had to confirm, and its end."""
+    answer = program.post({**WISH, "reason": "train 12\nis leaving"})
+    assert (answer.status_code, answer.json) == (202, {"request": "msg_1", "status": "accepted"})
+    assert program.stage.runs() == []
+    program.stage.world.work()
+    assert program.get("requests/msg_1") == {"state": "done", "deployment": 1}
+    program.stage.go_on()
+    program.stage.run_ends()
+    shown = program.get("deployments/1")
+    assert (shown["state"], shown["version"], shown["approvals_needed"]) == ("succeeded", "v1", 0)
+    assert program.stage.deployment().reason == "train 12 is leaving"
+    assert program.stage.deployment().requester.account == "api:train"
+    [figures] = program.get("dora?service=user-service")
+    assert figures["succeeded"] == 1
+
+
+def test_the_same_request_twice_is_one_deployment(program: Program) -> None:
+    """A program that got no answer sends it again under the same id."""
+    assert program.post(WISH).status_code == 202
+    assert program.post(WISH).status_code == 200
+    program.stage.world.work()
+    assert program.stage.newest() == 1
+
+
+def test_what_its_role_does_not_cover_is_refused(program: Program) -> None:
+    """Production is not its business: refused when it runs, and on the record."""
+    program.post({**WISH, "environment": "production"})
+    program.stage.world.work()
+    assert program.get("requests/msg_1") == {"state": "refused", "deployment": None}
+    assert program.stage.world.trail()[-1][0] == "api:train"
+
+
+def test_approvals_hold_for_programs_too(program: Program) -> None:
+    """It waits for approval as if a person had asked and confirmed."""
+    roles = program.stage.world.house.requests.people.roles
+    everywhere = Role("trains", frozenset({"api:train"}), frozenset({"deploy"}))
+    program.stage.world.house.requests.people.roles = (*roles[:-1], everywhere)
+    program.post({**WISH, "environment": "production"})
+    program.stage.world.work()
+    assert program.stage.state() is DeploymentState.AWAITING_APPROVAL
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        b"not json",
+        b"[]",
+        {},
+        {**WISH, "version": "v1 to production"},
+        {**WISH, "service": ""},
+        {**WISH, "also": "this"},
+        {**WISH, "reason": "x" * 201},
+    ],
+)
+def test_a_bad_body_is_said_and_changes_nothing(program: Program, wish: object) -> None:
+    """400 with the place; nothing is stored. A version of two words could say more than a version."""
+    answer = program.post(wish)
+    assert answer.status_code == 400
+    assert answer.json
+    program.stage.world.work()
+    assert program.stage.world.states() == []
+
+
+@pytest.mark.parametrize("header", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_unsigned_is_refused(program: Program, header: str) -> None:
+    """401 for a missing or wrong header, also for what only asks and for a client that is none."""
+    assert program.post(WISH, **{header: "1"}).status_code == 401
+    assert program.client.get("/api/train/dora").status_code == 401
+    assert program.client.get("/api/nobody/dora", headers=program.signed(b"", "msg_9")).status_code == 401
+    program.stage.world.work()
+    assert program.stage.world.states() == []
+
+
+def test_what_is_not_there_is_404(program: Program) -> None:
+    """A number or a request that nobody knows."""
+    assert program.get("deployments/99") == 404
+    assert program.get("requests/none") == 404
+    assert program.get("dora?service=nothing") == 400

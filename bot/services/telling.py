@@ -169,7 +169,10 @@ def remember_refusal(tx: Transaction, firing: Firing, refusal: Refusal, at: floa
 def _wishes(
     deployment: Deployment, key: str, access: TrackerAccess, origin: Mapping[str, Any]
 ) -> dict[str, bool | str]:
-    """What is to be done at an issue when a deployment ends: as its trigger says, and as the tracker's settings do."""
+    """What is to be done at an issue when a deployment ends: as its trigger says, and as the tracker's settings do.
+
+    One that never began is nothing to the issues that only happen to be in it.
+    """
     environment, state = deployment.environment, deployment.state
     is_its_own = origin.get("issue") == key
     is_good = state is _S.SUCCEEDED
@@ -178,11 +181,12 @@ def _wishes(
         status = origin["on_success"]
     elif is_its_own and state in _BAD_ENDS:
         status = origin["on_failure"]
+    began = deployment.started_at > 0
     is_new = is_good and deployment.kind is not DeploymentKind.ROLLBACK
     return {
-        "comment": (is_its_own and origin["comments"]) or is_among(environment, access.told.comment),
+        "comment": (is_its_own and origin["comments"]) or (began and is_among(environment, access.told.comment)),
         "status": status,
-        "link": is_among(environment, access.told.link),
+        "link": began and is_among(environment, access.told.link),
         "fix_version": is_new and is_among(environment, access.told.fix_version),
     }
 

@@ -50,6 +50,7 @@ def deployment(state: DeploymentState = _S.SUCCEEDED, **changed: Any) -> Deploym
         Requester("jira:5b10", "Ada"),
         EPOCH.timestamp(),
         state=state,
+        started_at=EPOCH.timestamp() + 60,
         run=Run(0.0, url="https://ci.example.com/7"),
         checks=(CheckProgress("health", Verdict.FAILED, last_detail="500"),),
     )
@@ -160,6 +161,14 @@ def test_issues_of_a_deployment_are_told_what_is_configured(make: Make) -> None:
         ("fix_version", "USER-12"),
     ]
     assert world.tracker.calls[1][2] == "user-service 1.4.2 → staging"
+
+
+def test_one_that_never_began_is_told_only_where_it_was_asked_for(make: Make) -> None:
+    """A preview that nobody confirmed is no news to the issues in its commits."""
+    world = make(told=EVERYTHING)
+    world.tell(deployment(_S.EXPIRED, started_at=0.0, outcome="not_confirmed", issues=("USER-12",)))
+    world.work()
+    assert world.outcomes() == []
 
 
 def test_a_rollback_is_no_fix_version(make: Make) -> None:

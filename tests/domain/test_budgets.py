@@ -6,7 +6,7 @@ import heapq
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.domain.budgets import LONGEST_CALL_S, MARGIN_S, Budget, Spent, Window
@@ -26,20 +26,26 @@ def most_in_any(times: list[float], window_s: float) -> int:
 
 
 @given(
-    calls=st.integers(1, 40),
+    calls=st.integers(2, 40),
     burst=st.integers(1, 39),
-    steps=st.lists(st.tuples(st.floats(0, 90), st.floats(0, 1), st.floats(0, 10)), max_size=120),
+    steps=st.lists(st.tuples(st.floats(0, 90), st.floats(0, 1), st.floats(0, 10), st.booleans()), max_size=120),
 )
-def test_a_place_never_gets_more_in_a_minute(calls: int, burst: int, steps: list[tuple[float, float, float]]) -> None:
-    """Calls that begin as soon as they may, or later, and are received at any time before they end."""
+@example(calls=2, burst=1, steps=[(0.0, 0.0, 0.0, True)] * 4)
+def test_a_place_never_gets_more_in_a_minute(
+    calls: int, burst: int, steps: list[tuple[float, float, float, bool]]
+) -> None:
+    """Calls that begin as soon as they may, or later, and are received at any time before they end.
+
+    Of one whose worker dies nothing is noted, and the place is called again when its lease has ended.
+    """
     budget = Budget.per_minute("place", calls, burst=min(burst, max(1, calls - 1)))
     now, arrival = NOW, 0.0
     received = []
-    for idle_s, share, lasts_s in steps:
+    for idle_s, share, lasts_s, dies in steps:
         now = max(now + (idle_s if idle_s > 45 else 0.0), budget.ready_at(arrival))
         received.append(now + share * lasts_s)
-        now += lasts_s
-        arrival = budget.after(arrival, now)
+        now += LONGEST_CALL_S if dies else lasts_s
+        arrival = arrival if dies else budget.after(arrival, now)
     assert most_in_any(received, 60.0) <= calls
 
 

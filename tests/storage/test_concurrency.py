@@ -14,13 +14,14 @@ import pytest
 from sqlalchemy import Engine, select
 
 from bot.domain.audit import AuditEntry, seal
-from bot.domain.budgets import Budget
+from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
 from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
 from bot.errors import StorageUnavailable
 from bot.ports import Settlement, Slot, Transaction
+from bot.services import budgeting
 from bot.services.ingest import Ingest, Outcome
 from bot.services.router import Router
 from bot.services.signal import Signal
@@ -227,19 +228,33 @@ def test_commands_that_want_one_effect_at_once_cause_it_once(stores: list[SqlSto
 def test_a_budget_is_not_exceeded_by_its_first_users(stores: list[SqlStore]) -> None:
     """The first calls of an account, at the same moment, see each other though no row stood for it."""
     for number in range(ROUNDS):
-        budget = Budget(f"slack:T{number}/chat.update", 60.0)
+        window = Window(f"slack:T{number}:chat.update", 3)
+        taken = at_once(*[_taking(store, [window], f"slack:T/{one}") for one, store in enumerate(stores)])
+        assert sorted(isinstance(one, budgeting.Refusal) for one in taken) == [False, False, False, True]
+        assert stores[0].read(lambda tx, window=window: tx.budgets.open(window)).spent.count == 3
 
-        def spend(store: SqlStore, budget: Budget) -> bool:
-            def work(tx: Transaction) -> bool:
-                arrival, _ = tx.pacing.arrival(budget.scope)
-                if budget.ready_at(arrival) > NOW:
-                    return False
-                tx.pacing.spend(budget.scope, budget.after(arrival, NOW))
-                return True
 
-            return store.write(work)
+def _taking(store: SqlStore, windows: Sequence[Window], place: str) -> Callable[[], Any]:
+    return lambda: store.write(lambda tx: budgeting.take(tx, windows, place, is_urgent=True, now=NOW))
 
-        assert sorted(at_once(*[lambda s=s, b=budget: spend(s, b) for s in stores])) == [False, False, False, True]
+
+def test_workers_that_meet_several_budgets_in_any_order_all_end(stores: list[SqlStore]) -> None:
+    """Claims that hold one account's budget and want another one's do not wait for each other; none is exceeded."""
+    windows = [Window(f"slack:T{number}:chat.update", 20) for number in range(4)]
+
+    def claim(store: SqlStore, at: int) -> int:
+        turned = windows[at:] + windows[:at]
+
+        def work(tx: Transaction) -> int:
+            taken = [budgeting.take(tx, [one], f"slack:T/{at}", is_urgent=True, now=NOW) for one in turned]
+            return sum(not isinstance(one, budgeting.Refusal) for one in taken)
+
+        return sum(store.write(work) for _ in range(ROUNDS))
+
+    counts = at_once(*[lambda store=store, at=at: claim(store, at) for at, store in enumerate(stores)])
+    spent = [stores[0].read(lambda tx, window=window: tx.budgets.open(window)).spent.count for window in windows]
+    assert sum(counts) == sum(spent)
+    assert max(spent) <= 20
 
 
 def test_entries_written_while_sealers_chain_make_one_chain(stores: list[SqlStore], database: Engine) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bot import signatures
 from bot.errors import PayloadInvalid, SignatureInvalid
 from bot.ports import WebhookSource
 from integrations import generic

@@ -202,6 +202,7 @@ _WAITS_FOR_NEXT_TRY = (
     .where(
         cards.c.destination.in_(select(destinations.c.key).where(destinations.c.key.startswith(bindparam("account")))),
         cards.c.tries > 0,
+        cards.c.due_at >= 0.0,  # all are, but SQLite takes the index of what is wanted only where it is asked for
         or_(cards.c.attempt_id.is_(None), cards.c.due_at > bindparam("at")),
         _IS_DIRTY,
     )

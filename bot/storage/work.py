@@ -21,6 +21,7 @@ from bot.telemetry import logger
 
 log = logger(__name__)
 CALM_TRIES = 3  # so many holders may die before a command is held longer than a lease
+MOST_IN_HAND = 100
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
 
@@ -36,7 +37,9 @@ def _add_command(dialect: str) -> Insert:
 
 @cache
 def _next_job_at(dialect: str) -> Select[float | None]:
-    return select(func.min(greatest(dialect, jobs.c.due_at, jobs.c.lease_until)))
+    # More than all workers together have in hand: of the first so many one is free, or its lease is what is waited for.
+    first = select(jobs.c.due_at, jobs.c.lease_until).order_by(jobs.c.due_at).limit(MOST_IN_HAND).subquery()
+    return select(func.min(greatest(dialect, first.c.due_at, first.c.lease_until)))
 
 
 @cache

@@ -149,6 +149,10 @@ HOT = {
     "newest builds": lambda tx: tx.subjects.newest(None, 8),
     "a build by number": lambda tx: tx.subjects.find("user-service", "12"),
     "events of a subject": lambda tx: tx.events.of_subject("build:buildbot/user-service#12", 10),
+    "when jobs are due": lambda tx: tx.jobs.next_due_at(),
+    "overdue ends": lambda tx: tx.cards.overdue_finals(NOW, 10),
+    "cards after a silence": lambda tx: tx.deliveries.hurry("slack:T", NOW),
+    "runs of a line": lambda tx: tx.noise.runs(key_of(), "main", NOW),
     "open commands": lambda tx: tx.commands.lease(NOW, NOW + 30, 4),
     "when commands are due": lambda tx: tx.commands.next_due_at(),
     "due jobs": lambda tx: tx.jobs.lease(NOW, NOW + 30, 4),
@@ -171,6 +175,9 @@ HOT = {
 }
 FINE = (
     "SCAN destinations",  # as many as are configured
+    "SCAN destinations USING COVERING INDEX sqlite_autoindex_destinations_1",
+    "SCAN cards USING INDEX cards_dirty",  # holds what is not shown yet
+    "SCAN jobs USING INDEX jobs_due",  # stops at the limit
     "SCAN subjects USING INDEX subjects_recent",  # stops at the limit
     "SCAN commands USING INDEX commands_open",  # holds the open ones only
     "SCAN tracker_tasks USING INDEX tracker_tasks_open",  # holds the open ones only

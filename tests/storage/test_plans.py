@@ -1,0 +1,145 @@
+"""Nothing that is said to the database in a build's whole life looks at more rows the longer the history is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, text
+
+from bot.domain.audit import AuditEntry
+from bot.domain.builds import BuildStatus
+from bot.domain.noise import Threshold
+from bot.domain.places import DestinationSettings
+from bot.domain.routing import Match, Route
+from bot.errors import Rejected, Unavailable
+from bot.services import budgeting
+from bot.services.retention import Limits, Pruner
+from bot.services.signal import Signal
+from bot.services.upkeep import Upkeep
+from tests.services.world import CI, World
+from tests.stores import SqlStore, event_of
+
+DAY = 86400.0
+FAILED, RUNNING, SUCCESS = BuildStatus.FAILED, BuildStatus.RUNNING, BuildStatus.SUCCESS
+ROUTES = (Route("routes[0]", Match(), ("ci",), group=Threshold(3, 60.0), flapping=Threshold(2, 3600.0)),)
+PLACES = {"ci": DestinationSettings("ci", "slack:#ci"), "ops": DestinationSettings("ops", "slack:#ops")}
+# Indexes that hold what is still to be done, and those that are read up to a limit.
+FEW = {
+    "audit_unsealed",
+    "cards_dead",
+    "cards_dirty",
+    "cards_folded",
+    "commands_open",
+    "deployments_active",
+    "deployments_due",
+    "jobs_due",
+    "subjects_open",
+    "subjects_recent",
+    "tracker_tasks_open",
+}
+A_PLACES_HISTORY = "cards_destination"
+LAST_SEALED = "SEARCH audit"  # from the newest entry backwards
+GROWING = {"attempts", "audit", "cards", "commands", "deployments", "events", "jobs", "subjects", "tracker_tasks"}
+
+Said = dict[str, Any]
+
+
+@contextmanager
+def listening(database: Engine) -> Iterator[Said]:
+    """Every statement that is run meanwhile, with the values of one time."""
+    said: Said = {}
+
+    @event.listens_for(database, "before_cursor_execute")
+    def note(_c: object, _cur: object, statement: str, parameters: Any, _ctx: object, many: bool) -> None:
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "DELETE", "WITH")):
+            said.setdefault(statement, parameters[0] if many else parameters)
+
+    yield said
+    event.remove(database, "before_cursor_execute", note)
+
+
+def sqlite_scans(connection: Connection, statement: str, values: Any) -> list[str]:
+    """The steps of a plan that go through all rows of a table that grows."""
+    plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    names = {alias: table for table, alias in re.findall(r"(?:FROM|JOIN|,) (\w+) AS (\w+)", statement)}
+    found = []
+    for step in plan:
+        # "SEARCH jobs" alone looks for the least value of all
+        scan = re.match(r"(?:SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?|SEARCH (\w+)$)", step)
+        name = (scan[1] or scan[3]) if scan else ""
+        is_whole = names.get(name, name) in GROWING and scan is not None and scan[2] not in FEW and step != LAST_SEALED
+        found += [step] if is_whole or A_PLACES_HISTORY in step else []
+    return found
+
+
+def postgres_scans(connection: Connection, statement: str, values: Any) -> list[str]:
+    """The same; the server is told that reading all rows is dear, or it would do so while there are few."""
+    (plans,) = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", values).one()
+    found, steps = [], [plans[0]["Plan"]]
+    while steps:
+        step = steps.pop()
+        steps += step.get("Plans", ())
+        is_whole = step["Node Type"] == "Seq Scan" or (
+            step["Node Type"].startswith("Index") and "Index Cond" not in step and step.get("Index Name") not in FEW
+        )
+        if is_whole and step.get("Relation Name") in GROWING:
+            found.append(json.dumps({key: step[key] for key in ("Node Type", "Relation Name")}))
+    return found
+
+
+def live(world: World) -> None:
+    """Builds that fail, are retried, storm and die; people who ask; the clock."""
+    upkeep = Upkeep(world.store, world.clock, Signal())
+    key = world.builds.start()
+    world.builds.finish(key, FAILED)
+    world.accept(world.builds.fetch(key, with_log=False))
+    for line in (
+        "retry user-service#1",
+        "status",
+        "show user-service#1",
+        "explain user-service#1",
+        "mute user-service",
+    ):
+        world.ask(line)
+    world.work(30)
+    world.enrich(30)
+    for number in range(10, 18):
+        world.accept(event_of(number, RUNNING, at=number))
+        world.accept(event_of(number, (SUCCESS, FAILED)[number % 2], at=number + 60.0, started=number))
+    world.messenger.fail(CI, *[Unavailable("slack", "no_answer")] * 8)
+    world.deliver(300)
+    world.messenger.fail(CI, *[Rejected("slack", "invalid_blocks")] * 2)
+    world.accept(event_of(30, RUNNING, at=400))
+    world.accept(event_of(30, SUCCESS, at=430, started=400))
+    world.clock.advance(60)
+    upkeep.tell_overdue()
+    world.deliver(300)
+    world.store.write(lambda tx: tx.deliveries.hurry("slack:T", world.clock.now().timestamp()))
+    world.store.write(lambda tx: tx.audit.append(AuditEntry(0.0, "slack:U1", "retry", "a#1", "done")))
+    upkeep.seal_audit()
+    budgeting.report(world.store, world.clock.now().timestamp())
+    world.clock.advance(400 * DAY)
+    Pruner(world.store, world.clock, Limits(*[30 * DAY] * 6), pause_s=0).prune()
+
+
+def test_no_statement_goes_through_all_rows(store: SqlStore, database: Engine) -> None:
+    """Every statement of the services finds its rows along an index, on both engines."""
+    world = World(store, database, routes=ROUTES, destinations=PLACES, admin="ops", readable=frozenset({"buildbot"}))
+    with listening(database) as said:
+        live(world)
+    is_postgres = database.dialect.name == "postgresql"
+    scans = {}
+    with database.connect() as connection:
+        if is_postgres:
+            for way in ("seqscan", "hashjoin", "mergejoin"):
+                connection.execute(text(f"SET enable_{way} = off"))
+        for statement, values in said.items():
+            look = postgres_scans if is_postgres else sqlite_scans
+            if found := look(connection, statement, values):
+                scans[statement] = found
+    assert len(said) >= 60
+    assert scans == {}

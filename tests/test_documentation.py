@@ -17,12 +17,13 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from bot import telemetry
-from bot.check_settings import CheckSettings, MetricsFrame
+from bot.check_settings import MetricsFrame
 from bot.cli import cli
+from bot.deployment_settings import EnvironmentSettings, ServiceSettings
 from bot.domain.commands import VERBS
 from bot.limits import SourceFrame
-from bot.settings import DestinationFrame, RoleSettings, RouteSettings, Settings, load
-from bot.tracker_settings import TrackerFrame, TriggerSettings
+from bot.settings import ApiClientSettings, DestinationFrame, RoleSettings, RouteSettings, Settings, load
+from bot.tracker_settings import TrackerFrame
 from integrations.outside import connect_outside
 from integrations.registry import METRICS, PLATFORMS, SOURCES, TRACKERS
 from tests.fakes import FakeClock
@@ -78,11 +79,12 @@ def models() -> dict[str, type[BaseModel]]:
     for kind, tracker in TRACKERS.items():
         found[f"trackers.<name>: {kind}"] = tracker.config
         found |= {f"trackers.<name>.{path}": model for path, model in inner(tracker.config).items()}
-    found |= deep("trackers.<name>", TrackerFrame) | {"trackers.<name>.triggers[]": TriggerSettings}
+    found |= deep("trackers.<name>", TrackerFrame)
     for kind, metric in METRICS.items():
         found[f"metrics.<name>: {kind}"] = metric.config
         found |= {f"metrics.<name>.{path}": model for path, model in inner(metric.config).items()}
-    found |= deep("services.<name>.checks.<check>", CheckSettings) | {"metrics.<name>": MetricsFrame}
+    found |= firsts(deep("environments.<name>", EnvironmentSettings) | deep("services.<name>", ServiceSettings))
+    found |= deep("api.<name>", ApiClientSettings) | {"metrics.<name>": MetricsFrame}
     found |= deep("destinations.<name>", DestinationFrame)
     found["sources.<name>"] = SourceFrame
     return found | deep("routes[]", RouteSettings) | deep("roles.<name>", RoleSettings)
@@ -96,14 +98,25 @@ def deep(path: str, model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return found
 
 
+def firsts(found: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
+    """Each model where it stands first: the page tells the other places to look there."""
+    return {path: model for path, model in found.items() if path == next(at for at in found if found[at] is model)}
+
+
 def inner(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """Models within a model: sections, and named sections (`projects.<project>`)."""
+    """Models within a model: sections, named sections (`projects.<project>`), and lists of sections (`windows[]`)."""
     named = {}
     for name, field in model.model_fields.items():
-        if typing.get_origin(field.annotation) in (Mapping, dict):
-            value = typing.get_args(field.annotation)[1]
-            if isinstance(value, type) and issubclass(value, BaseModel):
-                named[f"{name}.<{name.removesuffix('s')}>"] = value
+        values = typing.get_args(field.annotation)
+        match typing.get_origin(field.annotation):
+            case kind if kind in (Mapping, dict):
+                path, value = f"{name}.<{name.removesuffix('s')}>", values[1]
+            case kind if kind is tuple:
+                path, value = f"{name}[]", values[0]
+            case _:
+                continue
+        if isinstance(value, type) and issubclass(value, BaseModel):
+            named[path] = value
     return nested(model) | named
 
 

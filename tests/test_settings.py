@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,10 @@ from cryptography.fernet import Fernet
 
 from bot.domain.noise import QuietHours, Threshold
 from bot.domain.routing import Milestone, Updates
+from bot.domain.services import ApprovalRule, WhenBusy
+from bot.domain.windows import Freeze, Window
 from bot.errors import ConfigError
-from bot.settings import load, roles_of, routes_of
+from bot.settings import deployed_of, load, roles_of, routes_of
 from bot.telemetry import redact
 from integrations.outside import connect_outside
 from tests.fakes import FakeClock
@@ -80,6 +82,26 @@ def test_every_setting_reaches_its_place() -> None:
     assert destinations["by-id"].address == "slack:C0G9QF9GZ"
     assert destinations["by-id"].quiet_hours == QuietHours(time(22), time(8))
     assert destinations["by-id"].progress_interval_s == 30.0
+
+
+def test_what_a_service_says_of_an_environment_goes_before_what_holds_for_all() -> None:
+    """The pipeline, the checks, the approvals and the rollback of a service's own replace those of everybody."""
+    services = deployed_of(load(HERE / "good.deployments.yml", ENVIRONMENT))
+    test, staging, production = services["user-service"].targets.values()
+    assert [check.name for check in test.checks] == []
+    assert [check.name for check in staging.checks] == ["health"]
+    assert [check.name for check in production.checks] == ["health", "port"]
+    assert (test.needs_confirmation, test.approvals.needed, test.rollback.is_enabled) == (False, 0, False)
+    assert (staging.after, staging.rollback.max_failures) == ("test", 2)
+    assert (staging.deploy.project, production.deploy.project) == ("deploy", "deploy-production")
+    assert production.approvals == ApprovalRule(1, ("release",), 4 * 3600.0)
+    assert production.rollback.pipeline is not None
+    assert (production.when_busy, production.timeout_s) == (WhenBusy.SUPERSEDE, 1200.0)
+    site = services["site"].targets["production"]
+    assert site.approvals == ApprovalRule(2, ("release", "sre"), 8 * 3600.0)
+    assert (site.break_glass, site.rollback.max_failures) == (("sre",), 1)
+    assert site.windows[0] == Window(frozenset(range(5)), time(9), time(17, 30), "Europe/Berlin")
+    assert site.freezes == (Freeze(date(2026, 12, 24), date(2027, 1, 2), "holidays", "Asia/Shanghai"),)
 
 
 def test_words_that_yaml_takes_for_booleans_stay_words() -> None:

@@ -384,6 +384,8 @@ def test_promote_and_order(store: SqlStore, database: Engine) -> None:
     stage.ask(f"promote {SERVICE} to production")
     assert stage.deployment(2).version.name == "v1"
     assert stage.deployment(2).kind is DeploymentKind.PROMOTE
+    stage.ask(f"confirm {SERVICE}#2")
+    assert stage.state(2) is S.AWAITING_APPROVAL
 
 
 def test_rolled_back_by_a_person(stage: Stage) -> None:

@@ -284,9 +284,8 @@ class DeploymentDesk:
         if line.verb is not Verb.CONFIRM:
             self._permit_at(record, line, known.service, known.environment)
             return
-        decision = self._people.decide(
-            record.command.actor, _VERB_OF_KIND[known.kind].value, known.service, known.environment
-        )
+        permission = SPECS[_VERB_OF_KIND[known.kind]].permission
+        decision = self._people.decide(record.command.actor, permission, known.service, known.environment)
         if not decision.is_allowed:
             self._refuse(record, line, where, decision.reason)
 

@@ -26,7 +26,7 @@ from bot.domain.cards import (
     text,
 )
 from bot.domain.checks import CheckProgress, Verdict
-from bot.domain.deployments import Change, Deployment, DeploymentKind, DeploymentState
+from bot.domain.deployments import KEPT, Change, Deployment, DeploymentKind, DeploymentState
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.words import duration
@@ -144,9 +144,9 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str) -> Card:
 
 
 def _title(deployment: Deployment, locale: str) -> str:
-    arrow = "←" if deployment.kind is DeploymentKind.ROLLBACK else "→"
-    what = f"{deployment.key.short} · {deployment.version.name} {arrow} {deployment.environment}"
-    return f"{what} · {translate(locale, WORD[deployment.state])}"
+    name, environment = deployment.version.name, deployment.environment
+    way = f"{environment} ← {name}" if deployment.kind is DeploymentKind.ROLLBACK else f"{name} → {environment}"
+    return f"{deployment.key.short} · {way} · {translate(locale, WORD[deployment.state])}"
 
 
 def way_of(deployment: Deployment) -> Text:
@@ -168,7 +168,7 @@ def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
         ("Deployed by", text(Person(deployment.requester.name))),
     ]
     if deployment.reason:
-        rows.append(("Reason", text(deployment.reason)))
+        rows.append(("Reason", text(_line(deployment.reason))))
     if deployment.started_at:
         rows.append(("Started", text(Moment(datetime.fromtimestamp(deployment.started_at, UTC)))))
     if deployment.ended_at and deployment.state.is_ended:
@@ -181,30 +181,32 @@ def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
 def _sections(deployment: Deployment, locale: str) -> list[Section]:
     sections: list[Section] = []
     said = _said(deployment, locale)
+    if _is_asking(deployment):
+        said.append(f"❔ {translate(locale, _question(deployment))}")
     if said:
-        sections.append(Paragraph(text(said)))
-    if deployment.terms.approvals:
-        sections.append(_approvals(deployment, locale))
-    if deployment.checks:
+        sections.append(Paragraph(text("\n".join(said))))
+    if deployment.checks:  # before the approvals: where there is room for few lines, these are what is looked for
         is_over = deployment.state is not _S.VERIFYING
         lines = tuple(_check(check, locale, is_ended=is_over) for check in deployment.checks)
         sections.append(Lines(lines, title=translate(locale, "Checks")))
+    if deployment.terms.approvals:
+        sections.append(_approvals(deployment, locale))
     sections += changes_of(deployment.changes, locale, CARD_CHANGES)
     return sections
 
 
-def _said(deployment: Deployment, locale: str) -> str:
-    """Why it stands as it does, in a sentence or two."""
-    words = [translate(locale, OUTCOMES[deployment.outcome])] if deployment.outcome in OUTCOMES else []
-    if deployment.detail:
-        words.append(deployment.detail)
+def _said(deployment: Deployment, locale: str) -> list[str]:
+    """Why it stands as it does: a line for what happened, one for each thing that follows."""
+    outcome = translate(locale, OUTCOMES[deployment.outcome]) if deployment.outcome in OUTCOMES else ""
+    happened = f"{outcome} {_line(deployment.detail, 500)}".strip()
+    words = [happened] if happened else []
     if deployment.not_rolled_back in NOT_ROLLED_BACK:
         words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
     if deployment.rolled_back_by:
         words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
     if deployment.rollback_of:
         words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
-    return " ".join(words)
+    return words
 
 
 def _approvals(deployment: Deployment, locale: str) -> Lines:
@@ -220,7 +222,7 @@ def _approvals(deployment: Deployment, locale: str) -> Lines:
 
 
 def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
-    why = f" — {reason}" if reason else ""
+    why = f" — {_line(reason, 100)}" if reason else ""
     return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
 
 
@@ -235,7 +237,7 @@ def _check(check: CheckProgress, locale: str, *, is_ended: bool) -> Text:
     if check.verdict is not None:
         parts.append(f" · {translate(locale, VERDICT_WORD[check.verdict])}")
     if check.last_detail and check.last_verdict is not Verdict.PASSED:
-        parts.append(f" · {check.last_detail[:200]}")
+        parts.append(f" · {_line(check.last_detail, 200)}")
     return text(*parts)
 
 
@@ -313,11 +315,21 @@ def _notice(
         case _:
             sentence, emoji = WORD[deployment.state], EMOJI[deployment.state]
     parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
-    said = deployment.reason if name == "break_glass" else _said(deployment, locale)
-    if said and name not in ("approval", "reminder"):
-        parts.append(f" · {said}")
+    said = [_line(deployment.reason)] if name == "break_glass" else _said(deployment, locale)
+    if name not in ("approval", "reminder"):
+        parts += [f" · {one}" for one in said]
     people = tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in called)
     return Notice(emoji, text(*parts), people, locale=locale, timezone=timezone)
+
+
+def _is_asking(deployment: Deployment) -> bool:
+    return deployment.question not in ("", KEPT) and not deployment.state.is_ended
+
+
+def _line(words: str, most: int = 300) -> str:
+    """Words from outside in one line."""
+    flat = " ".join(words.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
 def _question(deployment: Deployment) -> str:

@@ -1,0 +1,94 @@
+"""Deployments whole: as Slack, a DingTalk robot and the interactive card get them, in both languages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.cards import Card, Notice
+from bot.domain.deployments import DeploymentState, notices_of
+from bot.domain.places import CARD_SLOT, NOTICE_SLOT
+from bot.services.presenters.deployment import present_deployment
+from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode
+from integrations.dingtalk.render import render as render_dingtalk
+from integrations.slack.render import render as render_slack
+from tests.cards.cases import CHINESE, ENGLISH
+from tests.cards.deployments import asking, decided, deployments, waiting
+from tests.slack_limits import LARGEST_MESSAGE, problems_of_message
+
+HERE = Path(__file__).parent / "deployment"
+ZONES = {CHINESE: "Asia/Shanghai", ENGLISH: "Europe/Berlin"}
+
+
+def card_of(name: str, locale: str) -> Card:
+    """A case as a card."""
+    options = {"locale": locale, "timezone": ZONES[locale]}
+    card = present_deployment(deployments()[name], CARD_SLOT, options, "slack")
+    assert isinstance(card, Card)
+    return card
+
+
+@pytest.mark.parametrize("locale", ZONES)
+@pytest.mark.parametrize("name", deployments())
+def test_slack_gets_this_message(name: str, locale: str, golden: Callable[[Path, object], None]) -> None:
+    """The arguments of chat.postMessage and chat.update, within Slack's limits."""
+    payload = dict(render_slack(card_of(name, locale)).payload)
+    golden(HERE / f"{name}.{locale}.slack.golden.json", payload)
+    assert problems_of_message(payload) == []
+    assert len(json.dumps(payload, ensure_ascii=False)) <= LARGEST_MESSAGE
+
+
+@pytest.mark.parametrize("locale", ZONES)
+@pytest.mark.parametrize("name", deployments())
+def test_dingtalk_gets_these_posts(name: str, locale: str, golden: Callable[[Path, object], None]) -> None:
+    """A robot's markdown and the template's variables, within their sizes; nobody is called by either."""
+    card = card_of(name, locale)
+    robot = dict(render_dingtalk(card, Manners(Shape.ROBOT, "Shipmate")).payload)
+    variables = dict(render_dingtalk(card, Manners(Shape.CARD, "Shipmate")).payload)
+    golden(HERE / f"{name}.{locale}.dingtalk.golden.json", robot)
+    golden(HERE / f"{name}.{locale}.dingtalk_card.golden.json", variables)
+    assert len(encode(robot)) <= ROBOT_BYTES
+    assert len(encode(variables)) <= APP_BYTES
+    assert "at" not in robot
+
+
+def _said(notice: Notice) -> str:
+    return json.dumps(dict(render_slack(notice).payload), ensure_ascii=False)
+
+
+def test_those_who_may_approve_are_called_where_they_are() -> None:
+    """Each platform calls its own people, whoever the route mentions; what happened calls those whom it mentions."""
+    options = {"locale": ENGLISH, "timezone": "UTC", "mention": ["slack:U7"]}
+    for platform, called in (("slack", ["slack:U024CHENWEI"]), ("dingtalk", ["dingtalk:manager4220"])):
+        notice = present_deployment(waiting(), f"{NOTICE_SLOT}@approval", options, platform)
+        assert isinstance(notice, Notice)
+        assert [person.account for person in notice.mentions] == called
+    rolled_back = present_deployment(decided(), f"{NOTICE_SLOT}@rolled_back", options, "slack")
+    assert isinstance(rolled_back, Notice)
+    assert [person.account for person in rolled_back.mentions] == ["slack:U7"]
+    assert "Checks failed after it was deployed. errors: 0.23 is above 0.01 · Undone by #18." in _said(rolled_back)
+
+
+def test_every_call_says_what_it_is_about() -> None:
+    """A waiting one, a question and a deployment without approvals each call once, in a sentence of their own."""
+    assert notices_of(waiting()) == ["approval"]
+    assert notices_of(replace(waiting(), reminded_at=1.0)) == ["approval", "reminder"]
+    assert notices_of(asking()) == ["break_glass", "question"]
+    words = {"break_glass": "is deployed without approvals", "question": "some checks cannot tell"}
+    for name, sentence in words.items():
+        notice = present_deployment(asking(), f"{NOTICE_SLOT}@{name}", {}, "slack")
+        assert isinstance(notice, Notice)
+        assert sentence in _said(notice)
+
+
+def test_nothing_that_has_ended_for_good_can_be_acted_on() -> None:
+    """What was rolled back, cancelled, expired or superseded has no button but the link to its run."""
+    ended = ("rolled_back", "cancelled", "expired", "superseded")
+    for state in ended:
+        card = present_deployment(replace(decided(), state=DeploymentState(state)), CARD_SLOT, {}, "slack")
+        assert isinstance(card, Card)
+        assert [action.id for action in card.actions] == ["open"]

@@ -185,7 +185,10 @@ def routes(path: Path, source: str, after_failure: bool, event: Any) -> None:  #
 @click.option("--platform", default="", help="slack or dingtalk; all unless given.")
 @click.option("--locale", default="", help="en or zh-CN; both unless given.")
 @click.option(
-    "--case", "case", default="", help="running, failed, fixed, cancelled, retried or digest; all unless given."
+    "--case",
+    "case",
+    default="",
+    help="running, failed, fixed, cancelled, retried, digest or deployment; all unless given.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The exact payloads, one JSON document each.")
 def preview(platform: str, locale: str, case: str, as_json: bool) -> None:

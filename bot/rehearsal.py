@@ -15,8 +15,9 @@ from bot.errors import CommandInvalid
 from bot.i18n import LOCALES
 from bot.ports import Slot, Transaction
 from bot.services.presenters.build import build_card
+from bot.services.presenters.deployment import deployment_card
 from bot.services.presenters.digest import digest_card
-from bot.services.presenters.examples import EXAMPLE_DIGEST, EXAMPLE_ZONES, EXAMPLES
+from bot.services.presenters.examples import EXAMPLE_DEPLOYMENT, EXAMPLE_DIGEST, EXAMPLE_ZONES, EXAMPLES
 from bot.services.presenters.words import window
 from bot.services.router import Opening, Router, slots_of
 from bot.settings import Settings, routes_of
@@ -26,7 +27,7 @@ from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
 from integrations.spec import Preview
 
-DIGEST = "digest"
+DIGEST, DEPLOYMENT = "digest", "deployment"
 _SLOT_WORDS = {CARD_SLOT: "card", NOTICE_SLOT: "notice", LOG_SLOT: "log"}
 
 
@@ -49,7 +50,7 @@ def preview_all(platform: str = "", locale: str = "", case: str = "") -> Iterato
     """Example cards with a title each: of one platform, language and case, or of all; CommandInvalid otherwise."""
     for kind in _chosen("platform", platform, tuple(PLATFORMS)):
         for language in _chosen("locale", locale, LOCALES):
-            for name in _chosen("case", case, (*EXAMPLES, DIGEST)):
+            for name in _chosen("case", case, (*EXAMPLES, DIGEST, DEPLOYMENT)):
                 card = _example(name, language)
                 for shown in PLATFORMS[kind].preview(card):
                     yield f"{kind} {shown.shape} · {language} · {name}", shown
@@ -58,6 +59,8 @@ def preview_all(platform: str = "", locale: str = "", case: str = "") -> Iterato
 def _example(name: str, locale: str) -> Card:
     if name == DIGEST:
         return digest_card(EXAMPLE_DIGEST, locale, EXAMPLE_ZONES[locale])
+    if name == DEPLOYMENT:
+        return deployment_card(EXAMPLE_DEPLOYMENT, locale, EXAMPLE_ZONES[locale])
     return build_card(EXAMPLES[name], locale, EXAMPLE_ZONES[locale])
 
 

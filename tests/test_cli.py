@@ -167,7 +167,7 @@ def test_a_wrong_configuration_ends_each_command_with_the_setting(run: Run) -> N
 def test_preview_draws_every_example_for_every_platform(run: Run) -> None:
     """All cases in both languages, in each shape that a platform has."""
     output = run("preview").output
-    for case in (*EXAMPLES, "digest"):
+    for case in (*EXAMPLES, "digest", "deployment"):
         for shape in ("slack message", "dingtalk card", "dingtalk markdown", "dingtalk robot"):
             for locale in ("en", "zh-CN"):
                 assert f"== {shape} · {locale} · {case}\n" in output
@@ -196,7 +196,7 @@ def test_preview_gives_exactly_what_the_platform_is_sent(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [("--platform", "slack, dingtalk"), ("--locale", "en, zh-CN"), ("--case", "retried, digest")],
+    [("--platform", "slack, dingtalk"), ("--locale", "en, zh-CN"), ("--case", "retried, digest, deployment")],
 )
 def test_preview_says_what_there_is_to_choose_from(run: Run, option: str, words: str) -> None:
     """A wrong choice is answered with the right ones."""

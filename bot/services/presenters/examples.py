@@ -1,4 +1,4 @@
-"""Example builds for `shipmate preview`, one for each state that people meet, and a digest of many."""
+"""Examples for `shipmate preview`: builds in each state that people meet, a digest of many, and a deployment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
+from bot.domain.checks import CheckProgress, Verdict
+from bot.domain.deployments import Approval, Change, Deployment, DeploymentState, Requester, Run, Terms, Version
 from bot.domain.noise import Digest
 from bot.domain.subjects import SubjectKey, SubjectKind
 
@@ -87,4 +89,28 @@ EXAMPLE_DIGEST = Digest(
     SubjectKey(SubjectKind.DIGEST, "storm", "slack:T024/C0G9QF9GZ", "1795233600000"),
     {BuildStatus.FAILED: 2, BuildStatus.RUNNING: 1, BuildStatus.CANCELLED: 1, BuildStatus.SUCCESS: 38},
     _STORM,
+)
+_ASKED = _STARTED.timestamp()
+EXAMPLE_DEPLOYMENT = Deployment(
+    17,
+    "user-service",
+    "production",
+    Version("v1.4", _BEGUN.commit or "", str(_KEY)),
+    Requester("slack:U024ALICE01", "Alice"),
+    _ASKED,
+    state=DeploymentState.VERIFYING,
+    previous=Version("v1.3"),
+    terms=Terms(2, ("release",)),
+    approvals=(
+        Approval("dingtalk:manager4220", "张敏", _ASKED + 60),
+        Approval("slack:U024CHENWEI", "陈伟 Chen Wei", _ASKED + 95, "tried it in staging"),
+    ),
+    run=Run(_ASKED + 96, url="https://ci.example.com/#/builders/2/builds/31"),
+    checks=(
+        CheckProgress("health", Verdict.PASSED, limit="HTTP 200"),
+        CheckProgress("errors", limit="≤ 0.01", last_value=0.0042),
+    ),
+    changes=(Change(_BEGUN.commit or "", "Log in with a one-time code", "陈伟 Chen Wei", ("USER-12",)),),
+    issues=("USER-12",),
+    started_at=_ASKED + 96,
 )

@@ -28,40 +28,33 @@ EVERY = "every"
 Task = Callable[[], Verdict]
 
 
-def _tasks(
-    settings: Sequence[Setting], seed: str, kills: int, only: Sequence[str] | None
-) -> Iterator[tuple[str, Task]]:
+def _tasks(settings: Sequence[Setting], seed: str, kills: int) -> Iterator[tuple[str, Task]]:
     """What is to be lived through, by the title under which it is recorded."""
     for setting in settings:
-        for name in POINTS if only is None else only:
+        for name in POINTS:
             if name in WHOLE_POINTS and setting.processes != ONE:
                 continue
             if name not in BACKUP_POINTS:
                 yield f"point {name} ({setting})", partial(at_point, setting, name)
             elif setting.database == SQLITE:
                 yield f"point {name} ({setting})", partial(back_up_at, setting, name)
-    if only is not None:
-        return
     for setting in {one.database: one for one in settings}.values():
         for start in starts():
             yield f"upgrade from {start or 'nothing'} ({setting.database})", partial(upgrade_from, setting, start)
     for number, first in enumerate(range(0, kills, ROUND)):
         setting, count = settings[number % len(settings)], min(ROUND, kills - first)
-        draw = f"{seed}:{first}"
-        yield (
-            f"kills {first + 1}-{first + count} ({setting})",
-            partial(at_random, setting, draw, count, _tell),
-        )
+        die = partial(at_random, setting, f"{seed}:{first}", count, _tell)
+        yield f"kills {first + 1}-{first + count} ({setting})", die
 
 
 def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def _live(tasks: Sequence[tuple[str, Task]], record: Path | None) -> tuple[int, Counter[str]]:
+def _live(tasks: Sequence[tuple[str, Task]], record: Path) -> tuple[int, Counter[str]]:
     """Carry out what `record` does not tell as passed; how many failed, and what was counted in all of them."""
     passed = {}
-    if record is not None and record.exists():
+    if record.exists():
         passed = {line["title"]: line["counts"] for line in map(json.loads, record.read_text("utf-8").splitlines())}
         print(f"{len(passed)} have passed before; remove {record} to repeat them", flush=True)
     failures, counts = 0, Counter[str]()
@@ -75,7 +68,7 @@ def _live(tasks: Sequence[tuple[str, Task]], record: Path | None) -> tuple[int, 
         failures += bool(verdict.found)
         _add(counts, verdict.counts)
         print(f"{title}: {'; '.join(verdict.found) or 'whole'} ({spent_s:.1f} s)", flush=True)
-        if record is not None and not verdict.found:
+        if not verdict.found:
             with record.open("a", encoding="utf-8") as lines:
                 lines.write(f"{json.dumps({'title': title, 'counts': verdict.counts})}\n")
     return failures, counts
@@ -109,17 +102,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="how many random kills (200)")
     parser.add_argument("--database", choices=(SQLITE, POSTGRESQL, EVERY), default=EVERY)
     parser.add_argument("--processes", choices=(ONE, SEVERAL, EVERY), default=EVERY, help="one, or web, stream, …")
-    parser.add_argument("--only", nargs="*", default=None, metavar="POINT", help="only these points, no random kills")
+    parser.add_argument(
+        "--only", nargs="*", default=(), metavar="WORD", help="point, upgrade, kills, or points by name"
+    )
     given = parser.parse_args()
     seed = given.seed or str(random.SystemRandom().randrange(10**6))
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # each death cuts off calls to the playground
     RECORDS.mkdir(exist_ok=True)
     settings = _settings(given.database, given.processes)
-    tasks = list(_tasks(settings, seed, given.kills, given.only))
+    only = set(given.only)
+    tasks = [one for one in _tasks(settings, seed, given.kills) if not only or only & set(one[0].split())]
     print(f"seed {seed}: {len(tasks)} lives", flush=True)
-    record = None if given.only is not None else RECORDS / f"{seed}.jsonl"
     try:
-        failures, counts = _live(tasks, record)
+        failures, counts = _live(tasks, RECORDS / f"{seed}.jsonl")
     finally:
         for setting in settings:
             setting.close()

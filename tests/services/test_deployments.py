@@ -312,6 +312,27 @@ def test_one_at_a_time_and_in_order(stage: Stage) -> None:
     assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v3"]
 
 
+def test_one_that_waited_goes_back_to_what_was_good_meanwhile(stage: Stage) -> None:
+    """v3 was asked for while v1 was there; v2 came before it, so v2 is what its failure brings back."""
+    stage.good("v1")
+    stage.build("v2", title="Drop the old column [irreversible]")
+    stage.build("v3")
+    for number, version in ((2, "v2"), (3, "v3")):
+        stage.ask(f"deploy {SERVICE} {version} to production")
+        stage.ask(f"confirm {SERVICE}#{number}")
+        for approver in ("U2", "m2"):
+            stage.ask(f"approve {SERVICE}#{number}", approver)
+    assert stage.deployment(3).previous == stage.deployment(1).version
+    stage.go_on()
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(2), stage.state(3)) == (S.SUCCEEDED, S.DEPLOYING)
+    stage.run_ends(BuildStatus.FAILED)
+    assert stage.deployment(3).previous == stage.deployment(2).version
+    assert len(stage.deployment(3).changes) == 1
+    assert stage.deployment(4).version == stage.deployment(2).version
+
+
 def test_a_newer_one_supersedes_what_waits(store: SqlStore, database: Engine) -> None:
     """As configured: the waiting one gives way, the one under way does not."""
     stage = a_stage(store, database, when_busy=WhenBusy.SUPERSEDE)

@@ -29,6 +29,7 @@ from bot.services.deployments.judging import (
     pipeline_of,
 )
 from bot.services.deployments.records import Cause, Records
+from bot.services.deployments.versions import in_place_of
 from bot.services.verification import Verification
 from bot.telemetry import logger
 
@@ -136,7 +137,7 @@ class DeploymentWorker:
             why = self._held(tx, step)
             if why is None:
                 try:
-                    started = move(current, _S.DEPLOYING, now, run=Run(asked_at=now))
+                    started = move(in_place_of(tx, current), _S.DEPLOYING, now, run=Run(asked_at=now))
                     self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
                 except Conflict as problem:
                     why = ("busy", str(problem), now + REST_S)

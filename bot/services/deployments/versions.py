@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from bot.domain.builds import Build, BuildStatus
 from bot.domain.deployment_lines import LATEST
@@ -113,6 +115,16 @@ def good_version(tx: Transaction, service: str, environment: str) -> Version | N
     """The version that last succeeded there and was not rolled back."""
     good = tx.deployments.newest(service, environment, frozenset({DeploymentState.SUCCEEDED}), 1)
     return good[0].version if good else None
+
+
+def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
+    """The deployment with what is there at this moment as what it replaces: others may have ended while it waited."""
+    if deployment.rollback_of:  # it replaces what it undoes, whatever that left behind
+        return deployment
+    previous = good_version(tx, deployment.service, deployment.environment)
+    commit = previous.commit if previous else ""
+    newer = takewhile(lambda change: not commit or change.commit != commit, deployment.changes)
+    return replace(deployment, previous=previous, changes=tuple(newer))
 
 
 def good_before(tx: Transaction, current: Deployment) -> Version | None:

@@ -38,6 +38,7 @@ class Operation(StrEnum):
     POST = "post"
     UPDATE = "update"
     FIND = "find"
+    RESOLVE = "resolve"
 
 
 @dataclass(frozen=True, slots=True)

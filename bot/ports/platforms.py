@@ -19,7 +19,7 @@ class Messenger(Protocol):
         ...
 
     def capabilities(self, place: Place) -> Capabilities:
-        """What can be done at the place; no I/O."""
+        """What can be done at the place; no I/O. Of an address that is not resolved yet only its budgets count."""
         ...
 
     def render(self, content: Content, place: Place) -> Rendered:

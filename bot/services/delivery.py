@@ -19,7 +19,7 @@ from bot.services import budgeting
 from bot.services.contents import IssuesOf, content_of, no_issues, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly
-from bot.services.planning import REST_S, Delivery, Planner, Resolution
+from bot.services.planning import Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
 from bot.services.silence import Silence
 from bot.telemetry import ATTEMPTS, logger
@@ -91,7 +91,7 @@ class Deliverer:
     def put_off(self, work: Delivery | Resolution) -> None:
         """Let a destination rest after a mistake of ours; the card's try counts, and three of them end it."""
         if isinstance(work, Resolution):
-            self._resolver.rest(work.lease, REST_S, "unexpected")
+            self._resolver.rest(work)
             return
         now, lease, pace = self._now(), work.lease, work.capabilities.place_budget
         outcome = self._after_mistake(work.card, "unexpected")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bot.domain.budgets import LONGEST_CALL_S
+from bot.domain.budgets import LONGEST_CALL_S, Window
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest
 from bot.domain.places import (
@@ -75,6 +75,7 @@ class Resolution:
     """A claimed destination that is known by its configured address only."""
 
     lease: DestinationLease
+    calls: tuple[Held, ...] = ()
 
 
 class Planner:
@@ -102,10 +103,11 @@ class Planner:
         claimed: list[Delivery | Resolution] = []
         letters: list[DeadLetter] = []
         for lease in tx.deliveries.lease(now, now + LEASE_S, limit):
-            if lease.key in self._addresses:
-                claimed.append(Resolution(lease))
-                continue
             capabilities = self._capabilities(lease)
+            if lease.key in self._addresses:
+                resolution = _resolution(tx, lease, capabilities, now)
+                claimed += [resolution] if resolution else []
+                continue
             if isinstance(capabilities, str):
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason=capabilities)
                 continue
@@ -134,6 +136,20 @@ class Planner:
         except Exception as problem:  # the delivery worker: one platform's mistake stops no other destination
             log.exception("destination cannot be judged", destination=lease.label, error=problem)
             return "paused:unexpected"
+
+
+def _resolution(
+    tx: Transaction, lease: DestinationLease, capabilities: Capabilities | str, now: float
+) -> Resolution | None:
+    """An address to look up; None where the platform was asked often enough for now."""
+    windows: tuple[Window, ...] = ()
+    if isinstance(capabilities, Capabilities):
+        windows = windows_of(Operation.RESOLVE, capabilities, asks_first=False)
+    calls = take(tx, windows, lease.key, is_urgent=True, now=now)
+    if isinstance(calls, Refusal):
+        tx.pacing.release(lease, arrival=lease.arrival, free_at=calls.until, reason=calls.reason)
+        return None
+    return Resolution(lease, calls)
 
 
 @dataclass(frozen=True, slots=True)

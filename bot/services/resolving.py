@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from bot.domain.places import Place
-from bot.errors import DestinationGone, IntegrationError, Rejected
-from bot.ports import DestinationLease, Messenger, Store, Transaction
+from bot.errors import DestinationGone, IntegrationError, RateLimited, Rejected
+from bot.ports import Messenger, Store, Transaction
+from bot.services import budgeting
 from bot.services.dead_letters import DeadLetters
 from bot.services.planning import REST_S, Delivery, Resolution
 from bot.telemetry import logger
@@ -40,21 +41,36 @@ class Resolver:
             place = self._messengers[address.partition(":")[0]].resolve(address)
         except IntegrationError as problem:
             log.warning("destination cannot be resolved", destination=address, error=problem)
-            rest_s = max(PASSING_REST_S if problem.recoverable else REST_S, problem.retry_after_s or 0.0)
-            self.rest(work.lease, rest_s, problem.reason, is_lasting=not problem.recoverable)
+            self._after_failure(work, problem)
             return
-        self._store.write(lambda tx: tx.places.adopt(address, place))
-
-    def rest(self, lease: DestinationLease, seconds: float, reason: str, *, is_lasting: bool = False) -> None:
-        """Let an address rest; what will not pass by itself (`is_lasting`) is told to the admin."""
         now = self._now()
 
-        def work(tx: Transaction) -> None:
-            is_held = tx.pacing.release(lease, arrival=0.0, free_at=now + seconds, reason=f"unresolved:{reason}")
-            if is_held and is_lasting:
+        def adopt(tx: Transaction) -> None:
+            budgeting.settle(tx, work.calls, was_made=True, now=now)
+            tx.places.adopt(address, place)
+
+        self._store.write(adopt)
+
+    def _after_failure(self, work: Resolution, problem: IntegrationError) -> None:
+        """What will not pass by itself is told to the admin."""
+        now, lease, reason = self._now(), work.lease, problem.reason
+        rest_s = max(PASSING_REST_S if problem.recoverable else REST_S, problem.retry_after_s or 0.0)
+        is_limited = isinstance(problem, RateLimited) and problem.scope == "account"
+
+        def settle(tx: Transaction) -> None:
+            budgeting.settle(tx, work.calls, was_made=True, now=now)
+            for call in work.calls if is_limited else ():
+                tx.pacing.pause(call.window.scope, now + rest_s)
+            is_held = tx.pacing.release(lease, arrival=0.0, free_at=now + rest_s, reason=f"unresolved:{reason}")
+            if is_held and not problem.recoverable:
                 self._dead_letters.announce_unresolved(tx, lease.key, reason, now)
 
-        self._store.write(work)
+        self._store.write(settle)
+
+    def rest(self, work: Resolution) -> None:
+        """Let an address rest after a mistake of ours."""
+        free_at, reason = self._now() + REST_S, "unresolved:unexpected"
+        self._store.write(lambda tx: tx.pacing.release(work.lease, arrival=0.0, free_at=free_at, reason=reason))
 
     def find_anew(self, delivery: Delivery) -> Mapping[str, Place]:
         """Where the addresses of a place that is gone lead now: a channel was made again, a token is another team's."""

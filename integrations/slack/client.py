@@ -22,9 +22,19 @@ from integrations.slack.render import render
 from integrations.slack.web import ask
 
 METADATA_TYPE = "shipmate_card"
+LOOKUPS_PER_MINUTE = 50
 CLOCK_SKEW_S = 5.0
 _PAGE = 200
 _MOST_PAGES = 100
+
+
+def _looking_up(address: str) -> dict[Operation, tuple[Window, ...]]:
+    """What it takes to find an address: one call of tier 3 for an id; names are read all at once."""
+    wanted = address.removeprefix(f"{SYSTEM}:")
+    if wanted.startswith("#"):
+        return {}
+    method = "conversations.open" if wanted[:1] in ("U", "W") else "conversations.info"
+    return {Operation.RESOLVE: (Window(f"{SYSTEM}:{method}", LOOKUPS_PER_MINUTE),)}
 
 
 class Workspace:
@@ -71,21 +81,24 @@ class SlackMessenger:
         """
         if self._budgets.lifted:
             return Capabilities(can_edit=True, can_thread=True, can_find=True, place_budget=Budget(place.key, 0.0))
-        per_minute = {
-            Operation.POST: ("chat.postMessage", self._budgets.post_per_minute),
-            Operation.UPDATE: ("chat.update", self._budgets.update_per_minute),
-            Operation.FIND: ("conversations.history", self._budgets.find_per_minute),
-        }
         return Capabilities(
             can_edit=True,
             can_thread=True,
             can_find=True,
             place_budget=Budget(place.key, self._budgets.place_interval_s),
-            account_budgets={
-                operation: (Window(f"{SYSTEM}:{place.account}:{method}", calls),)
-                for operation, (method, calls) in per_minute.items()
-            },
+            account_budgets=self._windows(place) if place.id else _looking_up(place.key),
         )
+
+    def _windows(self, place: Place) -> dict[Operation, tuple[Window, ...]]:
+        per_minute = {
+            Operation.POST: ("chat.postMessage", self._budgets.post_per_minute),
+            Operation.UPDATE: ("chat.update", self._budgets.update_per_minute),
+            Operation.FIND: ("conversations.history", self._budgets.find_per_minute),
+        }
+        return {
+            operation: (Window(f"{SYSTEM}:{place.account}:{method}", calls),)
+            for operation, (method, calls) in per_minute.items()
+        }
 
     def render(self, content: Content, place: Place) -> Rendered:
         """The same for every place of Slack."""

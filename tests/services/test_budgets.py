@@ -16,6 +16,7 @@ from bot.domain.builds import BuildStatus
 from bot.domain.places import DestinationSettings, Operation, Place
 from bot.domain.routing import Match, Route
 from bot.errors import OutcomeUnknown, RateLimited
+from bot.ports import DeliveryQuery
 from bot.services import budgeting
 from tests.fakes import Call, FakeMessenger
 from tests.services.world import CI, DEV, World
@@ -260,6 +261,35 @@ def test_searches_have_a_budget_of_their_own(make_world: Callable[..., World], m
     assert max(sum(start <= one <= start + 60 for one in asked_at) for start in asked_at) <= 3
     assert sorted(call.place for call in world.messenger.calls) == [f"slack:T/{name}" for name in names]
     assert world.store.read(lambda tx: tx.deliveries.next_ready_at()) is None
+
+
+def test_addresses_are_looked_up_at_the_platforms_rate(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new installation with many channels asks for few of them at a time; those that wait say why."""
+    world = make_world(is_resolved=False, **channels(9))
+    world.messenger.account = {Operation.RESOLVE: (Window("slack:conversations.info", 3),)}
+    asked_at: list[float] = []
+    resolve = type(world.messenger).resolve
+
+    def note_and_resolve(messenger: FakeMessenger, address: str) -> Place:
+        asked_at.append(at_now(world))
+        if len(asked_at) == 1:
+            raise RateLimited("slack", "ratelimited", 30.0, scope="account")
+        return resolve(messenger, address)
+
+    monkeypatch.setattr(FakeMessenger, "resolve", note_and_resolve)
+    change(world, [f"c{number:03}" for number in range(9)], RUNNING, second=0)
+    (work, *others) = world.deliverer.claim(1)
+    assert others == []
+    world.deliverer.carry_out(work)
+    world.deliver(29)
+    assert len(asked_at) == 1
+    waiting = world.store.read(lambda tx: tx.inspection.find(DeliveryQuery(is_pending=True), 20))
+    assert {one.place_reason for one in waiting} == {"unresolved:ratelimited", "paused:rate_limited"}
+    world.deliver(240)
+    assert max(sum(start <= one <= start + 60 for one in asked_at) for start in asked_at) <= 3
+    assert len(updates(world)) + len(world.messenger.calls) == 9
 
 
 def at_now(world: World) -> float:

@@ -86,6 +86,15 @@ def test_a_place_can_everything_within_slacks_budgets(build: Build) -> None:
             (Operation.FIND, "conversations.history", 50),
         )
     }
+    looked_up = {
+        address: [
+            window.scope
+            for windows in platform.messenger.capabilities(Place(address, address)).account_budgets.values()
+            for window in windows
+        ]
+        for address in ("slack:#ci", "slack:C0G9QF9GZ", "slack:U024BE7LH")
+    }
+    assert list(looked_up.values()) == [[], ["slack:conversations.info"], ["slack:conversations.open"]]
     lifted = build(budgets={"lifted": True}).messenger.capabilities(place)
     assert (lifted.place_budget, lifted.account_budgets) == (Budget(place.key, 0.0), {})
 

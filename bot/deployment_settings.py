@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +21,7 @@ from bot.noise_settings import TimeOfDay
 
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WORKDAYS = WEEK[:5]
+_NAME = re.compile(r"[\w.-]{1,60}")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -205,6 +207,8 @@ def check_references(
     roles: Sequence[str],
 ) -> None:
     """Refuse what points to a source, a role or an environment that the file does not have."""
+    _check_names("environments", environments)
+    _check_names("services", services)
     for name, settings in environments.items():
         _check_environment(f"environments.{name}", name, settings, environments, roles)
     for name, service in services.items():
@@ -218,6 +222,12 @@ def check_references(
         for where, source in _sources_of(service):
             if source not in sources:
                 raise ConfigError(f"{path}.{where}.source", f"{source!r} is no source")
+
+
+def _check_names(section: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{section}.{name}", "is no name that can be typed: 1 to 60 letters, digits, _ . -")
 
 
 def _check_environment(

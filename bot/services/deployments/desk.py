@@ -221,11 +221,15 @@ class DeploymentDesk:
         return after
 
     def _abort(self, tx: Transaction, current: Deployment, target: Target, name: str, cause: Cause) -> Deployment:
-        """End one that has not begun; ask a run that has for its end."""
+        """End one that has not begun, or that asks whether to keep it; ask a run that has begun for its end."""
         if current.state.is_waiting:
             ended = move(current, _S.CANCELLED, self._records.now(), outcome="cancelled", detail=name)
             self._ending.end(tx, ended, target, cause)
             return ended
+        if current.state is _S.VERIFYING and current.question.startswith("checks:"):
+            failed = move(current, _S.FAILED, self._records.now(), outcome="not_kept", detail=name)
+            self._ending.end(tx, failed, target, cause)
+            return failed
         if current.state is not _S.DEPLOYING:
             raise Conflict("{deployment} cannot be stopped now. It can be rolled back.", deployment=current.key.short)
         after = note(current, stop_asked_by=name)

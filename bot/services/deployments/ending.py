@@ -29,12 +29,13 @@ class Ending:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def end(self, tx: Transaction, ended: Deployment, target: Target, cause: Cause) -> None:
-        """Store an ended deployment and what follows from it."""
+    def end(self, tx: Transaction, ended: Deployment, target: Target | None, cause: Cause) -> None:
+        """Store an ended deployment and what follows from it; `target` is what the configuration says, if anything."""
         now = self._records.now()
-        hindrance = hindrance_of(ended, target) if ended.state is _S.FAILED and ended.started_at else "not_started"
+        has_failed = ended.state is _S.FAILED and ended.started_at > 0
+        hindrance = hindrance_of(ended, target) if has_failed and target is not None else "off"
         if ended.state is not _S.FAILED or hindrance:
-            kept = note(ended, not_rolled_back=hindrance) if ended.state is _S.FAILED and ended.started_at else ended
+            kept = note(ended, not_rolled_back=hindrance) if has_failed else ended
             self._records.put(tx, kept, cause, due_at=None)
         else:
             self._records.put(tx, ended, cause, due_at=None)
@@ -103,6 +104,8 @@ def hindrance_of(failed: Deployment, target: Target) -> str:
     """Why a failed deployment is not rolled back by itself; empty where it is."""
     if failed.kind is DeploymentKind.ROLLBACK:
         return "is_rollback"
+    if failed.run is None or not failed.run.request:  # what was to change something was refused
+        return "nothing_changed"
     if not target.rollback.is_enabled:
         return "off"
     return irreversible_of(failed, failed.previous, target)

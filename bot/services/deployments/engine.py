@@ -144,9 +144,8 @@ class DeploymentWorker:
                 else:
                     return
             if now - current.state_since > QUEUE_S:
-                self._records.put(
-                    tx, move(current, _S.EXPIRED, now, outcome="queued_too_long"), Cause("expire"), due_at=None
-                )
+                late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
+                self._ending.end(tx, late, step.target, Cause("expire"))
                 return
             outcome, detail, due_at = why
             if (current.outcome, current.detail) == (outcome, detail):
@@ -377,7 +376,7 @@ class DeploymentWorker:
             current = tx.deployments.get(deployment.number, for_change=True)
             if current is not None and current.state.is_waiting and tx.deployments.holds(lease):
                 ended = move(current, _S.CANCELLED, self._records.now(), outcome="not_configured")
-                self._records.put(tx, ended, Cause("cancel"), due_at=None)
+                self._ending.end(tx, ended, None, Cause("cancel"))
 
         self._records.store.write(work)
 

@@ -86,6 +86,8 @@ class Records:
         """Want its newest state at every card of it, and open those that its routes ask for."""
         if deployment.state is DeploymentState.REQUESTED:  # known to who asked, until it is confirmed
             return
+        if deployment.state.is_ended and tx.subjects.get(deployment.key) is None:  # it never was confirmed
+            return
         at, subject = self.now(), str(deployment.key)
         record = subject_of(deployment)
         tx.subjects.put(record, at)

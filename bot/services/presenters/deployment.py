@@ -80,6 +80,7 @@ OUTCOMES = {
     "run_gone": "The run that deploys it is gone.",
     "checks_failed": "Checks failed after it was deployed.",
     "not_answered": "Nobody said what to do about checks that could not tell.",
+    "not_kept": "Somebody decided against it, for its checks could not tell.",
     "stopped": "Stopped while it was being deployed.",
     "cancelled": "Cancelled before it began.",
     "rejected": "Rejected.",
@@ -99,6 +100,7 @@ NOT_ROLLED_BACK = {
     "no_previous": "Not rolled back: no earlier version is known.",
     "same_version": "Not rolled back: the version before is the same one.",
     "irreversible": "Not rolled back: it made a change that cannot be undone.",
+    "nothing_changed": "Nothing was changed.",
     "is_rollback": "This was a rollback: a person has to look now.",
 }
 QUESTIONS = {
@@ -268,6 +270,7 @@ def _actions(deployment: Deployment, locale: str) -> list[Action]:
             add("abort", "Cancel", Style.DANGER, _stop_question(deployment, locale))
         case _S.VERIFYING if deployment.question.startswith("checks:"):
             add("keep", "Keep it", Style.PRIMARY)
+            add("abort", "Roll back", Style.DANGER)
         case _:
             pass
     if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and deployment.started_at:

@@ -24,7 +24,7 @@ from bot.domain.cards import (
     text,
 )
 from bot.domain.commands import Verb
-from bot.domain.deployments import Change, Deployment, DeploymentKind, DeploymentState, Version
+from bot.domain.deployments import FAILED_STATES, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.dora import Dora
 from bot.domain.services import Target
 from bot.i18n import translate
@@ -100,6 +100,8 @@ def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
             emoji, sentence = "🙋", "{deployment} waits for approval now."
         case Verb.CONFIRM:
             emoji, sentence = "🚀", "{deployment} is on its way."
+        case _ if deployment.state in FAILED_STATES:
+            emoji, sentence = "⏪", "{deployment} is not kept."
         case _ if deployment.state is _S.CANCELLED:
             emoji, sentence = "🚫", "{deployment} is cancelled."
         case _:

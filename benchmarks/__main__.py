@@ -7,7 +7,17 @@ from importlib import import_module
 
 from benchmarks.harness import Report, ground
 
-NAMES = ("webhooks", "latency", "click", "coalescing", "startup", "doors", "history", "outage")
+NAMES = (
+    "webhooks",
+    "latency",
+    "click",
+    "coalescing",
+    "startup",
+    "doors",
+    "history",
+    "outage",
+    "memory",
+)
 
 
 def main(wanted: list[str]) -> int:

@@ -17,7 +17,7 @@ from bot.domain.places import Place
 from bot.doors import Watched, watch_doors, web_door
 from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
-from bot.ports import Clock, Store
+from bot.ports import Store
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.dead_letters import DeadLetters
@@ -28,6 +28,7 @@ from bot.services.dispatcher import Crew, Dispatcher
 from bot.services.expiry import Expiry
 from bot.services.ingest import Ingest
 from bot.services.jobs import JobWorker
+from bot.services.leaps import OTHERS_S
 from bot.services.people import People
 from bot.services.reading import Reading
 from bot.services.reconciling import plan_reconciling
@@ -41,10 +42,12 @@ from bot.services.trackers import Told, TrackerAccess, Trackers
 from bot.services.upkeep import Upkeep
 from bot.services.views import Views
 from bot.settings import Settings, api_keys_of, deployed_of, roles_of, routes_of
+from bot.storage.clock import DatabaseClock
 from bot.storage.leader import Leader
 from bot.storage.link import PostgresLink
 from bot.storage.opening import obstacle, open_database, open_key, store_of
 from bot.storage.postgres import PostgresStore
+from bot.storage.set_back import SetBack
 from bot.storage.watch import CommitWatch
 from bot.system import SystemClock, UlidIds
 from bot.telemetry import logger
@@ -64,15 +67,16 @@ log = logger(__name__)
 class Core:
     """What the parts of a process share, whatever it does."""
 
-    def __init__(self, settings: Settings, outside: Outside, engine: Engine, cipher: MultiFernet) -> None:
+    def __init__(
+        self, settings: Settings, outside: Outside, engine: Engine, cipher: MultiFernet, clock: DatabaseClock
+    ) -> None:
         self.settings, self.outside, self.engine = settings, outside, engine
         self.store = store_of(engine, cipher)
         self.ids, self.signal = UlidIds(), Signal()
-        self.clock: Clock = SystemClock()
+        self.clock = clock
         self.link: PostgresLink | None = None
         if isinstance(self.store, PostgresStore):
             self.link = PostgresLink(engine, self.signal.wake, self.clock)
-            self.clock = self.link.clock
             self.signal.pass_on(self.link.ring)
         self.router = Router(routes_of(settings), outside.destinations)
         self.sources = Sources(
@@ -138,9 +142,10 @@ def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str
     and waits for the schema. ConfigError where it cannot start.
     """
     is_whole = roles == ALL_ROLES
-    outside = connect_outside(settings, SystemClock())
+    clock = DatabaseClock(SystemClock())  # one for all: what the services noted the integrations compare with
+    outside = connect_outside(settings, clock)
     cipher = open_key(settings, environment, may_make=is_whole)
-    core = Core(settings, outside, open_database(settings, is_upgraded=is_whole), cipher)
+    core = Core(settings, outside, open_database(settings, is_upgraded=is_whole), cipher, clock)
     try:
         return _assemble(core, roles, environment)
     except ConfigError:
@@ -153,7 +158,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
     checks: list[Callable[[], str | None]] = [lambda: obstacle(core.engine)]
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
-        dispatcher = _dispatcher(core)
+        dispatcher = _dispatcher(core, 0.0 if roles == ALL_ROLES else OTHERS_S)
         parts.append(dispatcher)
         checks.append(dispatcher.trouble)
         if "web" not in roles and core.link is None:
@@ -167,6 +172,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
             "seal": (UPKEEP_S, upkeep.seal_audit),
             "overdue": (UPKEEP_S, upkeep.tell_overdue),
             "silent": (EXPIRE_S, Expiry(core.store, core.clock, core.ingest).end_silent),
+            "set back": (UPKEEP_S, SetBack(core.engine, core.clock).look),
             "prune": (PRUNE_S, pruner.prune),
         }
         for name, frame in core.settings.trackers.items():
@@ -204,7 +210,7 @@ def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:
     return lambda: leader.leads() and task()
 
 
-def _dispatcher(core: Core) -> Dispatcher:
+def _dispatcher(core: Core, others_s: float) -> Dispatcher:
     outside, store, clock = core.outside, core.store, core.clock
     deliverer = Deliverer(
         store,
@@ -234,7 +240,7 @@ def _dispatcher(core: Core) -> Dispatcher:
         Crew("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), 2),
         Crew("deployments", core.deployments.worker(outside.verification()), 8),
     )
-    return Dispatcher(store, clock, core.signal, crews)
+    return Dispatcher(store, clock, core.signal, crews, others_s=others_s)
 
 
 def _webhooks(core: Core) -> Blueprint:

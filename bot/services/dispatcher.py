@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from bot.errors import ShipmateError
 from bot.ports import Clock, Store, Transaction
+from bot.services.leaps import Leaps
 from bot.services.signal import Signal
 from bot.telemetry import logger
 
@@ -49,9 +50,14 @@ class Crew:
 
 
 class Dispatcher:
-    """Runs the crews in one thread that claims and a pool a crew; `stop` drains what is in hand."""
+    """Runs the crews in one thread that claims and a pool a crew; `stop` drains what is in hand.
 
-    def __init__(self, store: Store, clock: Clock, signal: Signal, crews: Sequence[Crew]) -> None:
+    `others_s`: see `Leaps`.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, signal: Signal, crews: Sequence[Crew], *, others_s: float = 0.0
+    ) -> None:
         self._store = store
         self._clock = clock
         self._signal = signal
@@ -59,6 +65,7 @@ class Dispatcher:
         self._pools = {crew.name: ThreadPoolExecutor(crew.size, thread_name_prefix=crew.name) for crew in crews}
         self._in_hand: dict[str, dict[int, float]] = {crew.name: {} for crew in crews}
         self._rests_until: dict[str, float] = {}
+        self._leaps = Leaps(others_s)
         self._tickets = count()
         self._lock = threading.Lock()
         self._is_stopping = threading.Event()
@@ -113,6 +120,10 @@ class Dispatcher:
         """Claim what is due; how long to sleep then."""
         dues = self._store.read(_dues)
         now = self._now()
+        with self._lock:
+            in_hand = frozenset(ticket for pieces in self._in_hand.values() for ticket in pieces)
+        if self._leaps.forbids(now, in_hand):
+            return LONGEST_SLEEP_S  # whoever ends a piece wakes the loop
         sleep_s = LONGEST_SLEEP_S
         for crew in self._crews:
             due = dues[crew.name]

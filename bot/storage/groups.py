@@ -25,11 +25,15 @@ class CommitLost(StorageUnavailable):
     """Whether a group was committed is not known: none of its pieces may be run again unasked."""
 
 
+class NotBegun(StorageUnavailable):
+    """The database let a group not even begin: its pieces need not find that out one after the other."""
+
+
 class Writer:
     """A thread that runs pieces of work in groups; `run` commits a group and returns the pieces' results, or raises.
 
     When it raises for several pieces, nothing of them was written and each is run again alone: one failure is nobody
-    else's.
+    else's. Unless the database itself is to blame (`NotBegun`): then all of them have failed.
     """
 
     def __init__(self, run: Callable[[Sequence[Work]], list[Any]]) -> None:
@@ -95,7 +99,7 @@ class Writer:
         try:
             results = self._run_group([work for work, _ in group])
         except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
-            is_last = len(group) == 1 or isinstance(problem, CommitLost)
+            is_last = len(group) == 1 or isinstance(problem, CommitLost | NotBegun)
             if is_last:
                 for _, future in group:
                     future.set_exception(problem)

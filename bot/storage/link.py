@@ -20,7 +20,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import StorageUnavailable
-from bot.ports import Clock
 from bot.storage.clock import DatabaseClock
 from bot.telemetry import logger
 
@@ -34,10 +33,10 @@ log = logger(__name__)
 
 
 class PostgresLink:
-    """Calls `on_commit` when another process has told of work; `ring` tells the others; `clock` is the database's."""
+    """Calls `on_commit` when another process has told of work; `ring` tells the others; `clock` is kept measured."""
 
-    def __init__(self, engine: Engine, on_commit: Callable[[], None], own_clock: Clock) -> None:
-        self.clock = DatabaseClock(own_clock)
+    def __init__(self, engine: Engine, on_commit: Callable[[], None], clock: DatabaseClock) -> None:
+        self.clock = clock
         self._engine = engine
         self._on_commit = on_commit
         self._is_over = threading.Event()

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Transaction
-from bot.storage.groups import CommitLost, Work, Writer
+from bot.storage.groups import CommitLost, NotBegun, Work, Writer
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -93,16 +93,21 @@ class PostgresStore:
         raise AssertionError("unreachable")
 
     def _write_once(self, group: Sequence[Work]) -> list[Any]:
+        with self._connected() as connection:
+            if len(group) > 1:
+                connection.execute(_HURRY)
+            tx = SqlTransaction(connection, self._cipher)
+            results = [work(tx) for work in group]
+            _commit(connection)
+            return results
+
+    def _connected(self) -> Connection:
         try:
-            with self._engine.connect() as connection:
-                if len(group) > 1:
-                    connection.execute(_HURRY)
-                tx = SqlTransaction(connection, self._cipher)
-                results = [work(tx) for work in group]
-                _commit(connection)
-                return results
+            return self._engine.connect()
         except PoolTimeout:
-            raise StorageUnavailable("all connections to the database are in use: not written, try again") from None
+            raise NotBegun("all connections to the database are in use: not written, try again") from None
+        except DBAPIError as problem:  # nobody there, or nobody who answers
+            raise NotBegun(f"the database did not commit: {first_line(problem)}") from None
 
 
 def open_postgres(url: str) -> Engine:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from bot.errors import StorageUnavailable
 from bot.ports import Transaction
-from bot.storage.groups import Work, Writer
+from bot.storage.groups import NotBegun, Work, Writer
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -65,13 +65,21 @@ class SqliteStore:
     def _write(self, group: Sequence[Work]) -> list[Any]:
         try:
             with self._engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                _begin(connection)
                 tx = SqlTransaction(connection, self._cipher)
                 results = [work(tx) for work in group]
                 connection.commit()
                 return results
         except DBAPIError as problem:
             raise StorageUnavailable(f"the database did not commit: {problem.orig}") from problem
+
+
+def _begin(connection: Connection) -> None:
+    """Begin to write; another program may have the file to itself for longer than we wait."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as problem:
+        raise NotBegun(f"the database did not commit: {problem.orig}") from problem
 
 
 def open_sqlite(url: str) -> Engine:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import Engine
 
 from tests.faults.scene import Faulty, faulty_scene
+from tests.services.world import World
+from tests.stores import SqlStore
 
 LANES = (
     *("unread", "lost", "cut", "unframed", "page", "redirected", "500", "502", "503", "hiccup", "slow"),
@@ -26,3 +29,15 @@ def faulty(unbroken: Faulty) -> Iterator[Faulty]:
     """The shared scene; what a test breaks is whole again after it."""
     yield unbroken
     unbroken.heal()
+
+
+@pytest.fixture
+def make_world(store: SqlStore, database: Engine) -> Callable[..., World]:
+    """Make the services of a test, with wishes of its own, over each database."""
+    return lambda **wishes: World(store, database, **wishes)
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """The services with one channel."""
+    return make_world()

@@ -84,7 +84,7 @@ class _Broken(Exception):
 
 
 class FaultProxy:
-    """Listens on a free port from the start; where `upstream` is may be said later.
+    """Listens on a free port from the start; `upstream`, an address or the path of a socket, may be said later.
 
     With `tls` it speaks TLS to its clients; the context can be exchanged at any time.
     """
@@ -183,8 +183,7 @@ class FaultProxy:
         try:
             client = self._secured(client)
             self._keep(client)
-            host, _, port = self.upstream.rpartition("/")[2].partition(":")
-            server = socket.create_connection((host, int(port)), timeout=_STUCK_S)
+            server = self._reach()
             self._keep(server)
             if not self._is_http or self._exchange(client, server):
                 self._pipe(client, server)
@@ -197,6 +196,15 @@ class FaultProxy:
                 if one is not None:
                     self._let_go(one)
 
+    def _reach(self) -> socket.socket:
+        if self.upstream.startswith("/"):
+            server = socket.socket(socket.AF_UNIX)
+            server.settimeout(_STUCK_S)
+            server.connect(self.upstream)
+            return server
+        host, _, port = self.upstream.rpartition("/")[2].partition(":")
+        return socket.create_connection((host, int(port)), timeout=_STUCK_S)
+
     def _secured(self, raw: socket.socket) -> socket.socket:
         raw.settimeout(_STUCK_S)
         try:
@@ -206,7 +214,8 @@ class FaultProxy:
             raise
 
     def _keep(self, opened: socket.socket) -> None:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if opened.family != socket.AF_UNIX:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._open.add(opened)
 

@@ -146,6 +146,31 @@ def test_a_database_that_is_away_is_waited_for(loop: Loop) -> None:
     wait_until(lambda: loop.signal.ring() or worker.done == ["a"])
 
 
+def test_a_clock_that_leaps_gives_no_work_to_two_hands(loop: Loop) -> None:
+    """The lease of a piece under way seems to have run out: nothing is taken up until that piece is done."""
+    worker, begun, release = loop.workers["deliveries"], threading.Event(), threading.Event()
+
+    def take_time(piece: str) -> None:
+        if piece == "a":
+            begun.set()
+            release.wait(30)
+
+    worker.does = take_time
+    worker.waiting.append("a")
+    loop.dispatcher.start()
+    assert begun.wait(30)
+    loop.clock.advance(3600)
+    worker.waiting.append("a again, its lease is over")
+    rounds = len(worker.limits)
+    for _ in range(20):
+        loop.signal.ring()
+    wait_until(lambda: loop.dispatcher.is_alive)
+    assert len(worker.limits) == rounds
+    release.set()
+    wait_until(lambda: len(worker.done) == 2)
+    assert worker.done[0] == "a"
+
+
 def test_stopping_ends_what_is_in_hand(loop: Loop) -> None:
     """A piece under way is finished, what waits is left, and the process is not ready any more."""
     worker, begun, release = loop.workers["commands"], threading.Event(), threading.Event()

@@ -41,7 +41,7 @@ class Process:
         self.engine = open_postgres(url)
         self.signal = Signal()
         self.heard = 0
-        self.link = PostgresLink(self.engine, self._hear, SystemClock())
+        self.link = PostgresLink(self.engine, self._hear, DatabaseClock(SystemClock()))
         self.signal.pass_on(self.link.ring)
         self.link.start()
         wait_until(lambda: self.heard)  # it looks once when it begins to listen
@@ -137,7 +137,7 @@ def test_every_sqlite_process_leads(sqlite_database: Engine) -> None:
 def test_hosts_agree_on_the_time(postgres_database: Engine) -> None:
     """A host whose clock is hours off tells the database's time as soon as it has asked."""
     wrong = FakeClock()
-    link = PostgresLink(postgres_database, lambda: None, wrong)
+    link = PostgresLink(postgres_database, lambda: None, DatabaseClock(wrong))
     assert link.clock.now() == EPOCH
     link.measure()
     assert abs(link.clock.now() - datetime.now(UTC)) < timedelta(seconds=1)

@@ -1,0 +1,38 @@
+"""A clock that is set forward: leases of work that is under way seem to have run out, and the work to be nobody's.
+
+Whoever took it up then would do it a second time beside the first. So nothing is taken up until what was under way has
+come to its end: one's own work is known, that of other processes has ended when the longest lease of theirs has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from time import monotonic
+
+from bot.telemetry import logger
+
+LEAP_S = 5.0
+OTHERS_S = 75.0  # the longest lease, and what workers may hear of their database's clock later than others
+
+log = logger(__name__)
+
+
+class Leaps:
+    """Notices leaps of a clock; `others_s` is for how long other processes may have work under way, 0 without any."""
+
+    def __init__(self, others_s: float, monotonic: Callable[[], float] = monotonic) -> None:
+        self._others_s = others_s
+        self._monotonic = monotonic
+        self._ahead_s = float("inf")
+        self._waits_until = float("-inf")
+        self._waits_for: Set[int] = frozenset()
+
+    def forbids(self, now: float, in_hand: Set[int]) -> bool:
+        """Whether nothing may be taken up at `now` (seconds since 1970); `in_hand` is what is under way here."""
+        at = self._monotonic()
+        leapt_s, self._ahead_s = now - at - self._ahead_s, now - at
+        if leapt_s > LEAP_S:
+            log.warning("the clock was set forward, what is under way is waited for", seconds=round(leapt_s))
+            self._waits_for, self._waits_until = in_hand, at + self._others_s
+        self._waits_for &= in_hand
+        return bool(self._waits_for) or at < self._waits_until

@@ -1,0 +1,78 @@
+"""A clock that is set forward while work is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.services.leaps import Leaps
+
+NOTHING: frozenset[int] = frozenset()
+
+
+@dataclass
+class Times:
+    """What the clock says, and how much time really passes."""
+
+    leaps: Leaps
+    now: float = 1_000_000.0
+    at: float = 50.0
+
+    def forbids(self, in_hand: frozenset[int] = NOTHING) -> bool:
+        """See `Leaps`."""
+        return self.leaps.forbids(self.now, in_hand)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass, on all clocks."""
+        self.now += seconds
+        self.at += seconds
+
+
+def times(others_s: float = 0.0) -> Times:
+    """Leaps of a clock in hand."""
+    made = Times(Leaps(others_s))
+    made.leaps = Leaps(others_s, lambda: made.at)
+    return made
+
+
+def test_time_that_passes_is_no_leap() -> None:
+    """However long nobody looked; and a clock that is corrected a little is followed."""
+    clock = times(75.0)
+    assert not clock.forbids(frozenset({1}))
+    for seconds in (0.0, 3600.0):
+        clock.pass_by(seconds)
+        assert not clock.forbids(frozenset({1}))
+    clock.now += 1.0
+    assert not clock.forbids(frozenset({1}))
+    clock.now -= 3600.0
+    assert not clock.forbids(frozenset({1}))
+
+
+def test_what_was_under_way_is_waited_for() -> None:
+    """Nothing is taken up until those pieces are done; what came later counts no more."""
+    clock = times()
+    clock.forbids()
+    clock.now += 3600.0
+    assert clock.forbids(frozenset({1, 2}))
+    assert clock.forbids(frozenset({2}))
+    assert not clock.forbids(frozenset())
+    assert not clock.forbids(frozenset({3}))
+
+
+def test_where_nothing_was_under_way_nothing_is_waited_for() -> None:
+    """A host that slept goes on at once."""
+    clock = times()
+    clock.forbids()
+    clock.now += 8 * 3600.0
+    assert not clock.forbids()
+
+
+def test_what_others_have_under_way_is_waited_for() -> None:
+    """Whoever is not alone waits until no lease of before can be held any more."""
+    clock = times(75.0)
+    clock.forbids()
+    clock.now += 3600.0
+    assert clock.forbids()
+    clock.pass_by(74.0)
+    assert clock.forbids()
+    clock.pass_by(1.0)
+    assert not clock.forbids()

@@ -319,3 +319,11 @@ def test_every_decision_is_in_the_index() -> None:
     for path in sorted((ROOT / "docs" / "adr").glob("[0-9]*.md")):
         title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix(f"# {path.stem[:4]} ")
         assert f"[{path.stem[:4]}]({path.name}) | {title} |" in index
+
+
+def test_every_fault_names_a_test_that_exists() -> None:
+    """The table of faults promises nothing that no test shows."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", read("docs/reliability.md"))
+    assert len(named) > 20
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in read(path)]
+    assert missing == []

@@ -91,10 +91,12 @@ def slots_of(openings: Sequence[Opening], shown: Shown) -> list[Slot]:
 
 def join_options(standing: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a card that stands, and what another route asks for beyond them; its language and zone stay."""
-    mention = [*standing["mention"], *(name for name in asked["mention"] if name not in standing["mention"])]
-    updates = Updates.ALL.value if Updates.ALL.value in (standing["updates"], asked["updates"]) else asked["updates"]
-    kept = {name: standing[name] for name in ("locale", "timezone")}
-    joined = {**kept, "mention": mention, "updates": updates, "log": standing["log"] or asked["log"]}
+    called = standing.get("mention", ())  # another version may have written less
+    mention = [*called, *(name for name in asked["mention"] if name not in called)]
+    is_all = Updates.ALL.value in (standing.get("updates"), asked["updates"])
+    updates = Updates.ALL.value if is_all else asked["updates"]
+    kept = {name: standing.get(name, asked[name]) for name in ("locale", "timezone")}
+    joined = {**kept, "mention": mention, "updates": updates, "log": bool(standing.get("log") or asked["log"])}
     return joined | join_noise(standing, asked)
 
 

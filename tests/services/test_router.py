@@ -11,7 +11,7 @@ from bot.domain.folding import fold
 from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.ports import Subscription, Transaction
-from bot.services.router import Opening, Router, slots_of, thread_slots
+from bot.services.router import Opening, Router, join_options, slots_of, thread_slots
 from tests.services.world import CI, World
 from tests.stores import NOW, SqlStore, event_of
 
@@ -133,3 +133,11 @@ def test_a_mute_says_so(store: SqlStore) -> None:
     store.write(lambda tx: tx.subscriptions.put(wish, NOW))
     opening = _openings(store, Router([MAIN], DESTINATIONS), status=BuildStatus.FAILED)[0]
     assert (opening.opens, opening.reason) == (False, "filtered:muted")
+
+
+def test_a_card_that_another_version_opened_is_joined_all_the_same() -> None:
+    """Options that lack what this version asks of a card cost nothing but what they lack."""
+    asked = {"locale": "en", "timezone": "UTC", "mention": ["slack:U1"], "updates": "final", "log": True}
+    assert join_options({}, asked) == asked
+    joined = join_options({"locale": "zh-CN", "mention": ["slack:U2"]}, asked)
+    assert (joined["locale"], joined["mention"], joined["log"]) == ("zh-CN", ["slack:U2", "slack:U1"], True)

@@ -33,7 +33,7 @@ class FirstDeployment:
                         return
                     yield
                 self._say(channel, person, line)
-        except (ControlError, NotReachable, OSError):
+        except (ControlError, NotReachable, OSError, LookupError, ValueError):  # nobody there who knows these two
             return
 
     def _say(self, channel: str, person: str, line: str) -> None:

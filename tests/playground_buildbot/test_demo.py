@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,9 @@ from tests.buildbot_server import wait_for
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
+NAMES = tuple(field.name for field in fields(Ports))
+
+
 def stand_in(name: str, port: int, kept: Path, *options: str) -> Program:
     """Return a program that stands in for one of ours."""
     command = [sys.executable, str(STAND_IN), str(port), str(kept), *options]
@@ -29,7 +34,7 @@ def stand_in(name: str, port: int, kept: Path, *options: str) -> Program:
 
 def demo_in(folder: Path, *bot_options: str) -> tuple[Demo, list[str]]:
     """Return a demo with stand-ins and quick builds, and the list of what it says."""
-    ports = Ports(free_port(), free_port(), free_port())
+    ports = Ports(*(free_port() for _ in NAMES))
     prepare(folder, ports)
     said: list[str] = []
     demo = Demo(
@@ -37,6 +42,7 @@ def demo_in(folder: Path, *bot_options: str) -> tuple[Demo, list[str]]:
         ports,
         stand_in("playground", ports.playground, folder / "calls"),
         stand_in("shipmate", ports.bot, folder / "pushes", *bot_options),
+        (),
         environment_python(),
         say=said.append,
         install_s=0,
@@ -57,13 +63,15 @@ def taken_port() -> Iterator[int]:
         ("PLAYGROUND_PORT", "--playground-port"),
         ("BOT_PORT", "--bot-port"),
         ("BUILDBOT_PORT", "--buildbot-port"),
+        ("GREETER_PORT", "--greeter-port"),
+        ("PROMETHEUS_PORT", "--prometheus-port"),
     ],
 )
 def test_a_taken_port_is_said_with_the_variable_that_changes_it(
     variable: str, option: str, taken_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The person reads which port is taken and what to type instead; nothing was started."""
-    ports = {"--playground-port": free_port(), "--bot-port": free_port(), "--buildbot-port": free_port()}
+    ports = {f"--{name}-port": free_port() for name in NAMES}
     ports[option] = taken_port
     arguments = [word for name, port in ports.items() for word in (name, str(port))]
     assert main([*arguments, "--folder", str(tmp_path)]) == 1
@@ -118,17 +126,23 @@ def test_the_first_build_fails_before_the_eyes_of_the_bot(tmp_path: Path) -> Non
     running = threading.Thread(target=demo.run)
     running.start()
     try:
-        pushes = tmp_path / "pushes"
-        wait_for(lambda: pushes.exists() and pushes.read_bytes().count(b"\n") == 2, "two pushes")
+        wait_for(lambda: len(_told(tmp_path / "pushes", "user-service")) == 2, "two pushes")
     finally:
         demo.stop_asked.set()
         running.join()
-    started, ended = map(json.loads, pushes.read_text().splitlines())
+    started, ended = _told(tmp_path / "pushes", "user-service")
     assert (started["results"], ended["results"]) == (None, 2)
     assert ended["properties"]["owners"][0] == ["Alice <alice@example.com>"]
     assert f"http://127.0.0.1:{demo.ports.playground}" in "\n".join(said)
     for port in (demo.ports.playground, demo.ports.bot, demo.ports.buildbot):
         assert not is_listening(port)
+
+
+def _told(pushes: Path, builder: str) -> list[dict[str, Any]]:
+    """What the bot was told of a builder's builds, in order."""
+    lines = pushes.read_text("utf-8").splitlines(keepends=True) if pushes.exists() else []
+    builds = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [build for build in builds if build["builder"]["name"] == builder]
 
 
 @pytest.mark.buildbot
@@ -147,9 +161,9 @@ def test_a_child_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:
 def test_a_signal_ends_everything(number: signal.Signals, when: str, tmp_path: Path) -> None:
     """Ctrl-C, `kill` and a closed terminal end all processes, with success, whenever they come."""
     (tmp_path / "buildbot-env").symlink_to(ENVIRONMENT)
-    ports = [free_port() for _ in range(3)]
+    ports = [free_port() for _ in NAMES]
     command = [sys.executable, "-c", _driver(tmp_path)]
-    command += [f"--{name}-port={port}" for name, port in zip(("playground", "bot", "buildbot"), ports, strict=True)]
+    command += [f"--{name}-port={port}" for name, port in zip(NAMES, ports, strict=True)]
     command += [f"--folder={tmp_path}"]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with process:

@@ -48,7 +48,7 @@ def test_a_bad_version_is_brought_back(buildbot_scene: BuildbotScene) -> None:
     assert running(buildbot_scene) == "v2"
     scene.card(CI, f"greeter#{second} · v2", "rolled back", "Checks failed", timeout_s=90)
     assert running(buildbot_scene) == "v1"
-    back = scene.card(DEV_GROUP, f"greeter#{second + 1} · v1", "已部署", timeout_s=SLOW_S)
+    back = scene.card(DEV_GROUP, f"greeter#{second + 1} · production", "已部署", timeout_s=SLOW_S)
     assert "v1" in back["text"]
 
     assert "rolled back" in scene.ask(CI, "/ship deployments greeter", "🔒")

@@ -25,7 +25,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)]*)\)")  # as a client would see it that k
 INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 CONTENTS = {**cards(), **{f"notice-{name}": one for name, one in notices().items()}}
 OURS = re.compile(
-    r"https://ci\.example\.com/\S*|https://example\.com/\S*|dtmd://dingtalkclient/sendMessage\?content=\S+"
+    r"https://(ci\.example\.com|example\.com|acme\.atlassian\.net)/\S*|dtmd://dingtalkclient/sendMessage\?content=\S+"
 )
 
 

@@ -25,7 +25,7 @@ def issue(locale: str) -> Card:
         ("security", "deploy-user-service"),
         ("1.4.2",),
         "USER",
-        "https://acme.atlassian.net/browse/USER-12",
+        "https://ci.example.com/browse/USER-12",
         "People forget passwords.\nA code by mail is enough.",
         AT,
     )

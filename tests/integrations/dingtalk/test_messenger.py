@@ -209,7 +209,8 @@ def test_budgets_keep_to_the_platforms_rates(build: Build) -> None:
         operation: [(window.calls, window.per_s) for window in windows]
         for operation, windows in group.account_budgets.items()
     }
-    assert limits == {operation: [(300, 60.0), (10, 1.0)] for operation in Operation}
+    calls = set(Operation) - {Operation.RESOLVE}  # no call is needed to find a place
+    assert limits == {operation: [(300, 60.0), (10, 1.0)] for operation in calls}
     assert group.account_budgets[Operation.POST] != group.account_budgets[Operation.UPDATE]
     assert group.account_budgets[Operation.FIND] == group.account_budgets[Operation.UPDATE]  # the same call
     lifted = build(budgets={"lifted": True}).messenger

@@ -13,7 +13,7 @@ KEY = SubjectKey(SubjectKind.BUILD, "buildbot", "user-service", "12")
 
 def builds() -> dict[str, Build]:
     """Every case by its name."""
-    return {make.__name__: make() for make in (minimal, typical, longest, hostile, decided)}
+    return {make.__name__: make() for make in (minimal, typical, longest, hostile, decided, silent)}
 
 
 def minimal() -> Build:
@@ -99,4 +99,10 @@ def decided() -> Build:
         retried_as="user-service#13",
         retried_by="张敏",
     )
+    return Build(KEY, 1, Phase.FINISHED, facts)
+
+
+def silent() -> Build:
+    """A build of which nothing was heard for so long that it was ended."""
+    facts = BuildFacts(status=BuildStatus.UNKNOWN, branch="main", started_at=STARTED, url=BUILD_URL, silent_days=7)
     return Build(KEY, 1, Phase.FINISHED, facts)

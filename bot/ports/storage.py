@@ -16,6 +16,7 @@ from bot.ports.audit import AuditTrail
 from bot.ports.budgets import Budgets, Pacing
 from bot.ports.deploying import Deployments, Locks
 from bot.ports.noise import Noise
+from bot.ports.people import Accounts, Joining
 from bot.ports.places import Places, Subscriptions
 from bot.ports.retention import Retention
 from bot.ports.tracking import Polls, Tokens, TrackerTasks
@@ -369,6 +370,10 @@ class Transaction(Protocol):
     def polls(self) -> Polls: ...
     @property
     def tokens(self) -> Tokens: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def joining(self) -> Joining: ...
 
 
 class Store(Protocol):

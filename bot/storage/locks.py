@@ -20,13 +20,14 @@ _TRY_FOR_SESSION = text(f"SELECT pg_try_advisory_lock({_OURS}, :lock)")
 
 class Lock(IntEnum):
     """What is held: by changing the schema, by writing and chaining the audit trail, by leading the clocks, by looking
-    at accounts' budgets.
+    at accounts' budgets, by joining people's accounts.
     """
 
     SCHEMA = 1
     AUDIT = 2
     CLOCK = 3
     BUDGETS = 4
+    JOINING = 5
 
 
 def hold(connection: Connection | Unit, lock: Lock) -> None:

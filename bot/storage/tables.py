@@ -340,5 +340,43 @@ tokens = Table(
     Column("lease_until", Double, nullable=False, server_default="0"),
 )
 
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", String(200), primary_key=True),
+    Column("name", String(200), nullable=False, server_default=""),
+    Column("address_digest", String(64), nullable=False, server_default=""),
+    Index("accounts_address", "address_digest"),
+)
+
+joined_accounts = Table(
+    "joined_accounts",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("account", String(200), nullable=False),
+    Column("person", String(40), nullable=False),
+    Column("joined_at", Double, nullable=False),
+    Column("parted_at", Double),
+    Index(
+        "joined_accounts_now",
+        "account",
+        unique=True,
+        sqlite_where=text("parted_at IS NULL"),
+        postgresql_where=text("parted_at IS NULL"),
+    ),
+    Index("joined_accounts_account", "account"),
+    Index("joined_accounts_person", "person"),
+)
+
+link_codes = Table(
+    "link_codes",
+    metadata,
+    Column("account", String(200), primary_key=True),
+    Column("code", LargeBinary),
+    Column("expires_at", Double, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("failed_at", Double, nullable=False, server_default="0"),
+)
+
 # The oldest version of the schema whose code can work with this one; without a row, every older one can.
 schema_support = Table("schema_support", metadata, Column("oldest", String(10), primary_key=True))

@@ -10,6 +10,7 @@ from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
 from bot.storage.deployments import SqlDeployments, SqlLocks
 from bot.storage.inspection import SqlInspection
 from bot.storage.noise import SqlNoise
+from bot.storage.people import SqlAccounts, SqlJoining
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
 from bot.storage.retention import SqlRetention
 from bot.storage.subjects import SqlEventLog, SqlSubjects
@@ -22,6 +23,7 @@ class SqlTransaction:
     """All groups of operations over one connection."""
 
     __slots__ = (
+        "accounts",
         "audit",
         "budgets",
         "cards",
@@ -31,6 +33,7 @@ class SqlTransaction:
         "events",
         "inspection",
         "jobs",
+        "joining",
         "locks",
         "noise",
         "pacing",
@@ -65,3 +68,5 @@ class SqlTransaction:
         self.tracker_tasks = SqlTrackerTasks(unit)
         self.polls = SqlPolls(unit)
         self.tokens = SqlTokens(unit, cipher)
+        self.accounts = SqlAccounts(unit)
+        self.joining = SqlJoining(unit, cipher)

@@ -1,8 +1,19 @@
-"""Plugins of the whole test suite, and the same generated examples at every judgement of a change."""
+"""Plugins of the whole test suite, plain log lines, and the same generated examples at every judgement of a change."""
 
 import os
 
+import structlog
 from hypothesis import settings
+
+# As the bot itself writes them: by itself structlog draws a mistake in a frame, with all variables, for seconds.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.dev.ConsoleRenderer(colors=False),
+    ]
+)
 
 if os.environ.get("CI"):  # new examples are looked for everywhere else
     settings.register_profile("ci", derandomize=True)

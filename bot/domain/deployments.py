@@ -110,15 +110,17 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The run that carries a deployment out: `asked_at` is when it was meant to start, before the call was made.
+    """The run that carries a deployment out: `asked_at` is when it was meant to start, before the first call was made.
 
-    `request` is the system's id once its answer came, `build` the run's key, `url` its page.
+    `request` is the system's id once its answer came, `build` the run's key, `url` its page. Until `certain_at` a call
+    whose answer is not known may still start it: so long no other one is made.
     """
 
     asked_at: float
     request: str = ""
     build: str = ""
     url: str = ""
+    certain_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,8 @@ class Deployment:
         known["terms"] = Terms(**{**terms, **lists})
         known["approvals"] = tuple(Approval(**one) for one in stored.get("approvals", ()))
         known["rejection"] = Approval(**stored["rejection"]) if stored.get("rejection") else None
-        known["run"] = Run(**stored["run"]) if stored.get("run") else None
+        run = stored.get("run") or {}
+        known["run"] = Run(**{name: run[name] for name in Run.__slots__ if name in run}) if run else None
         known["checks"] = tuple(CheckProgress.from_json(one) for one in stored.get("checks", ()))
         known["changes"] = tuple(
             Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored.get("changes", ())

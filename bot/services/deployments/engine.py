@@ -17,6 +17,8 @@ from bot.domain.windows import closed
 from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, OutcomeUnknown
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem, Order, RunReport, RunState
+from bot.services.acting import TRIGGER_WITHIN_S
+from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import (
     REST_S,
@@ -137,7 +139,9 @@ class DeploymentWorker:
             why = self._held(tx, step)
             if why is None:
                 try:
-                    started = move(in_place_of(tx, current), _S.DEPLOYING, now, run=Run(asked_at=now))
+                    started = move(
+                        in_place_of(tx, current), _S.DEPLOYING, now, run=Run(now, certain_at=now + CERTAIN_AFTER_S)
+                    )
                     self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
                 except Conflict as problem:
                     why = ("busy", str(problem), now + REST_S)
@@ -156,7 +160,7 @@ class DeploymentWorker:
 
         begun = self._change(step, work)
         if begun is not None and begun.state is _S.DEPLOYING:
-            self._trigger(replace(step, deployment=begun), is_first=True)
+            self._trigger(replace(step, deployment=begun))
 
     def _held(self, tx: Transaction, step: Step) -> tuple[str, str, float] | None:
         """Why a queued one may not begin yet, in a word and a sentence, and when to look again."""
@@ -197,44 +201,78 @@ class DeploymentWorker:
         if run.request:
             self._follow(step, run)
         else:
-            self._trigger(step, is_first=False)
+            self._look_for_run(step, run)
 
-    def _trigger(self, step: Step, *, is_first: bool) -> None:
-        """Start the run; one that an earlier try may have started is looked for first."""
-        system, order = self._system(step), order_of(step.deployment, step.target)
+    def _look_for_run(self, step: Step, run: Run) -> None:
+        """A run that an earlier call may have started is found, or there certainly is none: then it is ordered anew."""
         try:
-            run = None if is_first else system.find(order)
-            if run is None:
-                run = system.deploy(order)
+            found = self._system(step).find(order_of(step.deployment, step.target))
+        except IntegrationError as problem:
+            self._unknown(step, problem, certain_at=run.certain_at)
+            return
+        if found is not None:
+            self._known(step, found)
+        elif self._records.now() < run.certain_at:
+            self._note(step, lambda now: (step.deployment, min(run.certain_at, now + UNREACHABLE_S)))
+        elif by := step.deployment.stop_asked_by:
+            deployment = step.deployment
+            self._settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by))
+        else:
+            self._order_anew(step, run)
+
+    def _order_anew(self, step: Step, run: Run) -> None:
+        """Note that a call is made, before it is."""
+
+        def work(tx: Transaction, current: Deployment) -> None:
+            now = self._records.now()
+            asking = note(current, run=replace(run, certain_at=now + CERTAIN_AFTER_S))
+            self._records.progress(tx, asking, due_at=now + LEASE_S)
+
+        asked = self._change(step, work)
+        if asked is not None:
+            self._trigger(replace(step, deployment=asked))
+
+    def _trigger(self, step: Step) -> None:
+        """Start the run, once that was noted; a worker that took too long to get here starts nothing any more."""
+        system, order, run = self._system(step), order_of(step.deployment, step.target), step.deployment.run
+        assert run is not None  # it was stored together with the state
+        if self._records.now() > run.certain_at - CERTAIN_AFTER_S + TRIGGER_WITHIN_S:
+            raise LeaseLost(f"too late to start {step.deployment.key.short}: others may look for its run soon")
+        try:
+            ordered = system.deploy(order)
         except Conflict as problem:
             detail = str(problem)
             self._settle(step, lambda now: move(step.deployment, _S.FAILED, now, outcome="refused", detail=detail))
-            return
+        except OutcomeUnknown as problem:
+            self._unknown(step, problem, certain_at=run.certain_at)
         except IntegrationError as problem:
-            self._not_triggered(step, problem, is_first=is_first)
-            return
-        asked_at = step.deployment.run.asked_at if step.deployment.run else run.asked_at
-        known = replace(run, asked_at=asked_at)
+            if problem.recoverable:
+                self._unknown(step, problem, certain_at=0.0)
+                return
+            detail = f"{problem.system}: {problem.detail or problem.reason}"
+            reason = problem.reason
+            self._settle(step, lambda now: move(step.deployment, _S.FAILED, now, outcome=reason, detail=detail[:500]))
+        else:
+            self._known(step, ordered)
+
+    def _known(self, step: Step, run: Run) -> None:
+        """Store what its system calls the run; it is followed from now on."""
+        known = replace(run, asked_at=step.deployment.run.asked_at if step.deployment.run else run.asked_at)
         self._note(step, lambda now: (note(step.deployment, run=known, question=""), now + LOOK_S))
 
-    def _not_triggered(self, step: Step, problem: IntegrationError, *, is_first: bool) -> None:
-        """A refusal ends it; anything else is tried again, and a person is told when it takes long."""
-        is_certain = not isinstance(problem, OutcomeUnknown)
-        if is_certain and not problem.recoverable and is_first:
-            detail = f"{problem.system}: {problem.detail or problem.reason}"
-            self._settle(
-                step, lambda now: move(step.deployment, _S.FAILED, now, outcome=problem.reason, detail=detail[:500])
-            )
-            return
+    def _unknown(self, step: Step, problem: IntegrationError, *, certain_at: float) -> None:
+        """Nobody can say whether there is a run: looked for again, and a person is told when that takes long."""
         log.warning("run not started or not known, looked at again", number=step.deployment.number, error=problem)
 
         def later(now: float) -> tuple[Deployment, float]:
-            deployment = step.deployment
+            deployment, run = step.deployment, step.deployment.run
+            assert run is not None  # it was stored together with the state
             pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
             asks = now - deployment.state_since > min(DOUBT_S, step.target.timeout_s)
             question = "run_unknown" if asks else deployment.question
-            changed = note(deployment, question=question) if question != deployment.question else deployment
-            return changed, now + pause_s
+            changed = (question, certain_at) != (deployment.question, run.certain_at)
+            after = note(deployment, question=question, run=replace(run, certain_at=certain_at))
+            return after if changed else deployment, now + pause_s
 
         self._note(step, later)
 

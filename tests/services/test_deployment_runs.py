@@ -1,0 +1,124 @@
+"""How a deployment's run is ordered: once, whatever becomes of the call and of the worker that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.deployments import DeploymentState
+from bot.errors import OutcomeUnknown, Rejected
+from bot.services.acting import TRIGGER_WITHIN_S
+from bot.services.deployments.engine import DeploymentWorker
+from tests.fakes import FakeBuildSystem
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+S = DeploymentState
+
+
+@pytest.fixture
+def stage(store: SqlStore, database: Engine) -> Stage:
+    """One service with staging and production, and a version to deploy."""
+    stage = a_stage(store, database)
+    stage.build("v1")
+    return stage
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Orders that the CI system has received and not carried out yet; who ordered was given no answer."""
+    waiting: list[Callable[[], object]] = []
+    run = FakeBuildSystem.run
+
+    def hold(builds: FakeBuildSystem, *arguments: Any, **named: Any) -> object:
+        waiting.append(lambda: run(builds, *arguments, **named))
+        raise OutcomeUnknown("buildbot", "no_answer")
+
+    monkeypatch.setattr(FakeBuildSystem, "run", hold)
+    return waiting
+
+
+def test_an_order_that_is_carried_out_late_starts_one_run(stage: Stage, held: list[Callable[[], object]]) -> None:
+    """A system that is frozen for twenty seconds begins what it was asked for before: nothing was ordered meanwhile."""
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(20)
+    assert len(held) == 1
+    held[0]()
+    stage.go_on(40)
+    assert (len(held), len(stage.runs())) == (1, 1)
+    stage.run_ends()
+    assert stage.state() is S.SUCCEEDED
+
+
+def test_an_order_that_was_lost_is_made_again(stage: Stage, held: list[Callable[[], object]]) -> None:
+    """When it can have started nothing any more, and there is no run, another one is made; and so on."""
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(29)
+    assert len(held) == 1
+    stage.go_on(10)
+    assert len(held) == 2
+    stage.go_on(20)
+    assert len(held) == 2
+    held[1]()
+    stage.go_on(10)
+    stage.run_ends()
+    assert (stage.state(), len(stage.runs())) == (S.SUCCEEDED, 1)
+
+
+def test_what_was_to_stop_is_not_ordered_again(stage: Stage, held: list[Callable[[], object]]) -> None:
+    """Its end is asked for while nobody knows whether it began: it did not, and never will."""
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on()
+    stage.ask(f"abort {SERVICE}#1")
+    stage.go_on(20)
+    assert stage.state() is S.DEPLOYING
+    stage.go_on(20)
+    assert (stage.state(), stage.deployment().outcome, len(held)) == (S.CANCELLED, "stopped", 1)
+
+
+def test_a_worker_that_slept_over_its_order_makes_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between noting and ordering so much time went by that somebody else may look for the run: they do, alone."""
+    change = DeploymentWorker._change
+    slept: list[bool] = []
+
+    def sleepily(self: DeploymentWorker, *arguments: Any) -> Any:
+        done = change(self, *arguments)
+        if not slept and done is not None and done.state is S.DEPLOYING:
+            slept.append(True)
+            stage.world.clock.advance(TRIGGER_WITHIN_S + 1)
+        return done
+
+    monkeypatch.setattr(DeploymentWorker, "_change", sleepily)
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on()
+    assert (slept, stage.state(), stage.runs()) == ([True], S.DEPLOYING, [])
+    stage.go_on(70)
+    assert len(stage.runs()) == 1
+
+
+def test_a_second_order_may_be_refused(
+    stage: Stage, held: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is refused started nothing, whichever order it was."""
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(5)
+
+    def refuse(*_: Any, **__: Any) -> object:
+        raise Rejected("buildbot", "unknown_parameter", "version is none of branch")
+
+    monkeypatch.setattr(FakeBuildSystem, "run", refuse)
+    stage.go_on(40)
+    assert (len(held), stage.state(), stage.deployment().outcome) == (1, S.FAILED, "unknown_parameter")
+
+
+def test_a_system_that_nobody_reaches_is_asked_again_soon(stage: Stage) -> None:
+    """A call that never arrived leaves no doubt: there is nothing to wait for but the system."""
+    stage.builds.away = {"run"}
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(20)
+    stage.builds.away = set()
+    stage.go_on(6)
+    assert len(stage.runs()) == 1

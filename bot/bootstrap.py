@@ -90,7 +90,7 @@ class Core:
             _trackers(settings, outside), store=self.store, clock=self.clock, signal=self.signal
         )
         outside.tokens.bind(StoredTokens(self.store, self.clock))
-        self.people = People(roles_of(settings), directories)
+        self.people = People(roles_of(settings), directories, self.store)
         tell = self.trackers.tidings.build if any(one.shows_builds for one in outside.trackers.values()) else None
         self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable(), tell=tell)
         self.deployments = DeploymentHouse(
@@ -228,7 +228,16 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
         router=core.router,
         people=core.people,
         reading=core.reading,
-        acting=Acting(store, clock, core.sources, core.people, core.ingest, core.signal, desk=core.deployments.desk),
+        acting=Acting(
+            store,
+            clock,
+            core.sources,
+            core.people,
+            core.ingest,
+            core.signal,
+            desk=core.deployments.desk,
+            ids=core.ids,
+        ),
         responders={kind: platform.responder for kind, platform in outside.platforms.items()},
         speeches=_speeches(outside),
     )

@@ -374,12 +374,21 @@ class FakeResponder:
 
     answers: list[tuple[ReplyTo, Content, Actor]] = field(default_factory=list)
     fails: list[Exception] = field(default_factory=list)
+    cannot_whisper: bool = False
+    whispers: int = 0
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """See `Responder`."""
         if self.fails:
             raise self.fails.pop(0)
         self.answers.append((reply_to, content, actor))
+
+    def whisper(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """See `Responder`."""
+        if self.cannot_whisper:
+            raise DestinationGone(reply_to.platform, "not_configured")
+        self.respond(reply_to, content, actor)
+        self.whispers += 1
 
     @property
     def said(self) -> list[str]:

@@ -27,6 +27,8 @@ class Verb(StrEnum):
     RUN = "run"
     EXPLAIN = "explain"
     WHOAMI = "whoami"
+    LINK = "link"
+    UNLINK = "unlink"
     HERE = "here"
     SUBSCRIBE = "subscribe"
     MUTE = "mute"
@@ -63,7 +65,8 @@ class VerbSpec:
     """One row of the table. `words` are the accepted spellings, the first English and the first Chinese one shown.
 
     `changes` marks what alters another system or the bot's own settings: it needs a role that grants the verb (or
-    `needs`, where several verbs share one), is deduplicated by effect and audited.
+    `needs`, where several verbs share one), is deduplicated by effect and audited. What people change about themselves
+    is `open_to_all` members.
     """
 
     verb: Verb
@@ -73,11 +76,12 @@ class VerbSpec:
     usage: str
     changes: bool = False
     needs: str = ""
+    open_to_all: bool = False
 
     @property
     def permission(self) -> str:
         """The word a role's `can` lists; empty when everybody in the workspace may."""
-        return (self.needs or self.verb.value) if self.changes else ""
+        return (self.needs or self.verb.value) if self.changes and not self.open_to_all else ""
 
 
 VERBS: tuple[VerbSpec, ...] = (
@@ -92,6 +96,8 @@ VERBS: tuple[VerbSpec, ...] = (
     VerbSpec(Verb.EXPLAIN, ("explain", "why"), ("为什么",), Target.BUILD, "explain <project>#<number>"),
     VerbSpec(Verb.ISSUE, ("issue",), ("任务",), Target.PROJECT, "issue <key>"),
     VerbSpec(Verb.WHOAMI, ("whoami",), ("我是谁",), Target.NONE, "whoami"),
+    VerbSpec(Verb.LINK, ("link",), ("绑定",), Target.FREE, "link [code]", changes=True, open_to_all=True),
+    VerbSpec(Verb.UNLINK, ("unlink",), ("解绑",), Target.FREE, "unlink [account]", changes=True, open_to_all=True),
     VerbSpec(Verb.HERE, ("here",), ("这里",), Target.NONE, "here"),
     VerbSpec(
         Verb.SUBSCRIBE, ("subscribe",), ("订阅",), Target.PROJECT, "subscribe <project> [milestone …]", changes=True
@@ -229,7 +235,9 @@ class CommandState(StrEnum):
 class Actor:
     """Who asks: `account` is `platform:id`, `team` the workspace or organisation the account belongs to.
 
-    `is_outsider` is a guest, a bot or a person of another workspace: such have no roles.
+    `is_outsider` is a guest, a bot or a person of another workspace: such have no roles. `also` are the person's other
+    accounts and their e-mail addresses, for roles may name any of them; `unsure` is a system that could not be asked
+    about one of them. Both hold for the moment and are not stored.
     """
 
     account: str
@@ -237,11 +245,18 @@ class Actor:
     team: str = ""
     email: str | None = None
     is_outsider: bool = False
+    also: frozenset[str] = frozenset()
+    unsure: str = ""
 
     @property
     def platform(self) -> str:
         """The part before the colon."""
         return self.account.partition(":")[0]
+
+    @property
+    def known_as(self) -> frozenset[str]:
+        """Everything by which a role may name the person."""
+        return self.also | {self.account} | ({self.email.lower()} if self.email else set())
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,7 @@ def decide(
         return Decision(False, "outsider")
     if not permission:
         return Decision(True, "open")
-    names = {actor.account} | ({actor.email.lower()} if actor.email else set())
-    held = [role for role in roles if names & role.members]
+    held = [role for role in roles if actor.known_as & role.members]
     for role in held:
         is_granted = permission in role.can or "*" in role.can
         is_there = environment is None or _covers(role.environments, environment)

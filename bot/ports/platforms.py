@@ -49,6 +49,10 @@ class Responder(Protocol):
         """Show the answer; raises IntegrationError."""
         ...
 
+    def whisper(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """Show what nobody but the actor may read; raises IntegrationError, DestinationGone where there is no way."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PersonFacts:

@@ -15,11 +15,12 @@ from bot.domain.audit import AuditEntry
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_reference, verb_of
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted, Unavailable
-from bot.ports import BuildControl, Clock, CommandRecord, Store, Transaction, Triggered
+from bot.ports import BuildControl, Clock, CommandRecord, Ids, Store, Transaction, Triggered
 from bot.services.checking import Checking
 from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
 from bot.services.following import Following
 from bot.services.ingest import Ingest
+from bot.services.linking import LinkDesk
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.signal import Signal
@@ -72,6 +73,7 @@ class Acting:
         signal: Signal,
         *,
         desk: DeploymentDesk,
+        ids: Ids,
     ) -> None:
         self._desk = desk
         self._store = store
@@ -81,11 +83,14 @@ class Acting:
         self._following = Following(store, self._log, sources, ingest, signal)
         self._checking = Checking(self._log, sources, self._following)
         self._wishes = Wishes(store, self._log, sources)
+        self._links = LinkDesk(store, self._log, people, ids)
 
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """The next step; raises NotPermitted, CommandInvalid, Conflict or IntegrationError, each audited."""
         if line.verb in DEPLOYMENT_VERBS:
             return self._desk.step(record, line, locale)
+        if line.verb in (Verb.LINK, Verb.UNLINK):
+            return self._links.step(record, line, locale)
         if line.verb in (Verb.SUBSCRIBE, Verb.MUTE):
             if record.command.state is not CommandState.DONE:  # else it was done, and only not said
                 self._permit(record, line, line.arguments[0], f"{record.command.reply_to.place} {line.arguments[0]}")
@@ -111,6 +116,8 @@ class Acting:
         """
         command = record.command
         verb, _, target = (str(line) if line else command.typed.strip()).partition(" ")
+        if verb_of(command.typed) is Verb.LINK:  # a code is nothing for the trail
+            target = ""
         outcome = f"{state}:{reason}"[:80]
         entry = AuditEntry(
             self._log.now(), command.actor.account, verb[:40], target[:400], outcome, command.via, command.id

@@ -13,6 +13,7 @@ from bot.domain.commands import (
     CommandLine,
     CommandState,
     ReplyTo,
+    Verb,
     begin_command,
     parse_command,
     verb_of,
@@ -23,6 +24,7 @@ from bot.ports import Clock, CommandRecord, Ids, Responder, Store
 from bot.services.acting import Acting
 from bot.services.people import People
 from bot.services.presenters import replies
+from bot.services.presenters.linking import elsewhere_notice
 from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
@@ -157,7 +159,9 @@ class CommandWorker:
     def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
         if SPECS[line.verb].changes:
             step = self._acting.step(record, line, speech.locale)
-            if step.reply is not None:
+            if step.reply is not None and step.is_private:
+                self._whisper(record, step.reply, speech.locale)
+            elif step.reply is not None:
                 self._answer(record, step.reply)
             if step.is_open:
                 return "checking" if step.state is CommandState.IN_DOUBT else step.state.value
@@ -171,7 +175,8 @@ class CommandWorker:
         actor = record.command.actor
         if is_pursued(record, line.verb) and "by" in record.result:
             return replace(actor, name=str(record.result["by"]))
-        return self._people.complete(actor)
+        known = self._people.complete(actor)
+        return self._people.whole(known) if SPECS[line.verb].changes or line.verb is Verb.WHOAMI else known
 
     def _refuse(self, record: CommandRecord, problem: CommandInvalid | NotPermitted, speech: Speech) -> str:
         """End a command that may not be, or makes no sense; one that an earlier try may have done ends in doubt."""
@@ -230,6 +235,18 @@ class CommandWorker:
             responder.respond(reply_to, content, record.command.actor)
         except IntegrationError as problem:
             log.warning("answer not given", id=record.command.id, error=problem)
+
+    def _whisper(self, record: CommandRecord, content: Content, locale: str) -> None:
+        """Tell the person what nobody else may read; where that cannot be, say so."""
+        reply_to = record.command.reply_to
+        responder = self._responders.get(reply_to.platform)
+        if responder is None:
+            return
+        try:
+            responder.whisper(reply_to, content, record.command.actor)
+        except IntegrationError as problem:
+            log.warning("private answer not given", id=record.command.id, error=problem)
+            self._answer(record, elsewhere_notice(locale))
 
     def _speech(self, command: Command) -> Speech:
         speech = self._speeches.get(command.reply_to.platform, Speech("/ship", "en"))

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from bot.domain.commands import Actor
 from bot.domain.identity import Decision, Role, decide
-from bot.ports import Directory
+from bot.errors import IntegrationError, Unavailable
+from bot.ports import Directory, PersonFacts, Store, Transaction
+from bot.telemetry import logger
+
+PARTED_COUNTS_S = 86_400.0  # accounts parted so shortly before a deployment was asked for are one person's to its end
+
+log = logger(__name__)
 
 
 class People:
     """Completes actors from their platform's directory and checks what they may do."""
 
-    def __init__(self, roles: Sequence[Role], directories: Mapping[str, Directory]) -> None:
+    def __init__(self, roles: Sequence[Role], directories: Mapping[str, Directory], store: Store) -> None:
         self.roles = tuple(roles)
         self._directories = dict(directories)
+        self._store = store
 
     def complete(self, actor: Actor) -> Actor:
         """The actor with what the platform knows of the account; raises IntegrationError when it cannot be asked."""
-        directory = self._directories.get(actor.platform)
-        if directory is None:
+        facts = self._look_up(actor.account)
+        if facts is None:
             return actor
-        facts = directory.look_up(actor.account.partition(":")[2])
         return replace(
             actor,
             name=facts.name or actor.name,
@@ -30,13 +37,46 @@ class People:
             is_outsider=actor.is_outsider or facts.is_outsider,
         )
 
-    def decide(self, actor: Actor, permission: str, project: str = "", environment: str | None = None) -> Decision:
-        """Whether a completed actor may."""
-        return decide(actor, self.roles, permission, project, environment)
+    def whole(self, actor: Actor) -> Actor:
+        """A completed actor with the names of the person's other accounts, each as its own platform knows it now.
 
-    def accounts_of(self, actor: Actor) -> frozenset[str]:
-        """Every account that is known to be the same person's."""
-        return frozenset({actor.account})
+        A platform that cannot be asked keeps nobody from what the account at hand may do by itself.
+        """
+        names, unsure = set(), ""
+        others = self._store.read(lambda tx: tx.accounts.joined(actor.account)) - {actor.account}
+        for account in sorted(others):
+            try:
+                facts = self._look_up(account)
+            except IntegrationError as problem:
+                log.warning("joined account not known for now", account=account, error=problem)
+                unsure = problem.system
+                continue
+            if facts is not None and facts.is_outsider:  # it left, or became a guest: its roles went with it
+                continue
+            names.add(account)
+            if facts is not None and facts.email:
+                names.add(facts.email.lower())
+        return replace(actor, also=frozenset(names), unsure=unsure)
+
+    def decide(self, actor: Actor, permission: str, project: str = "", environment: str | None = None) -> Decision:
+        """Whether a completed actor may; Unavailable where that hangs on an account that could not be asked about."""
+        decision = decide(actor, self.roles, permission, project, environment)
+        return _sure(actor, decision)
+
+    def holds(self, actor: Actor, roles: Sequence[str]) -> Decision:
+        """Whether a completed actor holds one of these roles; raises as `decide` does."""
+        held = [role.name for role in self.roles_of(actor)]
+        if actor.is_outsider:
+            return Decision(False, "outsider")
+        name = next((name for name in held if name in roles), None)
+        if name is not None:
+            return Decision(True, f"role:{name}")
+        return _sure(actor, Decision(False, "not_granted" if held else "no_role"))
+
+    def note(self, tx: Transaction, actor: Actor) -> None:
+        """Remember of a completed actor what tells the same person at another account."""
+        digest = sha256(actor.email.lower().encode()).hexdigest() if actor.email else ""
+        tx.accounts.note(actor.account, actor.name, digest)
 
     def called_for(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """The accounts that these roles name, for being called in a channel."""
@@ -45,5 +85,16 @@ class People:
 
     def roles_of(self, actor: Actor) -> list[Role]:
         """The roles a completed actor holds."""
-        names = {actor.account} | ({actor.email.lower()} if actor.email else set())
-        return [] if actor.is_outsider else [role for role in self.roles if names & role.members]
+        return [] if actor.is_outsider else [role for role in self.roles if actor.known_as & role.members]
+
+    def _look_up(self, account: str) -> PersonFacts | None:
+        """What the account's platform says of it; None where no platform can be asked."""
+        platform, _, name = account.partition(":")
+        directory = self._directories.get(platform)
+        return None if directory is None else directory.look_up(name)
+
+
+def _sure(actor: Actor, decision: Decision) -> Decision:
+    if not decision.is_allowed and decision.reason != "outsider" and actor.unsure:
+        raise Unavailable(actor.unsure, "person_unknown", "a linked account")
+    return decision

@@ -64,7 +64,7 @@ class Reading:
             case Verb.EXPLAIN:
                 return self._explain(line, locale, self._timezone(command))
             case Verb.WHOAMI:
-                return replies.whoami_card(command.actor, self._people.roles_of(command.actor), locale)
+                return self._whoami(command, locale)
             case Verb.DEPLOYMENTS | Verb.WHATS_IN | Verb.DORA:
                 return self._deployments.answer(line, locale, self._timezone(command))
             case Verb.ISSUE:
@@ -170,6 +170,16 @@ class Reading:
     def _issue(self, line: CommandLine, locale: str, timezone: str) -> Card:
         name, key = self._trackers.locate(line.arguments[0])
         return issue_card(self._trackers.tracker(name).issue(key), locale, timezone)
+
+    def _whoami(self, command: Command, locale: str) -> Card:
+        actor = command.actor
+
+        def others(tx: Transaction) -> dict[str, str]:
+            accounts = sorted(tx.accounts.joined(actor.account) - {actor.account})
+            names = tx.accounts.names(accounts)
+            return {account: names.get(account, "") for account in accounts}
+
+        return replies.whoami_card(actor, self._people.roles_of(actor), self._store.read(others), locale)
 
     def _here(self, command: Command, locale: str) -> Card:
         place = command.reply_to.place

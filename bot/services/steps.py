@@ -19,12 +19,13 @@ STARTING = frozenset({Verb.RETRY, Verb.RUN})  # a second build beside the first 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a command has come: open ones are taken up again; `reply` is said now."""
+    """How far a command has come: open ones are taken up again; `reply` is said now, to nobody else if `is_private`."""
 
     state: CommandState
     result: Mapping[str, object]
     is_open: bool = False
     reply: Content | None = None
+    is_private: bool = False
 
 
 class StepLog:

@@ -22,6 +22,7 @@ from bot.telemetry import logger
 log = logger(__name__)
 CALM_TRIES = 3  # so many holders may die before a command is held longer than a lease
 MOST_IN_HAND = 100
+_ACTOR = ("account", "name", "team", "email", "is_outsider")
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
 
@@ -123,7 +124,7 @@ class SqlCommands:
             "id": command.id,
             "dedup_key": command.dedup_key,
             "account": command.actor.account,
-            "actor": asdict(command.actor),
+            "actor": {name: getattr(command.actor, name) for name in _ACTOR},
             "typed": command.typed,
             "via": command.via,
             "reply_to": reply_to,

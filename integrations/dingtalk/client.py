@@ -201,6 +201,14 @@ class DingTalkResponder:
             raise DestinationGone(SYSTEM, "not_configured", "app")
         _send_markdown(self._app, self._config.robot, place, app_markdown(content, manners, for_person=asker))
 
+    def whisper(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """Show it in the one-to-one conversation with the robot, wherever it was asked for."""
+        place = f"{USER_PREFIX}{actor.account.partition(':')[2]}"
+        if self._app is None:
+            raise DestinationGone(SYSTEM, "not_configured", "app")
+        manners = Manners(Shape.ROBOT, self._config.bot_name)
+        _send_markdown(self._app, self._config.robot, place, app_markdown(content, manners))
+
 
 class DingTalkDirectory:
     """Knows people by the address book, where the app may read it (permission 成员信息读权限)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -53,6 +54,10 @@ class SlackResponder:
             else:
                 return
         self._post(reply_to, payload, actor)
+
+    def whisper(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
+        """Show it in the conversation to the person alone."""
+        self.respond(replace(reply_to, is_private=True), content, actor)
 
     def _post_to_url(self, url: str, reply_to: ReplyTo, payload: dict[str, Any]) -> None:
         body: dict[str, Any] = {

@@ -70,6 +70,7 @@ class World:
     builds: FakeBuildSystem = field(default_factory=FakeBuildSystem)
     responder: FakeResponder = field(default_factory=FakeResponder)
     directory: FakeDirectory = field(default_factory=FakeDirectory)
+    other_directory: FakeDirectory = field(default_factory=FakeDirectory)
     messenger: FakeMessenger = field(init=False)
     ingest: Ingest = field(init=False)
     sources: Sources = field(init=False)
@@ -121,7 +122,7 @@ class World:
         )
         self.sources = sources
         self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
-        people = People(self.roles, {"slack": self.directory})
+        people = People(self.roles, {"slack": self.directory, "dingtalk": self.other_directory}, self.store)
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
         self.house = DeploymentHouse(
             self.services,
@@ -150,7 +151,7 @@ class World:
                 deployments=answers,
                 trackers=self.trackers.trackers,
             ),
-            acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk),
+            acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk, ids=ids),
             responders={"slack": self.responder, "dingtalk": self.responder},
             speeches={"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},
         )

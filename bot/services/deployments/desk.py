@@ -35,7 +35,7 @@ from bot.ports.deploying import Lock
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests, Wish
-from bot.services.people import People
+from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
 from bot.services.presenters import replies
 from bot.services.steps import STEP_S, Step, must_hold
@@ -136,6 +136,7 @@ class DeploymentDesk:
         timezone: str,
     ) -> Step:
         def work(tx: Transaction) -> Deployment | None:
+            self._people.note(tx, record.command.actor)
             filed = file(tx, self._cause(record, line))
             self._settle(tx, record, {"deployment": filed.number} if filed else {})
             return filed
@@ -170,19 +171,21 @@ class DeploymentDesk:
             raise CommandInvalid("unknown_deployment", f"#{number}")
         target = self._target_of(known)
         self._may_decide(record, line, known, target)
-        persons = self._people.accounts_of(record.command.actor)
         actor = record.command.actor
 
         def work(tx: Transaction) -> Deployment:
+            self._people.note(tx, actor)
             current = tx.deployments.get(number, for_change=True)
             assert current is not None  # deployments are kept
+            persons = tx.accounts.same_person(actor.account)
             now, cause = self._records.now(), self._cause(record, line)
             said = Approval(actor.account, actor.name, now, reason)
             match line.verb:
                 case Verb.CONFIRM:
                     after = self._confirm(tx, current, target, persons, cause)
                 case Verb.APPROVE:
-                    after = approve(current, said, persons)
+                    since = current.requested_at - PARTED_COUNTS_S
+                    after = approve(current, said, tx.accounts.same_person(actor.account, since))
                     self._records.put(tx, after, cause, due_at=now)  # the next step knows when to look again
                 case Verb.REVOKE:
                     after = revoke(current, persons, now)
@@ -280,7 +283,8 @@ class DeploymentDesk:
         """Approvers decide on approvals; everything else is a permission of its own on the service."""
         where = f"{known.key} {known.environment}"
         if line.verb in (Verb.APPROVE, Verb.REVOKE, Verb.REJECT):
-            persons = self._people.accounts_of(record.command.actor)
+            account = record.command.actor.account
+            persons = self._records.store.read(lambda tx: tx.accounts.same_person(account))
             is_own = line.verb is Verb.REJECT and known.requester.account in persons
             if not is_own:
                 self._must_hold_one(record, line, known.terms.approvers or target.approvals.approvers, where)
@@ -294,11 +298,9 @@ class DeploymentDesk:
             self._refuse(record, line, where, decision.reason)
 
     def _must_hold_one(self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: str) -> None:
-        actor = record.command.actor
-        held = {role.name for role in self._people.roles_of(actor)}
-        if actor.is_outsider or not held & set(roles):
-            reason = "not_granted" if held else "no_role"
-            self._refuse(record, line, target, "outsider" if actor.is_outsider else reason)
+        decision = self._people.holds(record.command.actor, roles)
+        if not decision.is_allowed:
+            self._refuse(record, line, target, decision.reason)
 
     def _refuse(self, record: CommandRecord, line: CommandLine, target: str, reason: str) -> None:
         cause = self._cause(record, line)

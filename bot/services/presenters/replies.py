@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.domain.builds import Build
@@ -87,6 +87,8 @@ SUMMARIES = {
     "explain": "why a card is where it is, or is not",
     "issue": "what is known of an issue",
     "whoami": "who you are to me, and your roles",
+    "link": "make your accounts on two platforms one person",
+    "unlink": "part your accounts again",
     "here": "this place's id, for the configuration",
     "subscribe": "send a project's cards here",
     "mute": "no cards of a project here",
@@ -214,9 +216,14 @@ def log_card(build: str, log: str, locale: str) -> Card:
     return Card(Tone.NEUTRAL, title, emoji="📄", sections=(body,), locale=locale)
 
 
-def whoami_card(actor: Actor, roles: Sequence[Role], locale: str) -> Card:
-    """Who the actor is to us."""
+def whoami_card(actor: Actor, roles: Sequence[Role], others: Mapping[str, str], locale: str) -> Card:
+    """Who the actor is to us; `others` are the names at the person's other accounts."""
     fields = [Field(translate(locale, "Account"), text(Code(actor.account)))]
+    if others:
+        linked: list[Any] = []
+        for account, name in others.items():
+            linked += [", " if linked else "", Code(account), f" {name}".rstrip()]
+        fields.append(Field(translate(locale, "Linked with"), text(*linked)))
     if actor.email:
         fields.append(Field(translate(locale, "E-mail"), text(actor.email)))
     granted = [

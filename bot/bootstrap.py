@@ -20,6 +20,7 @@ from bot.errors import ConfigError, IntegrationError
 from bot.ports import Store
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
 from bot.services.deployments.house import DeploymentHouse
@@ -54,6 +55,7 @@ from bot.telemetry import logger
 from bot.tracker_settings import triggers_of
 from handlers.schedules import Schedules
 from handlers.webhooks import Sender, changes_of, events_of, webhooks
+from integrations import charts
 from integrations.outside import Outside, connect_outside
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
@@ -110,7 +112,7 @@ class Core:
             self.sources,
             self.people,
             self.ingest,
-            deployments=self.deployments.answers,
+            deployments=self.deployments.reading(outside.verification(), charts, outside.messengers()),
             trackers=self.trackers.trackers,
         )
         self.inbox = CommandInbox(self.store, self.clock, self.ids, self.signal)
@@ -216,11 +218,11 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
         store,
         clock,
         core.ids,
-        {kind: platform.messenger for kind, platform in outside.platforms.items()},
+        outside.messengers(),
         frozenset(destination.address for destination in outside.destinations.values()),
         core.settings.progress_interval_s,
         dead_letters=DeadLetters(outside.destinations.get(core.settings.admin)),
-        issues_of=core.trackers.trackers.links_in,
+        contents=Contents(core.trackers.trackers.links_in, charts),
     )
     commands = CommandWorker(
         store=store,

@@ -13,7 +13,7 @@ from bot.check_settings import MetricsFrame
 from bot.domain.places import DestinationSettings
 from bot.durations import OFF
 from bot.errors import ConfigError
-from bot.ports import Clock
+from bot.ports import Clock, Messenger
 from bot.services.verification import CheckContext, Verification
 from bot.settings import Settings, config_error
 from bot.telemetry import remember_secrets
@@ -37,6 +37,10 @@ class Outside:
     destinations: dict[str, DestinationSettings] = field(default_factory=dict)
     tokens: TokenShelf = field(default_factory=TokenShelf)
     session: requests.Session = field(default_factory=open_session)
+
+    def messengers(self) -> dict[str, Messenger]:
+        """Who shows cards, by platform."""
+        return {kind: one.messenger for kind, one in self.platforms.items()}
 
     def verification(self) -> Verification:
         """What measures the checks of deployments."""

@@ -26,6 +26,8 @@ SLACK_PER_MINUTE: Final = {
     "users.list": 20,
     "users.lookupByEmail": 50,
     "reactions.add": 50,
+    "files.getUploadURLExternal": 100,
+    "files.completeUploadExternal": 100,
     "bots.info": 50,
     "team.info": 50,
     "apps.connections.open": 50,

@@ -18,6 +18,7 @@ from playground.dingtalk.platform import DingTalkPlatform
 from playground.options import Json, Options
 from playground.slack.platform import SlackPlatform
 from playground.slack.replying import response_url
+from playground.slack.uploading import shown, upload
 
 _WEB = Path(__file__).parent / "web"
 _SHUTDOWN_S = 0.5
@@ -81,6 +82,8 @@ class Server:
                 web.get("/slack/api/{method}", self._slack.web_api),
                 web.get("/slack/socket", self._slack.sockets.connect),
                 web.post("/slack/actions/{path:.+}", partial(response_url, self._slack)),
+                web.post("/slack/upload/{ticket}", partial(upload, self._slack)),
+                web.get("/slack/files/{file}/{name}", partial(shown, self._slack)),
                 web.get("/dingtalk/stream", self._dingtalk.stream.connect),
                 web.get("/dingtalk/oapi/gettoken", self._dingtalk.get_token),
                 web.post("/dingtalk/oapi/topapi/v2/user/get", self._dingtalk.user_get),

@@ -282,6 +282,7 @@ class FakeMessenger:
     can_edit: bool = True
     can_thread: bool = True
     can_find: bool = True
+    can_upload: bool = False
     refuses_edits: bool = False
     place_interval_s: float = 1.0
     account: Mapping[Operation, Sequence[Window]] = field(default_factory=dict)
@@ -323,7 +324,7 @@ class FakeMessenger:
     def capabilities(self, place: Place) -> Capabilities:
         """See `Messenger`."""
         budget = Budget(place.key, self.place_interval_s)
-        return Capabilities(self.can_edit, self.can_thread, self.can_find, budget, self.account)
+        return Capabilities(self.can_edit, self.can_thread, self.can_find, budget, self.account, self.can_upload)
 
     def render(self, content: Content, place: Place) -> Rendered:
         """See `Messenger`."""

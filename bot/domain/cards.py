@@ -165,8 +165,20 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG with its title; the same `name` is the same picture."""
+
+    png: bytes
+    title: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
-    """A short remark in a card's thread (or below it), which does notify: what happened and who should look."""
+    """A short remark in a card's thread (or below it), which does notify: what happened and who should look.
+
+    `picture` (a PNG, with its title) is shown above the words where a place takes pictures.
+    """
 
     emoji: str
     body: Text
@@ -174,6 +186,7 @@ class Notice:
     excerpt: Preformatted | None = field(default=None)
     locale: str = "en"
     timezone: str = "UTC"
+    picture: Picture | None = None
 
 
 Content = Card | Notice

@@ -43,6 +43,10 @@ class CheckKind(StrEnum):
     MONITOR = "monitor"
 
 
+CHARTED = frozenset({CheckKind.METRIC, CheckKind.COMPARE})
+"""Kinds that look at a value which has a history."""
+
+
 class Aggregate(StrEnum):
     """How several series become one value."""
 
@@ -126,6 +130,18 @@ class CheckSpec:
         return self.on.get(verdict, DEFAULT_POLICIES[verdict])
 
     @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The least and the greatest value that a metric check allows; of a comparison they are not known before."""
+        if self.kind is not CheckKind.METRIC:
+            return None, None
+        if self.expected_value is None:
+            return self.min_value, self.max_value
+        lowest, highest = self.expected_value - self.tolerance, self.expected_value + self.tolerance
+        least = max(value for value in (lowest, self.min_value) if value is not None)
+        most = min(value for value in (highest, self.max_value) if value is not None)
+        return least, most
+
+    @property
     def limit(self) -> str:
         """What is expected, in signs that need no translation: `≤ 0.01`, `200 ± 5`, `HTTP 200`."""
         match self.kind:
@@ -170,6 +186,7 @@ class CheckProgress:
 
     `measured` counts what counted: passed and failed measurements and blanks (no data, errors). `streak` are the passed
     ones in a row, `blanks` the blanks in a row. `last_…` tell of the newest look, which may not have counted.
+    `is_charted`: there is a history of its value.
     """
 
     name: str
@@ -190,6 +207,7 @@ class CheckProgress:
     last_reason: Reason | None = None
     last_detail: str = ""
     warnings: tuple[str, ...] = ()
+    is_charted: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -218,7 +236,14 @@ _REASONS = frozenset(Reason)
 def begin(spec: CheckSpec, at: float) -> CheckProgress:
     """A check that runs from now on and has measured nothing yet."""
     first = at + min(spec.delay_s, spec.duration_s)
-    return CheckProgress(spec.name, began_at=at, ends_at=at + spec.duration_s, next_at=first, limit=spec.limit)
+    return CheckProgress(
+        spec.name,
+        began_at=at,
+        ends_at=at + spec.duration_s,
+        next_at=first,
+        limit=spec.limit,
+        is_charted=spec.kind in CHARTED,
+    )
 
 
 def advance(spec: CheckSpec, progress: CheckProgress, measurement: Measurement) -> CheckProgress:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 
-from bot.domain.deployment_lines import LOCK_USAGE, PROMOTE_USAGE, ROLLBACK_USAGE, UNLOCK_USAGE
+from bot.domain.deployment_lines import CHART_USAGE, LOCK_USAGE, PROMOTE_USAGE, ROLLBACK_USAGE, UNLOCK_USAGE
 from bot.errors import CommandInvalid
 
 
@@ -47,6 +47,7 @@ class Verb(StrEnum):
     DEPLOYMENTS = "deployments"
     WHATS_IN = "whats-in"
     DORA = "dora"
+    CHART = "chart"
 
 
 class Target(StrEnum):
@@ -125,6 +126,7 @@ VERBS: tuple[VerbSpec, ...] = (
     VerbSpec(Verb.DEPLOYMENTS, ("deployments",), ("部署记录",), Target.OPTIONAL_PROJECT, "deployments [service]"),
     VerbSpec(Verb.WHATS_IN, ("whats-in",), ("差异",), Target.PROJECT, "whats-in <service> <environment>"),
     VerbSpec(Verb.DORA, ("dora",), ("效能",), Target.OPTIONAL_PROJECT, "dora [service]"),
+    VerbSpec(Verb.CHART, ("chart", "graph"), ("图表",), Target.PROJECT, CHART_USAGE),
 )
 SPECS: dict[Verb, VerbSpec] = {spec.verb: spec for spec in VERBS}
 _BY_WORD = {word: spec for spec in VERBS for word in (*spec.words, *spec.chinese)}

@@ -19,6 +19,7 @@ DEPLOY_USAGE = "deploy <service> <version> to <environment> [because <reason>]"
 PROMOTE_USAGE = "promote <service> to <environment>"
 ROLLBACK_USAGE = "rollback <service> [in <environment>] [to <version>]"
 UNLOCK_USAGE = "unlock <service> [in <environment>]"
+CHART_USAGE = "chart <service>[#<number>] [check]"
 LOCK_USAGE = "lock <service> [in <environment>] because <reason>"
 
 
@@ -91,6 +92,17 @@ def parse_number(words: Sequence[str], usage: str) -> tuple[int, str]:
         raise CommandInvalid("malformed_reference", words[0][:80])
     rest = [word for word in words[1:] if word.lower() not in _BECAUSE]
     return int(found["number"]), " ".join(rest)[:300]
+
+
+def parse_chart(words: Sequence[str]) -> tuple[str, int | None, str]:
+    """`user-service#17 errors`, `#17`, `user-service errors`: service, number of the deployment, and the check."""
+    if not words or len(words) > 2:
+        raise CommandInvalid("missing_argument", CHART_USAGE)
+    check = words[1] if len(words) == 2 else ""
+    if "#" not in words[0]:
+        return words[0], None, check
+    number, _ = parse_number(words, CHART_USAGE)
+    return "", number, check
 
 
 def _reason(words: Sequence[str]) -> tuple[list[str], str]:

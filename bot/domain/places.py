@@ -15,6 +15,7 @@ NOTICE_SLOT = "notice"
 LOG_SLOT = "thread:log"
 OVERDUE_SLOT = "thread:overdue"
 ADMIN_SLOT = "admin"
+CHART_SLOT = "chart"
 
 
 def attempts_slot(slot: str, attempt: int) -> str:
@@ -36,9 +37,15 @@ class Operation(StrEnum):
     """What a call does at a place; platforms budget them apart."""
 
     POST = "post"
+    UPLOAD = "upload"
     UPDATE = "update"
     FIND = "find"
     RESOLVE = "resolve"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it makes a post that was not there before."""
+        return self in (Operation.POST, Operation.UPLOAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class Capabilities:
 
     `place_budget` paces all calls to the place; `account_budgets` are further limits by operation, shared with other
     places, the one that a refusal of the platform's pauses first. `can_find` says that a call in doubt can be looked up
-    by its attempt.
+    by its attempt, `can_upload` that pictures can be shown.
     """
 
     can_edit: bool
@@ -83,6 +90,7 @@ class Capabilities:
     can_find: bool
     place_budget: Budget
     account_budgets: Mapping[Operation, Sequence[Window]] = field(default_factory=dict)
+    can_upload: bool = False
 
 
 @dataclass(frozen=True, slots=True)

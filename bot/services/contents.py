@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bot.domain.cards import Content, Link
-from bot.domain.places import OVERDUE_SLOT, kind_of_slot
+from bot.domain.places import CHART_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKind
+from bot.ports.charts import Charts
 from bot.services.noise import rings
 from bot.services.planning import Delivery
 from bot.services.presenters.build import present
+from bot.services.presenters.chart import chart_notice
 from bot.services.presenters.deployment import present_deployment
 from bot.services.presenters.digest import digest_card, digest_overdue_notice
 
@@ -21,28 +24,34 @@ def no_issues(_branch: str | None, _title: str | None) -> Sequence[Link]:
     return ()
 
 
-def content_of(delivery: Delivery, now: float, issues_of: IssuesOf) -> Content:
-    """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense.
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is shown in slots. `issues_of` finds the issues that a branch and a commit's title name; `charts` draws."""
 
-    `issues_of` finds the issues that a branch and a commit's title name.
-    """
-    card, flapping = delivery.card, delivery.flapping
-    if delivery.digest is not None:
-        if kind_of_slot(card.slot) == OVERDUE_SLOT:
-            return digest_overdue_notice(delivery.digest, card.options["locale"], card.options["timezone"])
-        return digest_card(delivery.digest, card.options["locale"], card.options["timezone"])
-    # Where each state is a post of its own the end calls people itself, once.
-    calls = not delivery.capabilities.can_edit and not card.shown_final
-    options = {**card.options, "mentions_in_card": calls}
-    if flapping is not None:
-        options |= {"turns": flapping.turns, "turns_per_s": flapping.per_s}
-        options["mentions_in_card"] = calls and flapping.resumes_at <= now
-    if delivery.subject.key.kind is SubjectKind.DEPLOYMENT:
-        return present_deployment(delivery.subject.deployment(), card.slot, options, delivery.place.platform)
-    build = delivery.subject.build()
-    if issues := issues_of(build.facts.branch, build.facts.commit_title):
-        options["issues"] = issues
-    return present(build, card.slot, options)
+    issues_of: IssuesOf = no_issues
+    charts: Charts | None = None
+
+    def of(self, delivery: Delivery, now: float) -> Content:
+        """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense."""
+        card, flapping = delivery.card, delivery.flapping
+        if kind_of_slot(card.slot) == CHART_SLOT:
+            return chart_notice(card.options, card.slot, self.charts)
+        if delivery.digest is not None:
+            if kind_of_slot(card.slot) == OVERDUE_SLOT:
+                return digest_overdue_notice(delivery.digest, card.options["locale"], card.options["timezone"])
+            return digest_card(delivery.digest, card.options["locale"], card.options["timezone"])
+        # Where each state is a post of its own the end calls people itself, once.
+        calls = not delivery.capabilities.can_edit and not card.shown_final
+        options = {**card.options, "mentions_in_card": calls}
+        if flapping is not None:
+            options |= {"turns": flapping.turns, "turns_per_s": flapping.per_s}
+            options["mentions_in_card"] = calls and flapping.resumes_at <= now
+        if delivery.subject.key.kind is SubjectKind.DEPLOYMENT:
+            return present_deployment(delivery.subject.deployment(), card.slot, options, delivery.place.platform)
+        build = delivery.subject.build()
+        if issues := self.issues_of(build.facts.branch, build.facts.commit_title):
+            options["issues"] = issues
+        return present(build, card.slot, options)
 
 
 def spent_scope(delivery: Delivery, now: float) -> str | None:

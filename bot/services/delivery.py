@@ -16,7 +16,7 @@ from bot.domain.places import Operation, Place, Rendered
 from bot.errors import IntegrationError, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting
-from bot.services.contents import IssuesOf, content_of, no_issues, spent_scope
+from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly
 from bot.services.planning import Delivery, Planner, Resolution
@@ -48,9 +48,9 @@ class Deliverer:
         progress_interval_s: float = 2.0,
         *,
         dead_letters: DeadLetters | None = None,
-        issues_of: IssuesOf = no_issues,
+        contents: Contents | None = None,
     ) -> None:
-        self._issues_of = issues_of
+        self._contents = contents or Contents()
         self._store = store
         self._clock = clock
         self._dead_letters = dead_letters or DeadLetters()
@@ -116,7 +116,7 @@ class Deliverer:
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         operation = delivery.operation
         try:
-            rendered = messenger.render(content_of(delivery, self._now(), self._issues_of), delivery.place)
+            rendered = messenger.render(self._contents.of(delivery, self._now()), delivery.place)
             if card.message_ref is not None and rendered.digest == card.shown_digest:
                 unchanged = Settlement(card.id, "unchanged", shown_revision=delivery.subject.revision)
                 return Outcome(unchanged, was_called=False)

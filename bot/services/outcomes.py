@@ -42,7 +42,7 @@ def after_failure(delivery: Delivery, problem: IntegrationError, operation: Oper
 
 
 def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:
-    card, is_post = delivery.card, delivery.operation is Operation.POST
+    card, is_post = delivery.card, delivery.operation.is_new
     match problem:
         case RateLimited():
             return _after_refusal(delivery, problem, operation, now)

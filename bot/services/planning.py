@@ -11,6 +11,7 @@ from bot.domain.noise import Digest
 from bot.domain.places import (
     ADMIN_SLOT,
     CARD_SLOT,
+    CHART_SLOT,
     LOG_SLOT,
     NOTICE_SLOT,
     OVERDUE_SLOT,
@@ -244,7 +245,7 @@ class _Visit:
 
     def _asks_first(self, card: CardRecord) -> bool:
         """Whether a post may have been made, or would most likely get no answer."""
-        is_new = self.asks_first and _operation(card, self.capabilities) is Operation.POST
+        is_new = self.asks_first and _operation(card, self.capabilities).is_new
         return self.capabilities.can_find and (card.attempt_id is not None or is_new)
 
     def _begin(
@@ -273,6 +274,8 @@ class _Visit:
 
 
 def _operation(card: CardRecord, capabilities: Capabilities) -> Operation:
+    if kind_of_slot(card.slot) == CHART_SLOT:
+        return Operation.UPLOAD
     return Operation.UPDATE if card.message_ref is not None and capabilities.can_edit else Operation.POST
 
 
@@ -287,6 +290,8 @@ def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
     opening and final state are posts of their own.
     """
     kind = kind_of_slot(card.slot)
+    if kind == CHART_SLOT:  # a picture stays as it is, whatever becomes of its subject
+        return _skipped_picture(card, capabilities)
     if kind in (LOG_SLOT, OVERDUE_SLOT) and not capabilities.can_thread:
         return "filtered:no_threads"
     if capabilities.can_edit:
@@ -296,6 +301,12 @@ def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
     if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
         return None
     return None if card.is_final and not card.shown_final else "filtered:cannot_edit"
+
+
+def _skipped_picture(card: CardRecord, capabilities: Capabilities) -> str | None:
+    if card.message_ref is not None:
+        return "unchanged"
+    return None if capabilities.can_upload and capabilities.can_thread else "filtered:no_pictures"
 
 
 def _says_nothing_new(card: CardRecord, parent: CardRecord) -> bool:

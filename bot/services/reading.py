@@ -9,7 +9,7 @@ from bot.domain.places import DestinationSettings, Place
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
-from bot.services.deployments.answers import DeploymentAnswers
+from bot.services.deployments.answers import DeploymentReading
 from bot.services.explaining import card_id_of, explain, explain_delivery
 from bot.services.ingest import Ingest
 from bot.services.people import People
@@ -37,7 +37,7 @@ class Reading:
         people: People,
         ingest: Ingest,
         *,
-        deployments: DeploymentAnswers,
+        deployments: DeploymentReading,
         trackers: Trackers,
     ) -> None:
         self._trackers = trackers
@@ -65,8 +65,8 @@ class Reading:
                 return self._explain(line, locale, self._timezone(command))
             case Verb.WHOAMI:
                 return self._whoami(command, locale)
-            case Verb.DEPLOYMENTS | Verb.WHATS_IN | Verb.DORA:
-                return self._deployments.answer(line, locale, self._timezone(command))
+            case Verb.DEPLOYMENTS | Verb.WHATS_IN | Verb.DORA | Verb.CHART:
+                return self._deployments.answer(line, command.reply_to.place, locale, self._timezone(command))
             case Verb.ISSUE:
                 return self._issue(line, locale, self._timezone(command))
             case Verb.HERE:

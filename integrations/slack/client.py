@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+import requests
 from slack_sdk.web import SlackResponse, WebClient
 
 from bot.domain.budgets import Budget, Window
@@ -19,10 +20,12 @@ from integrations.slack.channels import Channels
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import SYSTEM
 from integrations.slack.render import render
+from integrations.slack.uploads import FILE_SUFFIX, Uploads
 from integrations.slack.web import ask
 
 METADATA_TYPE = "shipmate_card"
 LOOKUPS_PER_MINUTE = 50
+UPLOADS_PER_MINUTE = 100
 CLOCK_SKEW_S = 5.0
 _PAGE = 200
 _MOST_PAGES = 100
@@ -55,8 +58,9 @@ class Workspace:
 class SlackMessenger:
     """Shows content in channels and direct messages. References are `channel/ts`."""
 
-    def __init__(self, config: SlackConfig, web: WebClient, workspace: Workspace) -> None:
+    def __init__(self, config: SlackConfig, web: WebClient, workspace: Workspace, session: requests.Session) -> None:
         self._budgets = config.budgets
+        self._uploads = Uploads(web, session)
         self._web = web
         self._workspace = workspace
         self._channels = Channels(web)
@@ -76,22 +80,27 @@ class SlackMessenger:
         """All of it everywhere; calls are budgeted by channel, and by method and workspace.
 
         chat.update and conversations.history are of tier 3, 50 calls a minute; chat.postMessage has a tier of its own:
-        one a second in a channel, and "several hundred" a minute in the workspace.
+        one a second in a channel, and "several hundred" a minute in the workspace; both calls of an
+        upload are of tier 4, 100.
         https://docs.slack.dev/apis/web-api/rate-limits
         """
         if self._budgets.lifted:
-            return Capabilities(can_edit=True, can_thread=True, can_find=True, place_budget=Budget(place.key, 0.0))
+            return Capabilities(
+                can_edit=True, can_thread=True, can_find=True, place_budget=Budget(place.key, 0.0), can_upload=True
+            )
         return Capabilities(
             can_edit=True,
             can_thread=True,
             can_find=True,
             place_budget=Budget(place.key, self._budgets.place_interval_s),
             account_budgets=self._windows(place) if place.id else _looking_up(place.key),
+            can_upload=True,
         )
 
     def _windows(self, place: Place) -> dict[Operation, tuple[Window, ...]]:
         per_minute = {
             Operation.POST: ("chat.postMessage", self._budgets.post_per_minute),
+            Operation.UPLOAD: ("files.completeUploadExternal", UPLOADS_PER_MINUTE),
             Operation.UPDATE: ("chat.update", self._budgets.update_per_minute),
             Operation.FIND: ("conversations.history", self._budgets.find_per_minute),
         }
@@ -116,6 +125,8 @@ class SlackMessenger:
             raise
 
     def _send(self, place: Place, rendered: Rendered, attempt_id: str, ref: str | None, parent: str | None) -> str:
+        if "picture" in rendered.payload:
+            return self._uploads.send(place, rendered.payload, attempt_id, parent)
         if ref is not None:
             channel, _, ts = ref.partition("/")
             ask("chat.update", self._web.chat_update, channel=channel, ts=ts, **rendered.payload)
@@ -196,6 +207,8 @@ def open_direct(web: WebClient, person: str) -> str:
 
 
 def _attempt_of(message: dict[str, Any]) -> str:
+    for file in message.get("files") or ():
+        return str(file.get("name", "")).removesuffix(FILE_SUFFIX)
     metadata = message.get("metadata") or {}
     if metadata.get("event_type") != METADATA_TYPE:
         return ""

@@ -25,7 +25,7 @@ READS = frozenset(
     {"auth.test", "apps.connections.open", "users.conversations", "conversations.history", "conversations.replies"}
     | {"conversations.info", "users.info"}
 )
-REPEATABLE = READS | {"chat.update", "conversations.open", "views.update"}
+REPEATABLE = READS | {"chat.update", "conversations.open", "views.update", "files.getUploadURLExternal"}
 """Methods whose second call changes nothing more, so that a lost answer is no doubt."""
 
 _LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"})
@@ -45,11 +45,12 @@ _CLASSES: dict[type[IntegrationError], frozenset[str]] = {
     DestinationGone: frozenset(
         {"channel_not_found", "not_in_channel", "is_archived", "is_inactive", "channel_is_limited_access"}
         | {"user_not_in_channel", "user_not_found", "user_not_visible", "messages_tab_disabled", "team_not_found"}
-        | {"thread_not_found", "cannot_reply_to_message", "not_found"}
+        | {"thread_not_found", "cannot_reply_to_message", "not_found", "invalid_channel"}
     ),
     Rejected: frozenset(
         {"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "invalid_arguments", "no_text"}
         | {"msg_too_long", "msg_blocks_too_long", "too_many_attachments", "attachment_payload_limit_exceeded"}
+        | {"file_uploads_disabled", "file_type_not_allowed", "storage_limit_reached", "file_not_found"}
         | {"restricted_action", "posting_to_channel_denied", "view_too_large", "metadata_too_large"}
         | {"invalid_metadata_format", "invalid_metadata_schema", "hash_conflict", "method_deprecated"}
     ),

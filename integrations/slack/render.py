@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bot.domain.cards import Card, Content, Notice, Tone
+from bot.domain.cards import Card, Content, Notice, Picture, Tone
 from bot.domain.places import Rendered
 from bot.i18n import translate
 from integrations.slack.layout import (
@@ -25,13 +25,14 @@ from integrations.slack.layout import (
     summarize,
     title_block,
 )
-from integrations.slack.mrkdwn import escape
+from integrations.slack.mrkdwn import clip_plain, escape
 
 MESSAGE_CHARACTERS = 12_000
 """How large a payload may be: Slack refuses with `msg_blocks_too_long` above a limit that it does not publish."""
 
 MAX_MODAL_TITLE = 24
 MAX_PRIVATE_METADATA = 3000
+MAX_FILE_TITLE = 200
 CALLBACK_ID = "shipmate"
 _COLOURS = {
     Tone.SUCCESS: "#2EB67D",
@@ -43,7 +44,12 @@ _COLOURS = {
 
 
 def render(content: Content) -> Rendered:
-    """The payload without its address; always with blocks and attachments, so that an update replaces both."""
+    """The payload without its address; always with blocks and attachments, so that an update replaces both.
+
+    A notice with a picture is a file to upload, with its words beside it.
+    """
+    if isinstance(content, Notice) and content.picture is not None:
+        return _picture(content, content.picture)
     payload = _fitting(lambda room: _card(content, room) if isinstance(content, Card) else _notice(content, room))
     canonical = json.dumps(payload, sort_keys=True, ensure_ascii=False)
     return Rendered(payload, hashlib.sha256(canonical.encode()).hexdigest()[:32])
@@ -63,6 +69,12 @@ def render_modal(card: Card) -> dict[str, Any]:
         }
 
     return _fitting(build)
+
+
+def _picture(notice: Notice, picture: Picture) -> Rendered:
+    words = notice_blocks(notice, ROOMS[0])[0]["text"]["text"]
+    payload = {"picture": picture.png, "title": clip_plain(picture.title, MAX_FILE_TITLE), "initial_comment": words}
+    return Rendered(payload, hashlib.sha256(picture.name.encode()).hexdigest()[:32])
 
 
 def _card(card: Card, room: Room) -> dict[str, Any]:

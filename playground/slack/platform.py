@@ -8,13 +8,13 @@ from aiohttp import web
 from playground import budgets, world
 from playground.core import Answer, Core, Incoming, json_object
 from playground.options import Json
-from playground.slack import chat, directory, views
+from playground.slack import chat, directory, files, views
 from playground.slack.call import Call, SlackError
 from playground.slack.outbox import Outbox
 from playground.slack.socket import Sockets
 from playground.slack.store import Place, Post, SlackStore
 
-METHODS = chat.METHODS | directory.METHODS | views.METHODS
+METHODS = chat.METHODS | directory.METHODS | views.METHODS | files.METHODS
 _SECRETS = frozenset({"token", "client_secret"})
 _PUBLIC = frozenset({"blocks.validate"})
 _SCOPES = {
@@ -36,6 +36,8 @@ _SCOPES = {
     "bots.info": "users:read",
     "team.info": "team:read",
     "reactions.add": "reactions:write",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
 }
 SLACKBOT = world.Person("USLACKBOT", "Slackbot", "slackbot", team=world.SLACK_TEAM, is_bot=True)
 
@@ -133,8 +135,9 @@ class SlackPlatform:
         arguments = _arguments(request, await request.read())
         token = _token(request, arguments)
         shown = {key: value for key, value in arguments.items() if key not in _SECRETS}
-        place = self.store.places.get(str(shown.get("channel", "")))
-        incoming = Incoming("slack", method, place.name if place else str(shown.get("channel", "")), shown)
+        channel = str(shown.get("channel") or shown.get("channel_id") or "")
+        place = self.store.places.get(channel)
+        incoming = Incoming("slack", method, place.name if place else channel, shown)
         call = Call(self, method, shown)
         return await self.core.receive(request, incoming, lambda: self._answer(call, token), _throttled)
 

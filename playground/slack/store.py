@@ -14,6 +14,7 @@ from playground.slack import text as reading
 Kept = TypeVar("Kept")
 
 _REPLIES_KEPT = 500
+_FILES_KEPT = 100
 _SHORT_LIVED_KEPT = 2_000
 
 
@@ -36,6 +37,7 @@ class Post:
     is_marked_edited: bool = False
     reactions: dict[str, list[str]] = field(default_factory=dict)
     replies: list["Post"] = field(default_factory=list)
+    files: list[Json] = field(default_factory=list)
     shown: Json | None = None
 
     def wire(self) -> Json:
@@ -50,6 +52,8 @@ class Post:
             message["blocks"] = self.blocks
         if self.attachments:
             message["attachments"] = self.attachments
+        if self.files:
+            message |= {"files": self.files, "upload": True}
         if self.thread_ts:
             message["thread_ts"] = self.thread_ts
         if self.is_marked_edited and self.edited_ts:
@@ -105,6 +109,18 @@ class Place:
             _, gone = self.posts.popitem(last=False)
             for one in (gone, *gone.replies):
                 self.index.pop(one.ts, None)
+
+
+@dataclass(slots=True)
+class File:
+    """An upload: first a ticket, then bytes, then a file with a title that posts show."""
+
+    id: str
+    name: str
+    length: int
+    alt_text: str = ""
+    content: bytes = b""
+    is_shared: bool = False
 
 
 @dataclass(slots=True)
@@ -180,6 +196,8 @@ class SlackStore:
         self.homes: dict[str, View] = {}
         self.triggers: OrderedDict[str, Trigger] = OrderedDict()
         self.reply_urls: OrderedDict[str, ReplyUrl] = OrderedDict()
+        self.tickets: OrderedDict[str, File] = OrderedDict()
+        self.files: OrderedDict[str, File] = OrderedDict()
         self._kept = options.messages_kept
         self._last_us = 0
         for channel in world.SLACK_CHANNELS:
@@ -257,6 +275,16 @@ class SlackStore:
         _keep(self.reply_urls, path, ReplyUrl(place, user, time.monotonic() + lifetime_s, post))
         return path
 
+    def new_ticket(self, name: str, length: int, alt_text: str) -> tuple[str, File]:
+        """The secret part of an upload's address, and what is to come there."""
+        file = File("F" + secrets.token_hex(5).upper(), name, length, alt_text)
+        ticket = secrets.token_urlsafe(18)
+        _keep(self.tickets, ticket, file)
+        self.files[file.id] = file
+        if len(self.files) > _FILES_KEPT:
+            self.files.popitem(last=False)
+        return ticket, file
+
     def new_view(self, user: str, payload: Json, *, previous: View | None = None) -> View:
         """A view with fresh id and hash, not yet shown."""
         view_id = "V" + secrets.token_hex(5).upper()
@@ -289,7 +317,7 @@ class SlackStore:
                 "id": post.ts,
                 "author": post.author.name,
                 "author_id": post.author.id,
-                "text": reading.message_text(post.text, post.blocks, post.attachments, self.name),
+                "text": reading.message_text(post.text, post.blocks, post.attachments, self.name, post.files),
                 "payload": post.wire() | ({"metadata": post.metadata} if post.metadata else {}),
                 "edits": post.edits,
                 "is_marked_edited": post.is_marked_edited,

@@ -5,7 +5,7 @@ mrkdwn: https://docs.slack.dev/messaging/formatting-message-text
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -63,11 +63,12 @@ def encode_mentions(text: str, handles: dict[str, str]) -> str:
     )
 
 
-def message_text(text: str, blocks: list[Json], attachments: list[Json], name: Name) -> str:
-    """All that a person reads in a message; blocks replace the top-level text, attachments follow it."""
+def message_text(text: str, blocks: list[Json], attachments: list[Json], name: Name, files: Sequence[Json] = ()) -> str:
+    """All that a person reads in a message; blocks replace the top-level text, attachments and files' titles follow."""
     lines = [line for block in blocks for line in block_lines(block, name)] if blocks else [plain(text, name)]
     for attachment in attachments:
         lines += attachment_lines(attachment, name)
+    lines += [str(file["title"]) for file in files]
     return "\n".join(line for line in lines if line)
 
 

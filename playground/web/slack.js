@@ -255,11 +255,18 @@ export function message(shown, { use, isOpen, onThread }) {
         el("time", { class: "soft", datetime: new Date(shown.id * 1000).toISOString() }, clock(shown.id)),
         marks && el("span", { class: "soft" }, marks),
       ),
-      el("div", { class: "message-body" }, ...body, ...(payload.attachments ?? []).map((one) => attachment(one, useHere))),
+      el("div", { class: "message-body" }, ...body, ...(payload.attachments ?? []).map((one) => attachment(one, useHere)), ...(payload.files ?? []).map(file)),
       payload.reactions?.length && el("p", { class: "reactions" }, ...payload.reactions.map((one) => el("span", { class: "reaction" }, withEmoji(`:${one.name}:`), ` ${one.count}`))),
       thread(shown, { use, isOpen, onThread }),
     ),
   );
+}
+
+function file(given) {
+  const isPicture = ["image/png", "image/jpeg", "image/gif"].includes(given.mimetype);
+  const path = new URL(given.url_private, location.href).pathname;
+  const caption = el("figcaption", { class: "soft" }, link(given.url_private, given.title));
+  return el("figure", { class: "b-image file" }, caption, isPicture && el("img", { src: path, alt: given.alt_txt || given.title, loading: "lazy" }));
 }
 
 function thread(shown, { use, isOpen, onThread }) {

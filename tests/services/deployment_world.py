@@ -15,6 +15,7 @@ from bot.domain.identity import Role
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Route
 from bot.domain.services import ApprovalRule, Pipeline, Service, Target
+from bot.ports.charts import Charts
 from bot.services.trackers import TrackerAccess
 from bot.services.verification import CheckContext, Verification
 from tests.fakes import FakeBuildSystem, FakeClock
@@ -152,6 +153,7 @@ def a_stage(
     clock: FakeClock | None = None,
     *,
     known_trackers: Mapping[str, TrackerAccess] | None = None,
+    charts: Charts | None = None,
     **changed: object,
 ) -> Stage:
     """A world over an empty database with one route for deployments."""
@@ -169,5 +171,6 @@ def a_stage(
         verification=verification,
         roles=ROLES,
         known_trackers=known_trackers or {},
+        charts=charts,
     )
     return Stage(world, verification)

@@ -15,8 +15,10 @@ from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
 from bot.domain.services import Service
 from bot.ports import CardRecord, CommandRecord, Transaction
+from bot.ports.charts import Charts
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
 from bot.services.deployments.engine import DeploymentWorker
@@ -81,6 +83,7 @@ class World:
     services: Mapping[str, Service] = field(default_factory=dict)
     roles: Sequence[Role] = ROLES
     verification: Verification = field(default_factory=Verification)
+    charts: Charts | None = None
     house: DeploymentHouse = field(init=False)
     trackers: TrackerHouse = field(init=False)
     deployments: DeploymentWorker = field(init=False)
@@ -106,7 +109,7 @@ class World:
             {"slack": self.messenger},
             addresses,
             dead_letters=DeadLetters(self.destinations.get(self.admin)),
-            issues_of=self.trackers.trackers.links_in,
+            contents=Contents(self.trackers.trackers.links_in, self.charts),
         )
         sources = Sources(
             {
@@ -135,7 +138,7 @@ class World:
             trackers=self.trackers,
         )
         self.deployments = self.house.worker(self.verification)
-        answers = self.house.answers
+        reading = self.house.reading(self.verification, self.charts, {"slack": self.messenger})
         self.worker = CommandWorker(
             store=self.store,
             clock=self.clock,
@@ -148,7 +151,7 @@ class World:
                 sources,
                 people,
                 self.ingest,
-                deployments=answers,
+                deployments=reading,
                 trackers=self.trackers.trackers,
             ),
             acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk, ids=ids),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bot.domain.cards import Card
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployment_lines import LATEST, parse_place
@@ -11,6 +13,7 @@ from bot.domain.services import Target
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid
 from bot.ports import Clock, Store, Transaction
+from bot.services.deployments.charting import Charting
 from bot.services.deployments.requests import Requests
 from bot.services.deployments.versions import Versions
 from bot.services.presenters.deployment_answers import Standing, deployments_card, dora_card, whats_in_card
@@ -77,6 +80,20 @@ class DeploymentAnswers:
             newest = None
         changes = self._versions.between(service, standing.version, newest) if newest else ()
         return whats_in_card(service.name, target.environment, standing.version, newest, changes, locale)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentReading:
+    """Every question about deployments."""
+
+    answers: DeploymentAnswers
+    charting: Charting
+
+    def answer(self, line: CommandLine, place: str, locale: str, timezone: str) -> Card:
+        """The answer to who asks at `place`; CommandInvalid for what does not exist, IntegrationError."""
+        if line.verb is Verb.CHART:
+            return self.charting.answer(line, place, locale, timezone)
+        return self.answers.answer(line, locale, timezone)
 
 
 def _standing(tx: Transaction, target: Target) -> Standing:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.domain.services import Service
-from bot.ports import Clock, Store
-from bot.services.deployments.answers import DeploymentAnswers
+from bot.ports import Clock, Messenger, Store
+from bot.ports.charts import Charts
+from bot.services.deployments.answers import DeploymentAnswers, DeploymentReading
+from bot.services.deployments.charting import Charting
 from bot.services.deployments.desk import DeploymentDesk
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.engine import DeploymentWorker
@@ -39,12 +41,20 @@ class DeploymentHouse:
     ) -> None:
         self._services = dict(services)
         self._sources = sources
+        self._clock = clock
         self.records = Records(store, clock, router, signal, trackers.tidings)
         self.ending = Ending(self.records)
         versions = Versions(store, sources, trackers.trackers)
         self.requests = Requests(self.records, services, versions, self.ending, people)
         self.desk = DeploymentDesk(self.records, self.requests, self.ending, people)
         self.answers = DeploymentAnswers(store, clock, self.requests, versions)
+
+    def reading(
+        self, verification: Verification, charts: Charts | None, messengers: Mapping[str, Messenger]
+    ) -> DeploymentReading:
+        """Who answers what people ask about deployments, and shows how the values of checks went on."""
+        charting = Charting(self.records.store, self._clock, self._services, verification, charts, messengers)
+        return DeploymentReading(self.answers, charting)
 
     def worker(self, verification: Verification) -> DeploymentWorker:
         """Who carries deployments out, by every source that can both be asked and told."""

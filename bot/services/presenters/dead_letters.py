@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.domain.cards import Code, Notice, Preformatted, Strong, text
-from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
+from bot.domain.places import CARD_SLOT, CHART_SLOT, LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKey
 from bot.i18n import translate
 from bot.services.presenters.causes import advice_words, cause_words
 
 SLOT_WORDS = {
     CARD_SLOT: "card",
+    CHART_SLOT: "chart",
     NOTICE_SLOT: "notice",
     LOG_SLOT: "log",
     OVERDUE_SLOT: "remark that it is late",

@@ -276,6 +276,8 @@ def _actions(deployment: Deployment, locale: str) -> list[Action]:
     if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and deployment.started_at:
         command = f"rollback {deployment.service} in {deployment.environment}"
         actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
+    if any(check.is_charted for check in deployment.checks):
+        add("chart", "Chart")
     if deployment.run is not None and deployment.run.url:
         actions.append(Action("open", translate(locale, "View deployment"), url=deployment.run.url))
     return actions

@@ -32,7 +32,7 @@ DIMENSION_WORDS = {
     "severity": "severity",
     "author": "author",
 }
-OPERATION_WORDS = {"post": "posted", "update": "changed"}
+OPERATION_WORDS = {"post": "posted", "upload": "posted", "update": "changed"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ PROBLEMS = {
     "unknown_environment": "The service has no such environment. There are:",
     "unknown_version": "I know no such version. The newest good build is:",
     "unknown_deployment": "I know no such deployment.",
+    "unknown_check": "There is no such check with a value over time. There are:",
+    "nothing_charted": "None of its checks has a value over time:",
     "no_tracker": "I know no issue tracker: none is configured.",
     "unknown_issue": "That is no issue's key, such as USER-12, or not one of a project that I know.",
     "unknown_milestone": "Known milestones: started, finished, failed, fixed.",
@@ -106,6 +108,7 @@ SUMMARIES = {
     "deployments": "what is where, and what was deployed last",
     "whats-in": "what is new for an environment",
     "dora": "how often, how fast and how well things are deployed",
+    "chart": "how the value of a check went on",
 }
 
 

@@ -82,6 +82,7 @@ def test_a_place_can_everything_within_slacks_budgets(build: Build) -> None:
         operation: (Window(f"slack:{world.SLACK_TEAM}:{method}", calls, 60.0),)
         for operation, method, calls in (
             (Operation.POST, "chat.postMessage", 300),
+            (Operation.UPLOAD, "files.completeUploadExternal", 100),
             (Operation.UPDATE, "chat.update", 50),
             (Operation.FIND, "conversations.history", 50),
         )

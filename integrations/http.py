@@ -21,6 +21,7 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 DEFAULT_PAUSE_S = 30.0
 LONGEST_PAUSE_S = 86400.0
 _NO_REQUEST = (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)
+GAVE_UP = 504  # a gateway's word for: it hung up, and what is behind it may still be at work
 _CHUNK = 65536
 _LEAST_S = 0.05  # a call that has less time left than this is not begun
 
@@ -55,7 +56,8 @@ def call(  # noqa: PLR0913 - the parts of a request, all by name
 
     `session` is one of `transport.open_session`; the calls of a `transport.together` end with it. Raises Unavailable
     when the request was certainly not carried out, OutcomeUnknown when it may have been (only for calls that change
-    something: `changes`, by default every method but GET). Answers of any status are returned.
+    something: `changes`, by default every method but GET), with the reason `timeout` where it may yet be: we hung up.
+    Answers of any status are returned.
     """
     is_change = method.upper() != "GET" if changes is None else changes
     deadline_s = min(deadline_s, end_of_all() - time.monotonic())
@@ -77,7 +79,8 @@ def call(  # noqa: PLR0913 - the parts of a request, all by name
                 return Answer(response.status_code, response.headers, _read(response, watch))
         except requests.RequestException as problem:
             if is_change and not _never_sent(problem, watch):
-                raise OutcomeUnknown(system, "no_answer", type(problem).__name__) from None
+                is_late = watch.is_over or isinstance(problem, requests.Timeout)
+                raise OutcomeUnknown(system, "timeout" if is_late else "no_answer", type(problem).__name__) from None
             raise Unavailable(system, "unreachable", type(problem).__name__) from None
 
 
@@ -94,7 +97,7 @@ def raise_for_status(system: str, answer: Answer, *, changes: bool = False) -> N
         raise DestinationGone(system, f"http_{status}")
     if status >= 500:
         kind = OutcomeUnknown if changes and status != 503 else Unavailable
-        raise kind(system, f"http_{status}")
+        raise kind(system, "timeout" if changes and status == GAVE_UP else f"http_{status}")
     if is_by_a_proxy(status):
         raise Unavailable(system, f"http_{status}")
     raise Rejected(system, f"http_{status}")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from bot.domain.budgets import Budget, Window
 from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
@@ -18,6 +19,7 @@ from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
 from bot.ports import Begun, PersonFacts, Triggered
 
+HANGS_UP_S = 8.0  # who waits for an answer
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 
 
@@ -274,7 +276,8 @@ class FakeMessenger:
     """A chat platform in memory. `fails` holds errors, and what to do before them, for the next calls to a place.
 
     A failure `(error, is_done)` with `is_done` carries the call out and raises all the same: the answer was lost.
-    While it `is_away` nobody answers; `asked` counts the questions for a post.
+    While it `is_away` nobody answers; `asked` counts the questions for a post. With `held_s` it is slow: posts are made
+    so many seconds later, and nobody waits for their answers; with `holds_changes`, so are changes.
     """
 
     clock: FakeClock
@@ -283,6 +286,7 @@ class FakeMessenger:
     can_thread: bool = True
     can_find: bool = True
     can_upload: bool = False
+    is_idempotent: bool = False
     refuses_edits: bool = False
     place_interval_s: float = 1.0
     account: Mapping[Operation, Sequence[Window]] = field(default_factory=dict)
@@ -295,6 +299,9 @@ class FakeMessenger:
     moved: dict[str, str] = field(default_factory=dict)
     is_away: bool = False
     asked: int = 0
+    held_s: float = 0.0
+    holds_changes: bool = False
+    held: list[tuple[datetime, Callable[[datetime], object]]] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
     renders: Callable[[Content], None] = lambda _content: None
 
@@ -312,6 +319,7 @@ class FakeMessenger:
 
     def standing(self, place: str) -> list[str]:
         """What stands at a place now."""
+        self._catch_up()
         return [call.title for (at, _), call in self.posts.items() if at == place]
 
     def resolve(self, address: str) -> Place:
@@ -324,7 +332,9 @@ class FakeMessenger:
     def capabilities(self, place: Place) -> Capabilities:
         """See `Messenger`."""
         budget = Budget(place.key, self.place_interval_s)
-        return Capabilities(self.can_edit, self.can_thread, self.can_find, budget, self.account, self.can_upload)
+        return Capabilities(
+            self.can_edit, self.can_thread, self.can_find, budget, self.account, self.can_upload, self.is_idempotent
+        )
 
     def render(self, content: Content, place: Place) -> Rendered:
         """See `Messenger`."""
@@ -337,6 +347,7 @@ class FakeMessenger:
     ) -> str:
         """See `Messenger`."""
         self.before_send()
+        self._catch_up()
         if self.is_away:
             raise OutcomeUnknown(self.platform, "no_answer") if ref is None else Unavailable(self.platform, "no_answer")
         scripted = self.fails.get(place.key)
@@ -349,20 +360,41 @@ class FakeMessenger:
             raise DestinationGone(self.platform, "message_not_found")
         if ref is not None and self.refuses_edits:
             raise DestinationGone(self.platform, "cannot_edit")
+        make = partial(self._make, place, rendered.payload["content"], attempt_id, ref, parent)
+        if self.held_s and (ref is None or self.holds_changes):
+            self.held.append((self.clock.at + timedelta(seconds=self.held_s), make))
+            self.clock.advance(HANGS_UP_S)
+            raise OutcomeUnknown(self.platform, "timeout") if ref is None else Unavailable(self.platform, "timeout")
+        made = make(self.clock.at)
+        if error is not None:
+            raise error
+        return made
+
+    def _make(
+        self, place: Place, content: Content, attempt_id: str, ref: str | None, parent: str | None, at: datetime
+    ) -> str:
         operation = Operation.UPDATE if ref is not None else Operation.POST
+        if operation is Operation.POST and self.is_idempotent and attempt_id in self.attempts:
+            return self.attempts[attempt_id]
         ref = ref or f"m{len(self.calls) + 1}"
-        call = Call(self.clock.at, operation, place.key, ref, rendered.payload["content"], parent)
+        call = Call(at, operation, place.key, ref, content, parent)
         self.calls.append(call)
         self.posts[place.key, ref] = call
         if operation is Operation.POST:
             self.attempts[attempt_id] = ref
-        if error is not None:
-            raise error
         return ref
+
+    def _catch_up(self) -> None:
+        """Carry out what was held for long enough."""
+        now = self.clock.at
+        due, self.held = [one for one in self.held if one[0] <= now], [one for one in self.held if one[0] > now]
+        for at, make in sorted(due, key=lambda one: one[0]):
+            make(at)
 
     def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
         """See `Messenger`."""
         self.asked += 1
+        self._catch_up()
         if self.is_away:
             raise Unavailable(self.platform, "no_answer")
         post = self.posts.get((place.key, self.attempts.get(attempt_id, "")))

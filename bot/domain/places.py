@@ -82,7 +82,8 @@ class Capabilities:
 
     `place_budget` paces all calls to the place; `account_budgets` are further limits by operation, shared with other
     places, the one that a refusal of the platform's pauses first. `can_find` says that a call in doubt can be looked up
-    by its attempt, `can_upload` that pictures can be shown.
+    by its attempt, `is_idempotent` that the same attempt made again makes no second post, `can_upload` that pictures
+    can be shown.
     """
 
     can_edit: bool
@@ -91,6 +92,7 @@ class Capabilities:
     place_budget: Budget
     account_budgets: Mapping[Operation, Sequence[Window]] = field(default_factory=dict)
     can_upload: bool = False
+    is_idempotent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Tran
 from bot.services import budgeting
 from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
-from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly
+from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly, not_found
 from bot.services.planning import Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
 from bot.services.silence import Silence
 from bot.telemetry import ATTEMPTS, logger
 
 NOT_MOVED: Mapping[str, Place] = MappingProxyType({})
-_ARRIVED = frozenset({"sent", "found"})
+_ARRIVED = frozenset({"sent", "found", "repeated"})
 _PLACE_GONE = frozenset({"channel_not_found", "is_archived"})
 
 log = logger(__name__)
@@ -126,6 +126,8 @@ class Deliverer:
                 found = self._find(messenger, delivery)
                 if found is not None:
                     return Outcome(Settlement(card.id, "found", card.attempt_revision, "", found))
+                if delivery.only_looks:
+                    return not_found(delivery, self._now())
                 operation = delivery.operation
             ref = messenger.send(
                 delivery.place,
@@ -156,7 +158,9 @@ class Deliverer:
         if not is_final or delivery.digest is not None:
             due_at = self._now() + card.options.get("progress_interval_s", self._progress_interval_s)
         revision = delivery.subject.revision
-        return Settlement(card.id, "sent", revision, rendered.digest, ref, due_at=due_at, shown_final=is_final)
+        shown = Settlement(card.id, "sent", revision, rendered.digest, ref, due_at=due_at, shown_final=is_final)
+        is_repeated = delivery.is_in_doubt and not delivery.capabilities.can_find
+        return replace(shown, reason="repeated") if is_repeated else shown
 
     def _find(self, messenger: Messenger, delivery: Delivery) -> str | None:
         """What the platform knows of an attempt, which may be one that was not begun before."""
@@ -165,7 +169,7 @@ class Deliverer:
             return None
         since = datetime.fromtimestamp(started_at, UTC)
         found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent)
-        if found is None:
+        if found is None and not delivery.only_looks:
             self._must_be_in_time(delivery, "slow_search")
         return found
 

@@ -10,6 +10,7 @@ from bot.domain.retries import MOST_TRIES, pause_s
 from bot.domain.routing import Updates
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import CardRecord, Settlement
+from bot.services import doubts
 from bot.services.planning import REST_S, Delivery
 from bot.telemetry import redact
 
@@ -46,10 +47,8 @@ def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Ope
     match problem:
         case RateLimited():
             return _after_refusal(delivery, problem, operation, now)
-        case OutcomeUnknown() if is_post:
-            slowly = give_up_slowly(card, problem.reason, now)
-            due_at = max(slowly.settlement.due_at, now + DOUBT_PAUSE_S)
-            return replace(slowly, settlement=replace(slowly.settlement, keep_attempt=True, due_at=due_at))
+        case OutcomeUnknown() if is_post and operation is not Operation.FIND:
+            return _in_doubt(delivery, give_up_slowly(card, problem.reason, now), now)
         case DestinationGone() if problem.reason == "message_not_found" and not is_post:
             return Outcome(Settlement(card.id, "deleted", forget_ref=True))
         case DestinationGone() if problem.reason == "cannot_edit" and not is_post:
@@ -59,6 +58,8 @@ def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Ope
         case _:
             slowly = give_up_slowly(card, problem.reason, now)
             settlement = replace(slowly.settlement, keep_attempt=delivery.is_in_doubt)
+            if delivery.is_in_doubt and not settlement.is_dead and doubts.lasts_s(card) == doubts.LATE_S:
+                settlement = replace(settlement, reason=doubts.TIMED_OUT)
             rest_s = REST_S if isinstance(problem, AuthFailed) else slowly.rest_s
             return Outcome(settlement, rest_s, was_called=problem.reason != LATE_START)
 
@@ -67,10 +68,34 @@ def _after_refusal(delivery: Delivery, problem: RateLimited, operation: Operatio
     """The platform asks for a pause, of the place, or of what the account's budget counts."""
     pause = problem.retry_after_s or DOUBT_PAUSE_S
     windows = delivery.capabilities.account_budgets.get(operation, ()) if problem.scope == "account" else ()
-    settlement = Settlement(
-        delivery.card.id, "paused:rate_limited", keep_attempt=delivery.is_in_doubt, due_at=now + pause
-    )
+    card, is_in_doubt = delivery.card, delivery.is_in_doubt
+    tries = card.tries if is_in_doubt else 0
+    settlement = Settlement(card.id, "paused:rate_limited", keep_attempt=is_in_doubt, due_at=now + pause, tries=tries)
     return Outcome(settlement, 0.0 if windows else pause, paused=tuple(windows[:1]))
+
+
+def _in_doubt(delivery: Delivery, slowly: Outcome, now: float) -> Outcome:
+    """A post that may have been made, or may be made yet; where nobody can be asked it is made again, but not soon."""
+    settlement = slowly.settlement
+    if settlement.is_dead:
+        return replace(slowly, settlement=replace(settlement, keep_attempt=True))
+    due_at = max(settlement.due_at, now + DOUBT_PAUSE_S)
+    if settlement.reason == doubts.TIMED_OUT and not delivery.capabilities.can_find:
+        due_at = now + doubts.repeat_pause_s(settlement.tries)
+    return replace(slowly, settlement=replace(settlement, keep_attempt=True, due_at=due_at))
+
+
+def not_found(delivery: Delivery, now: float) -> Outcome:
+    """What follows when the platform knows nothing of a post in doubt: it may be made yet, or it never will.
+
+    Then it is made anew, as an attempt of its own where the platform would take both.
+    """
+    card = delivery.card
+    if now >= doubts.ends_at(card):
+        is_same = delivery.capabilities.is_idempotent
+        return Outcome(Settlement(card.id, doubts.ABSENT, keep_attempt=is_same, tries=card.tries))
+    due_at = doubts.next_look_at(card, now)
+    return Outcome(Settlement(card.id, card.reason, keep_attempt=True, due_at=due_at, tries=card.tries))
 
 
 def give_up_slowly(card: CardRecord, reason: str, now: float, *, is_hopeless: bool = False) -> Outcome:

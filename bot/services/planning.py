@@ -24,6 +24,7 @@ from bot.domain.places import (
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, SubjectRecord, Transaction
+from bot.services import doubts
 from bot.services.budgeting import Held, Refusal, take, windows_of
 from bot.services.dead_letters import DeadLetter, DeadLetters, announced
 from bot.services.noise import Flapping, Hold, flapping_hold, flapping_of, is_outdated, quiet_hold, storm_hold
@@ -46,8 +47,8 @@ log = logger(__name__)
 class Delivery:
     """One claimed attempt. `is_in_doubt`: an earlier attempt, named by `attempt_id`, may have made the post.
 
-    `asks_first`: the platform is asked for the post before it is made. After `send_before` a new post might outlive
-    the lease.
+    `asks_first`: the platform is asked for the post before it is made, or, where it `only_looks`, not made now: it may
+    be under way still. After `send_before` a new post might outlive the lease.
     """
 
     lease: DestinationLease
@@ -58,6 +59,7 @@ class Delivery:
     attempt_id: str
     is_in_doubt: bool
     asks_first: bool
+    only_looks: bool
     parent: str | None
     capabilities: Capabilities
     send_before: float
@@ -232,8 +234,10 @@ class _Visit:
 
     def _ask(self, card: CardRecord) -> tuple[Held, ...] | Refusal:
         """The attempt's calls, out of the account's budgets; what was refused once here is not asked again."""
-        operation = _operation(card, self.capabilities)
-        windows = windows_of(operation, self.capabilities, asks_first=self._asks_first(card))
+        operation, asks_first = _operation(card, self.capabilities), self._asks_first(card)
+        if self._only_looks(card):
+            operation, asks_first = Operation.FIND, False
+        windows = windows_of(operation, self.capabilities, asks_first=asks_first)
         is_urgent = card.message_ref is None or card.is_final
         asked = tuple(window.scope for window in windows), is_urgent
         if asked not in self.refusals:
@@ -247,6 +251,12 @@ class _Visit:
         """Whether a post may have been made, or would most likely get no answer."""
         is_new = self.asks_first and _operation(card, self.capabilities).is_new
         return self.capabilities.can_find and (card.attempt_id is not None or is_new)
+
+    def _only_looks(self, card: CardRecord) -> bool:
+        """Whether a post in doubt must not be made beside the one that may be under way, or be there."""
+        if card.attempt_id is None or not self.capabilities.can_find:
+            return False
+        return not self.capabilities.is_idempotent or self.now < doubts.ends_at(card)
 
     def _begin(
         self, card: CardRecord, subject: SubjectRecord, calls: tuple[Held, ...], parent: CardRecord | None
@@ -266,6 +276,7 @@ class _Visit:
             attempt_id,
             is_in_doubt,
             self._asks_first(card),
+            self._only_looks(card),
             thread,
             self.capabilities,
             send_before=self.now + LEASE_S - 2 * CALL_S,

@@ -75,6 +75,7 @@ class DingTalkMessenger:
             can_find=is_card,
             place_budget=_budget(self._config.budgets, place.key, per_minute, BURST),
             account_budgets=accounts,
+            is_idempotent=is_card,
         )
 
     def render(self, content: Content, place: Place) -> Rendered:

@@ -18,7 +18,7 @@ from bot.errors import (
     Unavailable,
 )
 from integrations.dingtalk.config import SYSTEM
-from integrations.http import Answer, is_by_a_proxy, pause_of, raise_for_status
+from integrations.http import GAVE_UP, Answer, is_by_a_proxy, pause_of, raise_for_status
 
 # "After 20 messages in a minute the robot is throttled for ten minutes": an earlier try would be refused as well.
 ROBOT_THROTTLE_S = 600.0
@@ -143,7 +143,7 @@ def _of_code(answer: Answer, body: dict[str, Any]) -> IntegrationError:
     if answer.status == 503 or is_by_a_proxy(answer.status):
         return Unavailable(SYSTEM, "busy", detail)
     if answer.status >= 500:
-        return OutcomeUnknown(SYSTEM, "server_error", detail)
+        return OutcomeUnknown(SYSTEM, "timeout" if answer.status == GAVE_UP else "server_error", detail)
     is_double = any(word in words for word in _DOUBLE)
     return Rejected(SYSTEM, "already_exists" if is_double else "refused", detail)
 

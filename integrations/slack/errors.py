@@ -17,7 +17,7 @@ from bot.errors import (
     Rejected,
     Unavailable,
 )
-from integrations.http import pause_of
+from integrations.http import GAVE_UP, pause_of
 
 SYSTEM = "slack"
 
@@ -74,6 +74,8 @@ def classify_word(method: str, word: str, status: int = 200) -> IntegrationError
     """The error that Slack's `error` field stands for."""
     if word in _UNSURE or (status >= 500 and word not in REASONS):
         reason = word if word in _UNSURE else "http_5xx"
+        if status == GAVE_UP and method not in REPEATABLE:
+            reason = "timeout"
         return Unavailable(SYSTEM, reason) if method in REPEATABLE else OutcomeUnknown(SYSTEM, reason)
     if word in _MESSAGE_GONE:
         return DestinationGone(SYSTEM, "message_not_found", "" if word == "message_not_found" else word)

@@ -15,7 +15,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse, WebClient
 
 from bot.errors import OutcomeUnknown, Unavailable
-from integrations.http import CALL_DEADLINE_S, call
+from integrations.http import CALL_DEADLINE_S, GAVE_UP, call
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import REPEATABLE, SYSTEM, classify
 
@@ -41,7 +41,8 @@ class KeepAliveWebClient(WebClient):
         if not _is_object(body):  # a page of a proxy or of an outage, or cut off: the SDK takes it for an error word
             if answer.status != 429:
                 unsure = changes and (answer.status < 300 or answer.status >= 500)
-                raise (OutcomeUnknown if unsure else Unavailable)(SYSTEM, "not_json", f"HTTP {answer.status}")
+                reason = "timeout" if unsure and answer.status == GAVE_UP else "not_json"
+                raise (OutcomeUnknown if unsure else Unavailable)(SYSTEM, reason, f"HTTP {answer.status}")
             body = "{}"
         return {"status": answer.status, "headers": answer.headers, "body": body}
 

@@ -43,11 +43,15 @@ def tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 def test_an_answer_that_drips_is_cut_at_the_deadline(
     session: requests.Session, serve: Serve, request: pytest.FixtureRequest, drip: str, is_secure: bool
 ) -> None:
-    """Each byte that comes buys no more time; what was cut off is no answer, however whole it looks."""
+    """Each byte that comes buys no more time; what was cut off is no answer, however whole it looks.
+
+    The reason tells that we hung up: what was asked for may still be done.
+    """
     server = serve(*DRIPS[drip], tls=request.getfixturevalue("tls") if is_secure else None)
     began = time.monotonic()
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown) as caught:
         call(session, "slack", "POST", server.url, deadline_s=DEADLINE_S)
+    assert caught.value.reason == "timeout"
     assert DEADLINE_S * 0.9 <= time.monotonic() - began < DEADLINE_S + SLACK_S
 
 

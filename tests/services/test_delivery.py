@@ -249,7 +249,7 @@ def test_where_edits_are_switched_off_the_end_alone_is_posted(world: World) -> N
 @pytest.mark.parametrize("is_done", [True, False], ids=["arrived", "lost"])
 def test_a_post_without_an_answer_is_looked_for(is_done: bool, world: World) -> None:
     """A post whose answer was lost is found and not doubled; one that never arrived is sent again."""
-    world.messenger.fail(CI, OutcomeUnknown("slack", "timeout"), is_done=is_done)
+    world.messenger.fail(CI, OutcomeUnknown("slack", "no_answer"), is_done=is_done)
     world.accept(event_of())
     world.deliver(30)
     world.accept(event_of(status=SUCCESS, at=20, started=0))

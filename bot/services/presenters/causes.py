@@ -91,7 +91,7 @@ CAUSES = (
     Cause(
         "The platform could not be reached, or did not answer.",
         "See whether it can be reached from here, then replay.",
-        "unreachable deadline no_answer unreadable_answer not_json too_many_pages slow_search "
+        "unreachable deadline no_answer timeout unreadable_answer not_json too_many_pages slow_search "
         "throttled busy http_5xx server_error "
         "service_unavailable request_timeout internal_error fatal_error update_failed "
         "external_channel_migrating team_added_to_org",

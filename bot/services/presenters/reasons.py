@@ -10,6 +10,8 @@ REASON_WORDS = {
     "sent": "shown",
     "unchanged": "looks the same as what stands there",
     "found": "no answer came, but the post stands there",
+    "absent": "no answer came and the post does not stand there, it is posted anew",
+    "repeated": "no answer came and nobody could be asked: posted again, it may stand there twice",
     "started": "no answer yet",
     "deleted": "somebody removed the post, it is posted anew",
     "cannot_edit": "the post may not be changed, the end is posted anew",

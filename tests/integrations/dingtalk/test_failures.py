@@ -95,6 +95,14 @@ def test_a_broken_server_may_have_posted(status: int, kind: type[IntegrationErro
         read_result(_answer(b"<html>", status))
 
 
+def test_a_gateway_that_hung_up_leaves_a_post_under_way() -> None:
+    """504 is our own time-out, met by somebody in between: the post may be made yet."""
+    for read in (read_errcode, read_result):
+        with pytest.raises(OutcomeUnknown) as caught:
+            read(_answer(b"<html>", 504))
+        assert caught.value.reason == "timeout"
+
+
 @pytest.mark.parametrize("status", [302, 307, 407, 408])
 def test_what_stands_in_between_costs_no_card(status: int) -> None:
     """A login page or a proxy's own password is not DingTalk's refusal."""

@@ -72,3 +72,8 @@ def test_a_limit_has_a_pause(headers: dict[str, str], pause: float) -> None:
 def test_a_failing_server_leaves_only_posts_in_doubt(method: str, kind: type[IntegrationError]) -> None:
     """What can be repeated without harm is."""
     assert type(classify(method, _problem("", 502))) is kind
+
+
+def test_a_gateway_that_hung_up_leaves_a_post_under_way() -> None:
+    """504 is our own time-out, met by somebody in between: the post may be made yet."""
+    assert classify("chat.postMessage", _problem("", 504)).reason == "timeout"

@@ -1,0 +1,153 @@
+"""Platforms that carry a post out long after we hung up on them, by an injected clock: how often it stands then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from prometheus_client import REGISTRY
+
+from bot.domain.builds import BuildStatus
+from bot.errors import AuthFailed, OutcomeUnknown, RateLimited, Unavailable
+from bot.services.dispatcher import carry_out
+from tests.services.world import CI, World
+from tests.stores import event_of
+
+SUCCESS = BuildStatus.SUCCESS
+SHOWN = ["user-service #12 · succeeded"]
+
+
+def live_through(world: World, held_s: float, *, slow_for_s: float = 240.0) -> None:
+    """A build begins and ends at a platform that makes each post so late, and is well again after some minutes."""
+    world.messenger.held_s = held_s
+    world.accept(event_of())
+    world.deliver(10)
+    world.accept(event_of(12, SUCCESS, at=10, started=0))
+    world.deliver(slow_for_s)
+    world.messenger.held_s = 0.0
+    world.deliver(600)
+
+
+@pytest.mark.parametrize("held_s", [9.0, 30.0, 66.0])
+def test_a_post_that_is_made_late_stands_once(held_s: float, world: World) -> None:
+    """It is looked for as long as it may be under way, found, and changed to the end."""
+    live_through(world, held_s)
+    assert (world.messenger.standing(CI), world.card().reason) == (SHOWN, "sent")
+    assert world.operations() == ["post", "update"]
+
+
+def test_a_post_that_is_never_made_is_made_anew_once_it_cannot_come(world: World) -> None:
+    """Nobody answers the post, and no look finds it: a minute after we hung up another one is made, and only then."""
+    world.messenger.fail(CI, OutcomeUnknown("slack", "timeout"))
+    world.accept(event_of())
+    world.deliver(67)
+    assert (world.operations(), world.card().reason) == ([], "failed:timeout")
+    assert 3 <= world.messenger.asked <= 5
+    world.deliver(5)
+    assert world.operations() == ["post"]
+    assert world.attempt_outcomes() == ["absent", "sent"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_post_that_was_broken_off_is_made_anew_within_seconds(times: int, world: World) -> None:
+    """The connection was cut, so nobody works on it: it is looked for a little while, each time anew."""
+    world.messenger.fail(CI, *[OutcomeUnknown("slack", "no_answer")] * times)
+    world.accept(event_of())
+    world.deliver(12 if times == 1 else 60)
+    assert world.operations() == ["post"]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Unavailable("slack", "unreachable"),
+        OutcomeUnknown("slack", "too_many_pages"),
+        RateLimited("slack", "rate_limited", 5.0, scope="account"),
+        AuthFailed("slack", "token_expired"),
+    ],
+    ids=lambda problem: problem.reason,
+)
+def test_a_look_that_fails_does_not_shorten_the_wait(
+    problem: Exception, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first looks fail: the post is awaited all the same, and found when it was made after half a minute."""
+    find, problems = type(world.messenger).find, [problem, problem]
+
+    def fail(self: object, *arguments: object, **named: object) -> str | None:
+        if problems:
+            raise problems.pop()
+        return find(self, *arguments, **named)  # type: ignore[arg-type] # handed on
+
+    monkeypatch.setattr(type(world.messenger), "find", fail)
+    live_through(world, 30.0)
+    assert problems == []
+    assert (world.messenger.standing(CI), world.operations()) == (SHOWN, ["post", "update"])
+
+
+def test_a_worker_that_dies_while_a_post_is_awaited_changes_nothing(world: World) -> None:
+    """Whoever takes over waits just as long."""
+    world.messenger.held_s = 30.0
+    world.accept(event_of())
+    world.deliver(9)
+    world.clock.advance(2)
+    assert world.claim()  # a look, and the worker is gone
+    world.messenger.held_s = 0.0
+    world.deliver(200)
+    assert world.operations() == ["post"]
+    assert world.card().reason == "found"
+
+
+def test_two_slow_minutes_cost_no_second_post_anywhere(make_world: Callable[..., World]) -> None:
+    """Each of ten builds of a channel has a post that nobody waited for: each stands once."""
+    world = make_world()
+    world.messenger.held_s = 30.0
+    for number in range(10):
+        world.accept(event_of(number, branch=str(number)))
+    world.deliver(120)
+    world.messenger.held_s = 0.0
+    world.deliver(1200)
+    standing = world.messenger.standing(CI)
+    assert len(standing) == len(set(standing)) == 10
+
+
+def test_where_a_second_post_makes_none_it_is_awaited_as_well(make_world: Callable[..., World]) -> None:
+    """An interactive card is known by its attempt: it is posted again under the same name, and not at once."""
+    world = make_world()
+    world.messenger.is_idempotent = True
+    live_through(world, 90.0)
+    assert (world.messenger.standing(CI), len(world.attempt_outcomes())) == (SHOWN, 2)
+
+
+def test_a_robots_post_stands_twice_at_most_for_each_doubt(make_world: Callable[..., World]) -> None:
+    """Nobody can be asked: it is posted again after one minute, then two, then four, and that is counted and said."""
+    world = make_world()
+    world.messenger.can_find = world.messenger.can_edit = False
+
+    def repeated() -> float:
+        labels = {"platform": "slack", "outcome": "repeated"}
+        return REGISTRY.get_sample_value("shipmate_attempts_total", labels) or 0.0
+
+    counted = repeated()
+    world.messenger.held_s = 30.0
+    world.accept(event_of())
+    world.deliver(100)
+    world.messenger.held_s = 0.0
+    world.deliver(600)
+    at = [call.at.timestamp() for call in world.messenger.calls]
+    assert len(at) == 3  # two doubts, and the post that was answered
+    assert [later - earlier > 55 for earlier, later in pairwise(at)] == [True, True]
+    assert (repeated() - counted, world.card().reason) == (1.0, "repeated")
+
+
+def test_a_robots_post_whose_worker_died_is_made_again(make_world: Callable[..., World]) -> None:
+    """The lease ends, it is posted again, and `explain` says that it may stand twice."""
+    world = make_world()
+    world.messenger.can_find = world.messenger.can_edit = False
+    world.accept(event_of())
+    (work,) = world.claim()
+    world.deliverer._attempt(work)  # type: ignore[arg-type] # carried out, never settled
+    world.deliver(40)
+    assert (world.operations(), world.card().reason) == (["post", "post"], "repeated")
+    carry_out(world.deliverer, work)  # it was only slow: it settles nothing any more
+    assert world.card().reason == "repeated"

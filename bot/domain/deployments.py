@@ -6,7 +6,7 @@ raises Conflict with a sentence for the person who asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -100,7 +100,10 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One decision about one deployment, by a person who may decide."""
+    """One decision about one deployment, by a person who may decide.
+
+    Of one that was struck out, `at` and `reason` are when and why.
+    """
 
     account: str
     name: str
@@ -172,6 +175,7 @@ class Deployment:
     terms: Terms = Terms()
     approvals: tuple[Approval, ...] = ()
     rejection: Approval | None = None
+    struck: tuple[Approval, ...] = ()
     reminded_at: float = 0.0
     run: Run | None = None
     checks: tuple[CheckProgress, ...] = ()
@@ -212,6 +216,7 @@ class Deployment:
         lists = {name: tuple(terms.get(name, ())) for name in ("approvers", "called")}
         known["terms"] = Terms(**{**terms, **lists})
         known["approvals"] = tuple(Approval(**one) for one in stored.get("approvals", ()))
+        known["struck"] = tuple(Approval(**one) for one in stored.get("struck", ()))
         known["rejection"] = Approval(**stored["rejection"]) if stored.get("rejection") else None
         run = stored.get("run") or {}
         known["run"] = Run(**{name: run[name] for name in Run.__slots__ if name in run}) if run else None
@@ -298,6 +303,16 @@ def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deploy
     return fewer
 
 
+def strike(deployment: Deployment, struck: Sequence[Approval], at: float) -> Deployment:
+    """Without approvals that would not be taken any more; it waits for others where too few are left."""
+    accounts = {one.account for one in struck}
+    kept = tuple(one for one in deployment.approvals if one.account not in accounts)
+    fewer = note(deployment, approvals=kept, struck=(*deployment.struck, *struck))
+    if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
+        return move(fewer, DeploymentState.AWAITING_APPROVAL, at, outcome="approval_struck")
+    return fewer
+
+
 def reject(deployment: Deployment, rejection: Approval) -> Deployment:
     """Ended by a person who may decide, before it was started."""
     if not deployment.state.is_waiting:
@@ -326,6 +341,8 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("break_glass")
     if deployment.state is DeploymentState.AWAITING_APPROVAL:
         names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
+        if deployment.struck:
+            names.append(f"struck{len(deployment.struck)}")
     if deployment.question not in ("", KEPT):
         names.append("question")
     if deployment.state in FAILED_STATES:

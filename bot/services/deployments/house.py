@@ -12,6 +12,7 @@ from bot.services.deployments.charting import Charting
 from bot.services.deployments.desk import DeploymentDesk
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.engine import DeploymentWorker
+from bot.services.deployments.gate import Gate
 from bot.services.deployments.pipelines import BuildDeploys
 from bot.services.deployments.records import Records
 from bot.services.deployments.requests import Requests
@@ -63,4 +64,5 @@ class DeploymentHouse:
             control, reader = self._sources.control(name), self._sources.reader(name)
             if control is not None and reader is not None:
                 systems[name] = BuildDeploys(control, reader)
-        return DeploymentWorker(self.records, self._services, systems, verification, self.ending)
+        gate = Gate(self.records, self.requests.people, verification)
+        return DeploymentWorker(self.records, self._services, systems, verification, self.ending, gate)

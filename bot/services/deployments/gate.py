@@ -1,0 +1,105 @@
+"""What may keep a queued deployment from beginning, asked at the moment when it would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bot.domain.commands import Actor
+from bot.domain.deployments import ACTIVE, Approval, Deployment, DeploymentState, strike
+from bot.domain.services import Target
+from bot.domain.windows import closed
+from bot.ports import Transaction
+from bot.services.deployments.judging import REST_S, context_of, goes_first
+from bot.services.deployments.records import Cause, Records
+from bot.services.people import PARTED_COUNTS_S, People
+from bot.services.verification import Verification
+
+QUEUE_S = 24 * 3600.0
+LONGEST_REST_S = 3600.0
+RECHECK = Cause("recheck")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why one may not begin yet: a word, a sentence, and when to look again."""
+
+    outcome: str
+    detail: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Those who approved, as their platforms know them now, and why some would not be let approve any more."""
+
+    actors: Sequence[Actor]
+    refused: Mapping[str, str]
+
+
+class Gate:
+    """Lets a deployment begin, or says what holds it back."""
+
+    def __init__(self, records: Records, people: People, verification: Verification) -> None:
+        self._records = records
+        self._people = people
+        self._verification = verification
+
+    def held(self, tx: Transaction, deployment: Deployment, target: Target) -> Held | None:
+        """What is in its way in the database and on the calendar."""
+        now, is_rollback = self._records.now(), deployment.rollback_of > 0
+        lock = tx.locks.over(deployment.service, deployment.environment)
+        if lock is not None and not is_rollback:
+            return Held("locked", f"{lock.name}: {lock.reason}", now + REST_S)
+        if not (is_rollback or deployment.terms.is_break_glass):
+            shut = closed(target.windows, target.freezes, datetime.fromtimestamp(now, UTC))
+            if shut is not None:
+                until = shut.until.timestamp() if shut.until else now + QUEUE_S
+                return Held(shut.reason, shut.detail, min(until, now + LONGEST_REST_S))
+        line = (deployment.service, deployment.environment)
+        active = tx.deployments.newest(*line, ACTIVE, 1)
+        if active:
+            return Held("busy", active[0].key.short, now + REST_S)
+        queued = tx.deployments.newest(*line, frozenset({DeploymentState.QUEUED}), 100)
+        ahead = [one for one in queued if goes_first(one, deployment)]
+        return Held("busy", ahead[-1].key.short, now + REST_S) if ahead else None
+
+    def obstacle(self, deployment: Deployment, target: Target) -> str | None:
+        """What would keep the checks from telling anything; a rollback goes ahead without them."""
+        if deployment.rollback_of or deployment.terms.is_break_glass:
+            return None
+        problems = self._verification.probe(target.checks, context_of(deployment))
+        return "; ".join(problems)[:500] if problems else None
+
+    def look(self, deployment: Deployment, target: Target) -> Seen:
+        """Ask anew about those who approved; raises IntegrationError where one that matters cannot be asked about."""
+        roles = deployment.terms.approvers or target.approvals.approvers
+        actors, refused = [], {}
+        for one in deployment.approvals:
+            actor = self._people.whole(self._people.complete(Actor(one.account, one.name)))
+            decision = self._people.holds(actor, roles)
+            actors.append(actor)
+            if not decision.is_allowed:
+                refused[one.account] = decision.reason
+        return Seen(actors, refused)
+
+    def strike(self, tx: Transaction, deployment: Deployment, seen: Seen) -> Deployment:
+        """The deployment with those approvals alone that would be taken now; each one struck is on the trail."""
+        now, since = self._records.now(), deployment.requested_at - PARTED_COUNTS_S
+        for actor in seen.actors:
+            self._people.note(tx, actor)
+        requester = tx.accounts.same_person(deployment.requester.account, since)
+        struck, counted = [], set[str]()
+        for one in deployment.approvals:
+            why = seen.refused.get(one.account, "")
+            if one.account in requester:
+                why = "is_requester"
+            elif not why and tx.accounts.same_person(one.account, since) & counted:
+                why = "counted_already"
+            if why:
+                struck.append(Approval(one.account, one.name, now, why))
+                self._records.tell(tx, RECHECK, f"{deployment.key} {one.account}", f"refused:{why}")
+            else:
+                counted.add(one.account)
+        return strike(deployment, struck, now) if struck else deployment

@@ -133,6 +133,7 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
         "approvals": len(deployment.approvals),
         "approvals_needed": deployment.terms.approvals,
         "checks": {check.name: check.verdict.value if check.verdict else None for check in deployment.checks},
+        "figures": dict(deployment.figures),
         "requested_at": deployment.requested_at,
         "started_at": deployment.started_at or None,
         "ended_at": deployment.ended_at or None,

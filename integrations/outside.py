@@ -48,6 +48,7 @@ class Outside:
             {name: one.source for name, one in self.metrics.items()},
             {name: one.monitors for name, one in self.metrics.items() if one.monitors is not None},
             Probes(),
+            {name: one.figures for name, one in self.metrics.items() if one.figures is not None},
         )
 
 

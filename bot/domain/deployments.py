@@ -156,7 +156,8 @@ class Deployment:
     """One deployment as it stands; times are seconds since 1970 (UTC), 0 where something has not happened.
 
     `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
-    in English or in another system's own words. `question` is what a person is asked while it goes on.
+    in English or in another system's own words. `question` is what a person is asked while it goes on. `figures` tell
+    how the service did while it was verified, by the names of `bot.ports.metrics.Figure`.
     """
 
     number: int
@@ -190,6 +191,7 @@ class Deployment:
     rollback_of: int = 0
     rolled_back_by: int = 0
     not_rolled_back: str = ""
+    figures: tuple[tuple[str, float], ...] = ()
 
     @property
     def key(self) -> SubjectKey:
@@ -225,6 +227,7 @@ class Deployment:
             Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored.get("changes", ())
         )
         known["issues"] = tuple(stored.get("issues", ()))
+        known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
         return cls(**known)
 
 

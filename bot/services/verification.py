@@ -14,7 +14,16 @@ from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict
 from bot.domain.judging import Outcome, judge, judge_monitor, judge_reply
 from bot.domain.templates import deployment_values, fill
 from bot.errors import IntegrationError
-from bot.ports.metrics import MetricSource, MonitorSource, Prober, Query, Reply, Series
+from bot.ports.metrics import (
+    DeploymentMetricSource,
+    Figure,
+    MetricSource,
+    MonitorSource,
+    Prober,
+    Query,
+    Reply,
+    Series,
+)
 from bot.telemetry import logger
 
 SHORTEST_WINDOW_S = 60.0
@@ -58,6 +67,7 @@ class Verification:
     sources: Mapping[str, MetricSource] = field(default_factory=dict)
     monitors: Mapping[str, MonitorSource] = field(default_factory=dict)
     prober: Prober | None = None
+    figured: Mapping[str, DeploymentMetricSource] = field(default_factory=dict)
 
     def measure(self, spec: CheckSpec, context: CheckContext, now: float) -> Measurement:
         """One look at what a check is about, begun at `now`. Never raises: what cannot be asked is an error."""
@@ -124,6 +134,22 @@ class Verification:
         step_s = max(1.0, (end - start) / CHART_POINTS)
         query = _query(spec, context, spec.window_s)
         return self.sources[spec.source].series(query, start=start, end=end, step_s=step_s)
+
+    def figures(
+        self, specs: Sequence[CheckSpec], context: CheckContext, *, start: float, end: float
+    ) -> Mapping[Figure, float]:
+        """How the service did, as far as the systems that these checks ask can tell; the first that knows counts."""
+        found: dict[Figure, float] = {}
+        for name in dict.fromkeys(spec.source for spec in specs if spec.source in self.figured):
+            try:
+                told = self.figured[name].get_deployment_metrics(context.values, start=start, end=end)
+            except IntegrationError as problem:
+                log.info("figures not told", service=context.service, source=name, error=problem)
+                continue
+            for figure in Figure:
+                if figure in told.values:
+                    found.setdefault(figure, told.values[figure])
+        return found
 
     def link(self, spec: CheckSpec, context: CheckContext, *, start: float, end: float) -> str | None:
         """A page for people that shows what a check looks at, without asking anybody."""

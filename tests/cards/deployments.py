@@ -52,8 +52,9 @@ def _check(name: str, limit: str, verdict: Verdict | None, value: float | None =
         last_at=AT + 300,
         last_verdict=verdict or Verdict.PASSED,
         last_value=value,
-        last_reason=Reason.WITHIN,
+        last_reason=Reason(seen.get("reason", Reason.WITHIN)),
         last_detail=seen.get("detail", ""),
+        is_charted=limit.startswith("≤"),
     )
 
 
@@ -108,7 +109,7 @@ def asking() -> Deployment:
         question="checks:errors",
         checks=(
             _check("health", "HTTP 200", Verdict.PASSED),
-            _check("errors", "≤ 0.01", Verdict.NO_DATA, detail="the query found no series"),
+            _check("errors", "≤ 0.01", Verdict.NO_DATA, reason="no_series", detail="[]"),
         ),
     )
 
@@ -120,7 +121,14 @@ def longest() -> Deployment:
         for number in range(100)
     )
     checks = tuple(
-        _check(f"检查 check {number}", "≤ 0.01, ≥ 0.001", Verdict.FAILED, 1234567.891, detail="详情 detail " * 60)
+        _check(
+            f"检查 check {number}",
+            "≤ 0.01, ≥ 0.001",
+            Verdict.FAILED,
+            1234567.891,
+            reason="several_series",
+            detail="详情 detail " * 60,
+        )
         for number in range(40)
     )
     return replace(
@@ -163,7 +171,7 @@ def hostile() -> Deployment:
         approvals=(Approval("slack:U1", NASTY, AT, NASTY_LINES),),
         rejection=Approval("slack:U2", NASTY, AT, NASTY_LINES),
         run=replace(RUN, url="javascript:alert(1)"),
-        checks=(_check(NASTY, NASTY, Verdict.ERROR, float("inf"), detail=NASTY_LINES),),
+        checks=(_check(NASTY, NASTY, Verdict.ERROR, float("inf"), reason="unasked", detail=NASTY_LINES),),
         changes=(Change(NASTY, NASTY_LINES, NASTY), Change("", "")),
         issues=(NASTY,) * 3,
     )
@@ -176,14 +184,16 @@ def decided() -> Deployment:
         state=DeploymentState.ROLLED_BACK,
         state_since=AT + 400,
         outcome="checks_failed",
-        detail="errors: 0.23 is above 0.01",
+        detail="errors: 0.23 > 0.01",
         ended_at=AT + 320,
         rolled_back_by=18,
         checks=(
             _check("health", "HTTP 200", Verdict.PASSED),
-            _check("errors", "≤ 0.01", Verdict.FAILED, 0.23, detail="0.23 is above 0.01"),
+            _check("errors", "≤ 0.01", Verdict.FAILED, 0.23, reason="above", detail="0.23 > 0.01"),
+            _check("port", "TCP 5432", Verdict.FAILED, reason="no_answer", detail="refused"),
             _check("latency", "≤ 1.5×, ≤ +0.05", None, 0.18125),
         ),
+        figures=(("availability", 98.25), ("latency", 1.234), ("error_rate", 0.23)),
     )
 
 
@@ -197,7 +207,7 @@ def rollback() -> Deployment:
         Requester("shipmate", "Shipmate"),
         AT + 320,
         kind=DeploymentKind.ROLLBACK,
-        reason="errors: 0.23 is above 0.01",
+        reason="errors: 0.23 > 0.01",
         state=DeploymentState.SUCCEEDED,
         previous=V2,
         started_at=AT + 322,

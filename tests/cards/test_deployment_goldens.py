@@ -70,7 +70,7 @@ def test_those_who_may_approve_are_called_where_they_are() -> None:
     rolled_back = present_deployment(decided(), f"{NOTICE_SLOT}@rolled_back", options, "slack")
     assert isinstance(rolled_back, Notice)
     assert [person.account for person in rolled_back.mentions] == ["slack:U7"]
-    assert "Checks failed after it was deployed. errors: 0.23 is above 0.01 · Undone by #18." in _said(rolled_back)
+    assert "Checks failed after it was deployed. errors: 0.23 &gt; 0.01 · Undone by #18." in _said(rolled_back)
 
 
 def test_every_call_says_what_it_is_about() -> None:
@@ -86,9 +86,9 @@ def test_every_call_says_what_it_is_about() -> None:
 
 
 def test_nothing_that_has_ended_for_good_can_be_acted_on() -> None:
-    """What was rolled back, cancelled, expired or superseded has no button but the link to its run."""
+    """What was rolled back, cancelled, expired or superseded has buttons to look with, and no other."""
     ended = ("rolled_back", "cancelled", "expired", "superseded")
     for state in ended:
         card = present_deployment(replace(decided(), state=DeploymentState(state)), CARD_SLOT, {}, "slack")
         assert isinstance(card, Card)
-        assert [action.id for action in card.actions] == ["open"]
+        assert [action.id for action in card.actions] == ["chart", "open"]

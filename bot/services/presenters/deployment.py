@@ -25,9 +25,10 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deployments import KEPT, Approval, Change, Deployment, DeploymentKind, DeploymentState
+from bot.domain.deployments import KEPT, Change, Deployment, DeploymentKind, DeploymentState
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
+from bot.services.presenters.checks import checks_of
 from bot.services.presenters.words import duration
 
 CARD_CHANGES = 6
@@ -87,8 +88,6 @@ OUTCOMES = {
     "not_approved": "Not approved in time, which means rejected.",
     "queued_too_long": "Waited a whole day for its turn.",
     "superseded": "A newer one took its place.",
-    "approval_struck": "An approval was struck out.",
-    "approvers_unknown": "I cannot ask whether those who approved it still may:",
     "not_configured": "It is not in the configuration any more.",
     "locked": "Locked.",
     "freeze": "A freeze is on.",
@@ -104,24 +103,10 @@ NOT_ROLLED_BACK = {
     "nothing_changed": "Nothing was changed.",
     "is_rollback": "This was a rollback: a person has to look now.",
 }
-STRUCK = {
-    "no_role": "has no role any more that approves this",
-    "not_granted": "has no role any more that approves this",
-    "outsider": "is none of us any more",
-    "is_requester": "is who asked for it",
-    "counted_already": "has approved it from another account",
-}
 QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",
     "run_unknown": "I do not know whether its run was started: please look in the CI system",
     "takes_long": "takes longer than it may: please look",
-}
-VERDICT_EMOJI = {Verdict.PASSED: "✅", Verdict.FAILED: "❌", Verdict.NO_DATA: "❔", Verdict.ERROR: "⚠️", None: "🔬"}
-VERDICT_WORD = {
-    Verdict.PASSED: "passed",
-    Verdict.FAILED: "failed",
-    Verdict.NO_DATA: "no data",
-    Verdict.ERROR: "could not be measured",
 }
 
 
@@ -196,9 +181,7 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
     if said:
         sections.append(Paragraph(text("\n".join(said))))
     if deployment.checks:  # before the approvals: where there is room for few lines, these are what is looked for
-        is_over = deployment.state is not _S.VERIFYING
-        lines = tuple(_check(check, locale, is_ended=is_over) for check in deployment.checks)
-        sections.append(Lines(lines, title=translate(locale, "Checks")))
+        sections.append(checks_of(deployment, locale))
     if deployment.terms.approvals:
         sections.append(_approvals(deployment, locale))
     sections += changes_of(deployment.changes, locale, CARD_CHANGES)
@@ -223,7 +206,6 @@ def _approvals(deployment: Deployment, locale: str) -> Lines:
     terms = deployment.terms
     title = translate(locale, "Approvals: {given} of {needed}", given=len(deployment.approvals), needed=terms.approvals)
     lines = [_decision("✅", one.name, one.at, one.reason) for one in deployment.approvals]
-    lines += [_struck(one, locale) for one in deployment.struck]
     if deployment.rejection is not None:
         lines.append(_decision("❌", deployment.rejection.name, deployment.rejection.at, deployment.rejection.reason))
     if deployment.state is _S.AWAITING_APPROVAL:
@@ -232,30 +214,9 @@ def _approvals(deployment: Deployment, locale: str) -> Lines:
     return Lines(tuple(lines), title=title)
 
 
-def _struck(approval: Approval, locale: str) -> Text:
-    """An approval that counts no more, and why."""
-    words = translate(locale, STRUCK.get(approval.reason, approval.reason))
-    return text("🚫 ", Person(approval.name), f" {words} · ", Moment(datetime.fromtimestamp(approval.at, UTC)))
-
-
 def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
     why = f" — {_line(reason, 100)}" if reason else ""
     return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
-
-
-def _check(check: CheckProgress, locale: str, *, is_ended: bool) -> Text:
-    """A check with its newest value beside its limit."""
-    emoji = "▫️" if check.verdict is None and is_ended else VERDICT_EMOJI[check.verdict]  # not waited for any more
-    parts: list[Any] = [f"{emoji} ", Strong(check.name)]
-    if check.last_value is not None:
-        parts.append(f" {check.last_value:.4g}")
-    if check.limit:
-        parts.append(f" ({check.limit})")
-    if check.verdict is not None:
-        parts.append(f" · {translate(locale, VERDICT_WORD[check.verdict])}")
-    if check.last_detail and check.last_verdict is not Verdict.PASSED:
-        parts.append(f" · {_line(check.last_detail, 200)}")
-    return text(*parts)
 
 
 def changes_of(changes: Sequence[Change], locale: str, most: int) -> list[Lines]:
@@ -326,12 +287,8 @@ def _notice(
     match name:
         case "approval" | "reminder":
             sentence = "waits for approval" if name == "approval" else "still waits for approval"
-            called = _callable(deployment, platform)
+            called = [account for account in deployment.terms.called if account.partition(":")[0] == platform]
             emoji = "🙋" if name == "approval" else "⏰"
-        case _ if name.startswith("struck"):
-            sentence, emoji = "waits for approval again", "🚫"
-            out = {one.account for one in deployment.struck}
-            called = [account for account in _callable(deployment, platform) if account not in out]
         case "question":
             sentence, emoji = _question(deployment), "❔"
         case "break_glass":
@@ -340,17 +297,10 @@ def _notice(
             sentence, emoji = WORD[deployment.state], EMOJI[deployment.state]
     parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
     said = [_line(deployment.reason)] if name == "break_glass" else _said(deployment, locale)
-    if name.startswith("struck"):
-        said = [f"{one.name} {translate(locale, STRUCK.get(one.reason, one.reason))}" for one in deployment.struck]
     if name not in ("approval", "reminder"):
         parts += [f" · {one}" for one in said]
     people = tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in called)
     return Notice(emoji, text(*parts), people, locale=locale, timezone=timezone)
-
-
-def _callable(deployment: Deployment, platform: str) -> list[str]:
-    """The accounts of those who may approve that can be called on a platform."""
-    return [account for account in deployment.terms.called if account.partition(":")[0] == platform]
 
 
 def _is_asking(deployment: Deployment) -> bool:

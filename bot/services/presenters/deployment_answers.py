@@ -29,6 +29,7 @@ from bot.domain.dora import Dora
 from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
+from bot.services.presenters.checks import figures_of
 from bot.services.presenters.deployment import EMOJI, WORD, changes_of, way_of
 from bot.services.presenters.words import duration as span
 
@@ -159,6 +160,8 @@ def deployment_line(deployment: Deployment, locale: str) -> Text:
         f" · {translate(locale, WORD[deployment.state])} · ",
         Moment(datetime.fromtimestamp(deployment.requested_at, UTC)),
     ]
+    if deployment.figures:
+        parts.append(f" · 📊 {figures_of(deployment, locale)}")
     return text(*parts)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bot.i18n import LOCALES, _catalogue
 from bot.services.presenters.causes import CAUSES
+from bot.services.presenters.checks import CHECK_REASONS, NO_ANSWERS, VERDICT_WORD
 from bot.services.presenters.dead_letters import SLOT_WORDS
-from bot.services.presenters.deployment import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, STRUCK, VERDICT_WORD, WORD
+from bot.services.presenters.deployment import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, STRUCK, WORD
 from bot.services.presenters.explain import DIMENSION_WORDS, EVENT_WORDS, OPERATION_WORDS
 from bot.services.presenters.issue import TRIGGER_WORDS
 from bot.services.presenters.reasons import MILESTONE_WORDS, REASON_WORDS
@@ -70,7 +71,7 @@ def _said() -> dict[str, str]:
     found |= {text: "a table" for _, text in NEWS.values()}
     tables = (TRIGGER_WORDS, REASON_WORDS, MILESTONE_WORDS, SLOT_WORDS, EVENT_WORDS, DIMENSION_WORDS, OPERATION_WORDS)
     found |= {text: "a table" for table in tables for text in table.values()}
-    tables = (WORD, OUTCOMES, NOT_ROLLED_BACK, QUESTIONS, STRUCK, VERDICT_WORD)
+    tables = (WORD, OUTCOMES, NOT_ROLLED_BACK, QUESTIONS, STRUCK, VERDICT_WORD, CHECK_REASONS, NO_ANSWERS)
     found |= {text: "a table" for table in tables for text in table.values()}
     found |= {text: "a cause" for cause in CAUSES for text in (cause.words, cause.advice)}
     for path, module in _modules():

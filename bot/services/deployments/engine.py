@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState, Run, move, note, remind_at
 from bot.domain.services import Service, Target
-from bot.domain.windows import closed
 from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, OutcomeUnknown
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem, Order, RunReport, RunState
 from bot.services.acting import TRIGGER_WITHIN_S
 from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.deployments.ending import Ending
+from bot.services.deployments.gate import QUEUE_S, RECHECK, Gate, Held
 from bot.services.deployments.judging import (
     REST_S,
     carried_out,
-    context_of,
-    goes_first,
     judge_checks,
     next_look_at,
     order_of,
@@ -38,7 +35,6 @@ from bot.telemetry import logger
 LEASE_S = 60.0
 LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 UNREACHABLE_S = 5.0
-QUEUE_S = 24 * 3600.0
 DOUBT_S = 600.0
 
 log = logger(__name__)
@@ -64,13 +60,14 @@ class DeploymentWorker:
         systems: Mapping[str, DeploySystem],
         verification: Verification,
         ending: Ending,
+        gate: Gate,
     ) -> None:
         self._records = records
         self._services = dict(services)
         self._systems = dict(systems)
-        self._verification = verification
         self._verifying = Verifying(records, verification)
         self._ending = ending
+        self._gate = gate
 
     def claim(self, limit: int) -> list[DeploymentLease]:
         """Take up to `limit` deployments that are due."""
@@ -125,74 +122,55 @@ class DeploymentWorker:
         self._change(step, work)
 
     def _start(self, step: Step) -> None:
-        """Let one begin that nothing holds back; what it will be measured by is asked first whether it can measure."""
-        held = self._records.store.read(lambda tx: self._held(tx, step))
-        if held is None:
-            problem = self._obstacle(step)
-            if problem is not None:
-                self._settle(
-                    step, lambda now: move(step.deployment, _S.FAILED, now, outcome="not_ready", detail=problem)
-                )
-                return
+        """Let one begin that nothing holds back; who approved it, and what will measure it, is asked about first."""
+        deployment, target = step.deployment, step.target
+        seen = away = None
+        if self._records.store.read(lambda tx: self._gate.held(tx, deployment, target)) is None:
+            try:
+                seen = self._gate.look(deployment, target)
+            except IntegrationError as problem:
+                away = Held("approvers_unknown", problem.system, self._records.now() + UNREACHABLE_S)
+        if seen is not None and not seen.refused and (obstacle := self._gate.obstacle(deployment, target)):
+            self._settle(step, lambda now: move(deployment, _S.FAILED, now, outcome="not_ready", detail=obstacle))
+            return
 
         def work(tx: Transaction, current: Deployment) -> None:
-            now = self._records.now()
-            why = self._held(tx, step)
-            if why is None:
-                try:
-                    started = move(
-                        in_place_of(tx, current), _S.DEPLOYING, now, run=Run(now, certain_at=now + CERTAIN_AFTER_S)
-                    )
-                    self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
-                except Conflict as problem:
-                    why = ("busy", str(problem), now + REST_S)
-                else:
+            why = away or self._gate.held(tx, current, target)
+            if why is None and seen is not None:
+                why = self._begin(tx, step, self._gate.strike(tx, current, seen))
+                if why is None:
                     return
-            if now - current.state_since > QUEUE_S:
-                late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
-                self._ending.end(tx, late, step.target, Cause("expire"))
-                return
-            outcome, detail, due_at = why
-            if (current.outcome, current.detail) == (outcome, detail):
-                self._give_back(tx, step.lease, due_at)
-            else:
-                self._records.progress(tx, note(current, outcome=outcome, detail=detail), due_at=due_at)
-                self._give_back(tx, step.lease, due_at)
+            # Without a reason it was freed a moment ago: who approved it is asked first.
+            self._stay_queued(tx, step, current, why or Held(current.outcome, current.detail, self._records.now()))
 
         begun = self._change(step, work)
         if begun is not None and begun.state is _S.DEPLOYING:
             self._trigger(replace(step, deployment=begun))
 
-    def _held(self, tx: Transaction, step: Step) -> tuple[str, str, float] | None:
-        """Why a queued one may not begin yet, in a word and a sentence, and when to look again."""
-        deployment, target, now = step.deployment, step.target, self._records.now()
-        is_rollback = deployment.rollback_of > 0
-        lock = tx.locks.over(deployment.service, deployment.environment)
-        if lock is not None and not is_rollback:
-            return "locked", f"{lock.name}: {lock.reason}", now + REST_S
-        if not (is_rollback or deployment.terms.is_break_glass):
-            shut = closed(target.windows, target.freezes, datetime.fromtimestamp(now, UTC))
-            if shut is not None:
-                until = shut.until.timestamp() if shut.until else now + QUEUE_S
-                return shut.reason, shut.detail, min(until, now + 3600.0)
-        line = (deployment.service, deployment.environment)
-        active = tx.deployments.newest(*line, frozenset({_S.DEPLOYING, _S.VERIFYING}), 1)
-        if active:
-            return "busy", active[0].key.short, now + REST_S
-        ahead = [
-            one for one in tx.deployments.newest(*line, frozenset({_S.QUEUED}), 100) if goes_first(one, deployment)
-        ]
-        if ahead:
-            return "busy", ahead[-1].key.short, now + REST_S
+    def _begin(self, tx: Transaction, step: Step, judged: Deployment) -> Held | None:
+        """Store that it began, or waits for approval again; why it may not where another one was faster."""
+        now = self._records.now()
+        if judged.state is _S.AWAITING_APPROVAL:
+            self._records.put(tx, judged, RECHECK, due_at=now)
+            self._give_back(tx, step.lease, now)
+            return None
+        run = Run(now, certain_at=now + CERTAIN_AFTER_S)
+        try:
+            started = move(in_place_of(tx, judged), _S.DEPLOYING, now, run=run)
+            self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
+        except Conflict as problem:
+            return Held("busy", str(problem), now + REST_S)
         return None
 
-    def _obstacle(self, step: Step) -> str | None:
-        """What would keep the checks from telling anything; a rollback goes ahead without them."""
-        deployment = step.deployment
-        if deployment.rollback_of or deployment.terms.is_break_glass:
-            return None
-        problems = self._verification.probe(step.target.checks, context_of(deployment))
-        return "; ".join(problems)[:500] if problems else None
+    def _stay_queued(self, tx: Transaction, step: Step, current: Deployment, why: Held) -> None:
+        now = self._records.now()
+        if now - current.state_since > QUEUE_S:
+            late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
+            self._ending.end(tx, late, step.target, Cause("expire"))
+            return
+        if (current.outcome, current.detail) != (why.outcome, why.detail):
+            self._records.progress(tx, note(current, outcome=why.outcome, detail=why.detail), due_at=why.due_at)
+        self._give_back(tx, step.lease, why.due_at)
 
     # --- the run
 

@@ -25,7 +25,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deployments import KEPT, Change, Deployment, DeploymentKind, DeploymentState
+from bot.domain.deployments import KEPT, Approval, Change, Deployment, DeploymentKind, DeploymentState
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.checks import checks_of
@@ -88,6 +88,8 @@ OUTCOMES = {
     "not_approved": "Not approved in time, which means rejected.",
     "queued_too_long": "Waited a whole day for its turn.",
     "superseded": "A newer one took its place.",
+    "approval_struck": "An approval was struck out.",
+    "approvers_unknown": "I cannot ask whether those who approved it still may:",
     "not_configured": "It is not in the configuration any more.",
     "locked": "Locked.",
     "freeze": "A freeze is on.",
@@ -102,6 +104,13 @@ NOT_ROLLED_BACK = {
     "irreversible": "Not rolled back: it made a change that cannot be undone.",
     "nothing_changed": "Nothing was changed.",
     "is_rollback": "This was a rollback: a person has to look now.",
+}
+STRUCK = {
+    "no_role": "has no role any more that approves this",
+    "not_granted": "has no role any more that approves this",
+    "outsider": "is none of us any more",
+    "is_requester": "is who asked for it",
+    "counted_already": "has approved it from another account",
 }
 QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",
@@ -206,12 +215,19 @@ def _approvals(deployment: Deployment, locale: str) -> Lines:
     terms = deployment.terms
     title = translate(locale, "Approvals: {given} of {needed}", given=len(deployment.approvals), needed=terms.approvals)
     lines = [_decision("✅", one.name, one.at, one.reason) for one in deployment.approvals]
+    lines += [_struck(one, locale) for one in deployment.struck]
     if deployment.rejection is not None:
         lines.append(_decision("❌", deployment.rejection.name, deployment.rejection.at, deployment.rejection.reason))
     if deployment.state is _S.AWAITING_APPROVAL:
         until = Moment(datetime.fromtimestamp(terms.expires_at, UTC))
         lines.append(text("🙋 ", ", ".join(terms.approvers), " · ", translate(locale, "until"), " ", until))
     return Lines(tuple(lines), title=title)
+
+
+def _struck(approval: Approval, locale: str) -> Text:
+    """An approval that counts no more, and why."""
+    words = translate(locale, STRUCK.get(approval.reason, approval.reason))
+    return text("🚫 ", Person(approval.name), f" {words} · ", Moment(datetime.fromtimestamp(approval.at, UTC)))
 
 
 def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
@@ -287,8 +303,12 @@ def _notice(
     match name:
         case "approval" | "reminder":
             sentence = "waits for approval" if name == "approval" else "still waits for approval"
-            called = [account for account in deployment.terms.called if account.partition(":")[0] == platform]
+            called = _callable(deployment, platform)
             emoji = "🙋" if name == "approval" else "⏰"
+        case _ if name.startswith("struck"):
+            sentence, emoji = "waits for approval again", "🚫"
+            out = {one.account for one in deployment.struck}
+            called = [account for account in _callable(deployment, platform) if account not in out]
         case "question":
             sentence, emoji = _question(deployment), "❔"
         case "break_glass":
@@ -297,10 +317,17 @@ def _notice(
             sentence, emoji = WORD[deployment.state], EMOJI[deployment.state]
     parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
     said = [_line(deployment.reason)] if name == "break_glass" else _said(deployment, locale)
+    if name.startswith("struck"):
+        said = [f"{one.name} {translate(locale, STRUCK.get(one.reason, one.reason))}" for one in deployment.struck]
     if name not in ("approval", "reminder"):
         parts += [f" · {one}" for one in said]
     people = tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in called)
     return Notice(emoji, text(*parts), people, locale=locale, timezone=timezone)
+
+
+def _callable(deployment: Deployment, platform: str) -> list[str]:
+    """The accounts of those who may approve that can be called on a platform."""
+    return [account for account in deployment.terms.called if account.partition(":")[0] == platform]
 
 
 def _is_asking(deployment: Deployment) -> bool:

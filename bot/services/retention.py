@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from bot.ports import Clock, Store, Transaction
 from bot.ports.retention import START, Cursor, SubjectAge, Swept
 from bot.telemetry import PRUNED, logger
 
-BATCH = 250
-SUBJECT_BATCH = 50  # each with a handful of cards
+# What is old lies scattered: each row costs a page or two of every index. A step is as long as a webhook's own write.
+BATCH = 50
+SUBJECT_BATCH = 10  # each with a handful of cards
 PAUSE_S = 0.1
+SHARE = 0.05  # of the time, where steps take longer than they should
 BUDGETS_S = 86_400.0  # longer than any pause and any window
 
 log = logger(__name__)
@@ -83,10 +86,12 @@ class Pruner:
     def _sweep(self, sweep: Sweep) -> int:
         dropped, after = 0, START
         while not self._is_over.is_set():
+            begun = monotonic()
             swept = self._store.write(lambda tx, after=after: sweep(tx, after))  # type: ignore[misc]  # bound now
             dropped += swept.dropped
             if swept.after is None:
                 break
             after = swept.after
-            self._is_over.wait(self._pause_s)
+            if self._pause_s:
+                self._is_over.wait(max(self._pause_s, (monotonic() - begun) / SHARE))
         return dropped

@@ -316,8 +316,7 @@ class DeploymentWorker:
         deployment, target = step.deployment, step.target
         checks = self._verifying.look(deployment, target)
         likely = judge_checks(target, replace(deployment, checks=checks), self._records.now())
-        is_good = likely.state is _S.SUCCEEDED
-        figures = self._verifying.figures_of(deployment, target) if is_good else ()
+        figures = self._verifying.figures_of(deployment, target) if likely.state is _S.SUCCEEDED else ()
 
         def work(tx: Transaction, current: Deployment) -> None:
             now = self._records.now()

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import requests
 
-from tests.integrations.buildbot.stand_in import Answer, Call, StandIn, build, rows, usual_answers
+from tests.integrations.buildbot.stand_in import Answer, Call, StandIn, build, field_of, rows, scheduler, usual_answers
 
 PROJECT = "user-service"
 TOKEN = "token-of-a-buildbot-that-outlives-the-bot"
@@ -28,11 +28,14 @@ class _Server(ThreadingHTTPServer):
 class LastingBuildbot:
     """Any number of builds of several projects; each can be rebuilt, those that run can be stopped, others forced.
 
-    `rebuilt` and `stopped` are the numbers of builds, `forced` the reasons of those that were forced, one entry a time.
-    What was rebuilt or forced succeeds at once.
+    `rebuilt` and `stopped` are the numbers of builds, `forced` the reasons of those that were forced, one entry a time,
+    `deployed` the versions that a deployment brought. What was rebuilt or forced succeeds at once, and a service that
+    is deployed has a health page, which is no good in the version `bad`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deploying: str = "", bad: str = "") -> None:
+        self.deployed: list[str] = []
+        self._deploying, self._bad = deploying, bad
         self.rebuilt: list[int] = []
         self.stopped: list[int] = []
         self.forced: list[str] = []
@@ -44,6 +47,12 @@ class LastingBuildbot:
         self._thread = threading.Thread(target=self._server.serve_forever, name="buildbot")
         self._stand_in.answers |= {
             "POST forceschedulers/force": self._force,
+            "GET forceschedulers/deploy": scheduler(
+                field_of("reason"), field_of("version"), name="deploy", builder_names=[deploying]
+            ),
+            f"GET builders/{deploying}": rows("builders", {"builderid": 7, "name": deploying, "masterids": [1]}),
+            "POST forceschedulers/deploy": self._deploy,
+            "GET /health": lambda _: self._health(),
             "GET buildsets": self._found_sets,
             "GET buildrequests": self._found_requests,
         }
@@ -125,6 +134,16 @@ class LastingBuildbot:
         self.forced.append(reason)
         made = self._make(PROJECT, reason=reason, results=SUCCESS)
         return 200, {"result": [made, {"7": made}]}
+
+    def _deploy(self, call: Call) -> Answer:
+        version, reason = str(call.body["params"]["version"]), str(call.body["params"]["reason"])
+        self.deployed.append(version)
+        made = self._make(self._deploying, reason=reason, results=SUCCESS)
+        return 200, {"result": [made, {"7": made}]}
+
+    def _health(self) -> Answer:
+        is_well = bool(self.deployed) and self.deployed[-1] != self._bad
+        return (200 if is_well else 503), {"version": self.deployed[-1:]}
 
     def _found_sets(self, call: Call) -> Answer:
         roots = [int(one) for key, given in call.query.items() if key.startswith("rebuilt_buildid") for one in given]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.domain.commands import SPECS, CommandState, begin_command, parse_reference
+from bot.domain.commands import SPECS, CommandState, Verb, begin_command, parse_reference
 from playground import world
 from tests.crash.buildbot import PROJECT
+from tests.crash.deployments import went_right
 from tests.crash.load import is_at_rest
 from tests.crash.outside import Outside, Told
 from tests.crash.places import (
@@ -23,6 +24,7 @@ from tests.crash.places import (
     CI,
     CROWDED,
     DOOMED,
+    GREETER,
     GROUP,
     LOST,
     OTHER,
@@ -50,7 +52,7 @@ def check(outside: Outside) -> Verdict:
     """Wait until all work is done, end the bot, and say everything that is wrong."""
     outside.until(lambda: is_at_rest(outside), "all work to be done")
     verdict = Verdict()
-    for part in (_commands, _triggers, _answers, _trail, _builds, _robots, _messages, _digests, _letters, _wishes):
+    for part in PARTS:
         verdict.found += part(outside, verdict.counts)
     outside.life.stop()
     if not outside.record.trail_is_whole():
@@ -73,7 +75,7 @@ def _commands(outside: Outside, counts: Counter[str]) -> Iterator[str]:
     """What people were told had arrived is on the record, and all of it was done."""
     rows = outside.record.rows("SELECT id, typed, state, tries FROM commands")
     for row in rows:
-        if row["state"] != CommandState.DONE:
+        if row["state"] != CommandState.DONE and not _was_done_before(row, rows):
             yield f"command {row['id']} ({row['typed']}) ended {row['state']} after {row['tries']} tries"
     known = Counter(_aim(row["typed"]) for row in rows)
     if not outside.aged:
@@ -81,6 +83,13 @@ def _commands(outside: Outside, counts: Counter[str]) -> Iterator[str]:
             if name != "look" and known[name] < times:
                 yield f"{name} was taken {times} times and is on the record {known[name]} times"
     counts["most tries"] = max((row["tries"] for row in rows), default=0)
+
+
+def _was_done_before(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether it is a decision on a deployment that its person repeated, for its first time was not acknowledged."""
+    line = begin_command(row["typed"])
+    decides = line is not None and line.verb in (Verb.CONFIRM, Verb.APPROVE) and row["state"] == CommandState.FAILED
+    return decides and any((one["typed"], one["state"]) == (row["typed"], CommandState.DONE) for one in rows)
 
 
 def _aim(typed: str) -> str:
@@ -132,13 +141,18 @@ def _said(outside: Outside) -> list[str]:
 
 def _trail(outside: Outside, _counts: Counter[str]) -> Iterator[str]:
     """What changed something is on the trail as done, once."""
-    rows = outside.record.rows("SELECT command_id, verb, outcome FROM audit")
+    rows = outside.record.rows("SELECT command_id, verb, target, outcome FROM audit")
     ends = Counter(row["command_id"] for row in rows if row["outcome"].partition(":")[0] in ("done", "already_ended"))
     yield from (f"command {name} is on the trail as done {times} times" for name, times in ends.items() if times != 1)
-    already = {row["command_id"] for row in rows if row["outcome"].startswith("duplicate:")}
-    for row in outside.record.rows("SELECT id, typed, state FROM commands"):
+    deployments = [row for row in rows if row["target"].startswith(f"deployment:shipmate/{GREETER}#")]
+    decided = {row["command_id"] for row in deployments}
+    already = {row["command_id"] for row in rows if row["outcome"].startswith(("duplicate:", "unchanged"))}
+    commands = outside.record.rows("SELECT id, typed, state FROM commands")
+    for row in commands:
         line = begin_command(row["typed"])
-        if line is not None and SPECS[line.verb].changes and row["id"] not in (ends.keys() | already):
+        if _was_done_before(row, commands):
+            continue
+        if line is not None and SPECS[line.verb].changes and row["id"] not in (ends.keys() | already | decided):
             yield f"command {row['id']} ({row['typed']}, {row['state']}) has no end on the trail"
 
 
@@ -248,3 +262,6 @@ def _letters(outside: Outside, counts: Counter[str]) -> Iterator[str]:
     notices = len(outside.shown(ADMINS))
     if notices != (1 if doomed else 0):
         yield f"the admins were told {notices} times of {doomed} dead cards"
+
+
+PARTS = (_commands, _triggers, _answers, _trail, went_right, _builds, _robots, _messages, _digests, _letters, _wishes)

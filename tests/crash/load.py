@@ -7,7 +7,22 @@ from collections.abc import Callable
 from playground.client import Client
 from tests.crash.buildbot import PROJECT
 from tests.crash.outside import Outside, Told
-from tests.crash.places import CI, DOOMED, GROUP, LATE, LIMITED, OTHER, PLACES, PLAIN, REFUSED, SIDE, SLOW, STORM
+from tests.crash.places import (
+    BAD,
+    CI,
+    DOOMED,
+    GOOD,
+    GROUP,
+    LATE,
+    LIMITED,
+    OTHER,
+    PLACES,
+    PLAIN,
+    REFUSED,
+    SIDE,
+    SLOW,
+    STORM,
+)
 
 
 def usual(outside: Outside) -> None:
@@ -109,11 +124,19 @@ def aged(outside: Outside) -> None:
     outside.until(lambda: not outside.record.count(subject), "the old build to go")
 
 
+def deploy(outside: Outside) -> None:
+    """A good version is deployed, then a bad one, which is brought back."""
+    outside.deploy(GOOD, "succeeded")
+    outside.deploy(BAD, "rolled_back")
+
+
 LOADS: dict[str, Callable[[Outside], None]] = {
-    load.__name__: load for load in (usual, storm, doomed, robot, group, cancel, look, wishes, late, unheard, aged)
+    load.__name__: load
+    for load in (usual, storm, doomed, robot, group, cancel, look, wishes, late, unheard, aged, deploy)
 }
 AT_REST = (  # commands make jobs and cards, jobs make cards: each is looked at after what makes it
     "SELECT count(*) FROM commands WHERE is_open",
+    "SELECT count(*) FROM deployments WHERE state IN ('awaiting_approval', 'queued', 'deploying', 'verifying')",
     "SELECT count(*) FROM jobs WHERE kind <> 'reconcile'",  # that one never ends
     "SELECT count(*) FROM cards WHERE wanted_revision > shown_revision AND NOT is_dead",
     "SELECT count(*) FROM audit WHERE hash IS NULL",

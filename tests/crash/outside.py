@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from tests.crash.buildbot import PROJECT, TOKEN, LastingBuildbot
 from tests.crash.life import Life
 from tests.crash.places import (
     CI,
+    GREETER,
+    GROUP,
     OTHER,
     PLACES,
     SIDE,
@@ -43,7 +46,8 @@ class Outside:
     """Buildbot and the people of both platforms; several threads may let things happen at once.
 
     `told` are the builds that a webhook was taken for, `unwanted` those that may not be shown at a place; `taken`
-    counts what people asked for and were told that it arrived, by verb and aim; `answered` counts webhooks.
+    counts what people asked for and were told that it arrived, by verb and aim; `answered` counts webhooks; `newest`
+    is the deployment that was confirmed last.
     """
 
     life: Life
@@ -54,6 +58,8 @@ class Outside:
     unwanted: list[tuple[str, str, int]] = field(default_factory=list)
     taken: Counter[str] = field(default_factory=Counter)
     answered: int = 0
+    newest: int = 0
+    deploying: threading.Lock = field(default_factory=threading.Lock)
     aged: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -186,6 +192,32 @@ class Outside:
         with self._lock:
             self.taken["look"] += 1
 
+    def deploy(self, version: str, state: str) -> None:
+        """Alice asks for a version of the greeter and confirms it, Zhang Min approves it in DingTalk; how it must end.
+
+        What was rolled back is unlocked.
+        """
+        line = f"deploy {GREETER} {version} to production"
+        self.say(CI, f"/ship {line}", line)
+        number = self.newest = int(self.until(lambda: self._requested(version), "the request to be filed"))
+        self.say(CI, f"/ship confirm {GREETER}#{number}", f"confirm #{number}")
+        self.until(lambda: self._state(number) == "awaiting_approval", f"{GREETER}#{number} to wait for approval")
+        self.say(GROUP, f"@Shipmate 批准 {GREETER}#{number}", f"approve #{number}")
+        self.until(lambda: self._state(number) == state, f"{GREETER}#{number} to be {state}")
+        if state == "rolled_back":
+            self.say(CI, f"/ship unlock {GREETER} in production", f"unlock {GREETER} in production")
+
+    def _state(self, number: int) -> str:
+        (row,) = self.record.rows(f"SELECT state FROM deployments WHERE number = {number}")
+        return str(row["state"])
+
+    def _requested(self, version: str) -> int:
+        """The first request of a version after the one that was confirmed last; 0 where there is none."""
+        wanted = f"state = 'requested' AND number > {self.newest}"
+        rows = self.record.rows(f"SELECT number, snapshot FROM deployments WHERE {wanted} ORDER BY number")
+        named = f'"name": "{version}"'  # PostgreSQL gives the value, SQLite its text
+        return next((row["number"] for row in rows if named in _text(row["snapshot"])), 0)
+
     def wish(self, verb: str) -> None:
         """Alice subscribes a channel to a project, or mutes it there; it is done when she is told."""
         name = f"{verb} {SIDE}"
@@ -194,3 +226,7 @@ class Outside:
     def wishes_done(self, verb: str) -> int:
         """How many of them are on the trail."""
         return self.record.count(f"SELECT count(*) FROM audit WHERE verb = '{verb}' AND outcome = 'done'")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -10,6 +10,8 @@ from tests.crash.buildbot import PROJECT
 STORM, DOOMED, PLAIN, LATE, SIDE = "storm-service", "doomed-service", "plain-service", "late-service", "side-service"
 CI, CROWDED, LOST, ADMINS, OTHER, SLOW = "#ci", "#deploys", "#lost", "#admins", "#other", "#slow"
 GROUP, ROBOTS = (one.name for one in world.DINGTALK_GROUPS)
+GREETER, DEPLOYS = "greeter", "deploy-greeter"
+GOOD, BAD = "v1", "v2"
 PLACES = {
     PROJECT: (CI, GROUP),
     STORM: (CROWDED,),

@@ -36,6 +36,11 @@ WINDOW = "integrations.slack.people:SlackModals"
 GROUP_DOOR, GROUP_ANSWER = "handlers.dingtalk:Door.take", "integrations.dingtalk.client:DingTalkResponder.respond"
 ROBOT = "integrations.dingtalk.client:send_to_robot"
 COPY = "bot.storage.backup"
+RECORDS = "bot.services.deployments.records:Records.put"
+SHIPPER, ENDING = "bot.services.deployments.engine:DeploymentWorker", "bot.services.deployments.ending:Ending"
+PIPELINE = "bot.services.deployments.pipelines:BuildDeploys"
+DEPLOYMENTS, CHECKS = "bot.storage.deployments:SqlDeployments", "bot.services.verification:Verification.measure_all"
+DESK = "bot.services.deployments.desk:DeploymentDesk"
 LOAD = "the load says so"
 
 
@@ -213,6 +218,43 @@ _TRIGGER = {
     "after_cancel_audited": _after(f"{AUDIT}.append", since=f"{CONTROL}.cancel", load="cancel"),
     "after_cancel_recorded": _after(f"{STEPS}.end", load="cancel"),
 }
+_WAY = (  # of a good version, of a bad one, and of what brings the good one back: each step as it is stored
+    *("awaiting_approval", "queued", "deploying", "verifying", "succeeded"),
+    *("bad_awaiting_approval", "bad_queued", "bad_deploying", "bad_verifying", "bad_failed", "bad_rolling_back"),
+    *("rollback_deploying", "rollback_verifying", "rollback_succeeded", "bad_rolled_back"),
+)
+_DEPLOY = {
+    "after_request_row": _after(f"{DEPLOYMENTS}.add", load="deploy"),
+    "after_request": _after(f"{DESK}.step", load="deploy"),
+    "after_confirmation": _after(f"{DESK}.step", call=2, load="deploy"),
+    "after_approval": _after(f"{DESK}.step", call=3, load="deploy"),
+    # the state is written and not committed
+    **{f"in_{state}": _after(RECORDS, call=1 + step, load="deploy") for step, state in enumerate(_WAY)},
+    # the deployment is in that state, and nobody has done anything about it
+    "before_start": _before(f"{SHIPPER}._start", load="deploy"),
+    "before_carrying": _before(f"{SHIPPER}._carry", load="deploy"),
+    "before_checks": _before(f"{SHIPPER}._verify", load="deploy"),
+    "before_rollback_start": _before(f"{SHIPPER}._start", call=3, load="deploy"),
+    "before_rollback_checks": _before(f"{SHIPPER}._verify", since=f"{ENDING}._roll_back", load="deploy"),
+    "after_deployment_lease": _after(f"{DEPLOYMENTS}.lease", since=f"{DESK}.step", is_elsewhere=True, load="deploy"),
+    # the CI system was told to run it, nobody has noted that
+    "before_order": _before(f"{PIPELINE}.deploy", load="deploy"),
+    "after_order": _after(f"{PIPELINE}.deploy", load="deploy"),
+    "before_rollback_order": _before(f"{PIPELINE}.deploy", call=3, load="deploy"),
+    "after_rollback_order": _after(f"{PIPELINE}.deploy", call=3, load="deploy"),
+    "after_order_found": _after(f"{PIPELINE}.find", first="after_order", load="deploy"),
+    "after_order_sought_in_vain": _after(f"{PIPELINE}.find", first="before_order", load="deploy"),
+    "after_order_noted": _after(f"{SHIPPER}._known", load="deploy"),
+    "after_look": _after(f"{PIPELINE}.look", load="deploy"),
+    "after_run_ended": _after(f"{SHIPPER}._settle", load="deploy"),
+    "after_measuring": _after(CHECKS, load="deploy"),
+    "after_bad_measuring": _after(CHECKS, since=f"{PIPELINE}.deploy", call=3, load="deploy"),
+    "before_roll_back": _before(f"{ENDING}._roll_back", load="deploy"),
+    "after_roll_back": _after(f"{ENDING}._roll_back", load="deploy"),
+    "after_lock_row": _after(f"{ENDING}.lock", load="deploy"),
+    "after_end": _after(f"{ENDING}.end", call=2, load="deploy"),
+    "after_restored": _after(f"{ENDING}._restored", load="deploy"),
+}
 _MIGRATE = {
     "before_key": _before("bot.storage.opening:make_key"),
     "after_key": _after("bot.storage.opening:make_key"),
@@ -258,6 +300,7 @@ PHASES = {
     "job": _JOB,
     "command": _COMMAND,
     "trigger": _TRIGGER,
+    "deploy": _DEPLOY,
     "migrate": _MIGRATE,
     "start": _START,
     "clock": _CLOCK,

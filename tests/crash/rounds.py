@@ -18,7 +18,7 @@ from tests.crash.checker import Verdict, check
 from tests.crash.life import FLEET, WHOLE, Doom
 from tests.crash.load import LOADS
 from tests.crash.outside import Outside
-from tests.crash.places import DOOMED, GROUP, PLAIN, STORM
+from tests.crash.places import BAD, DOOMED, GOOD, GROUP, PLAIN, STORM
 from tests.crash.points import POINTS
 from tests.crash.stage import outside_of
 from tests.postgres_server import Cluster, cluster
@@ -142,9 +142,21 @@ def _go_on(outside: Outside, draw: random.Random) -> None:
         lambda: outside.look(outside.fail(PROJECT)): 0.04,
         lambda: outside.wish(draw.choice(("subscribe", "mute"))): 0.05,
         outside.leave_unheard: 0.05,
+        lambda: _deploy(outside, draw): 0.10,
     }
     while outside.life.is_doomed and not outside.life.is_over.is_set():
         draw.choices(list(deeds), list(deeds.values()))[0]()
+
+
+def _deploy(outside: Outside, draw: random.Random) -> None:
+    """One person at a time, and a good version first: so it is known how each has to end."""
+    if not outside.deploying.acquire(blocking=False):
+        return
+    try:
+        is_bad = bool(outside.newest) and draw.random() < 0.5
+        outside.deploy(BAD, "rolled_back") if is_bad else outside.deploy(GOOD, "succeeded")
+    finally:
+        outside.deploying.release()
 
 
 def _type_retry(outside: Outside) -> None:

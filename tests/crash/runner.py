@@ -26,6 +26,7 @@ CERTAIN_S = 6.0
 UPKEEP_S = 2.0
 OVERDUE_S = 1.0
 POLL_S = 1.0
+LOOK_S = 0.2
 
 
 def target(function: str) -> tuple[Any, str]:
@@ -89,13 +90,15 @@ def shorten_times() -> None:
     """Let a lease end after three seconds instead of half a minute or a whole one, and all else in proportion."""
     from bot import bootstrap
     from bot.services import acting, checking, commands, ingest, jobs, planning, steps, upkeep
+    from bot.services.deployments import desk, engine
 
     for module in (commands, jobs, planning):
         module.LEASE_S = LEASE_S
-    steps.STEP_S = LEASE_S
+    steps.STEP_S = desk.STEP_S = LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
     acting.TRIGGER_WITHIN_S = LEASE_S / 2
-    checking.CERTAIN_AFTER_S = CERTAIN_S
+    checking.CERTAIN_AFTER_S = engine.CERTAIN_AFTER_S = CERTAIN_S
+    engine.LEASE_S, engine.TRIGGER_WITHIN_S, engine.LOOK_S = LEASE_S, LEASE_S / 2, LOOK_S
     upkeep.OVERDUE_S = OVERDUE_S
     ingest.FIRST_POLL_S = POLL_S
     jobs.PACES = ((60.0, POLL_S), *jobs.PACES[1:])

@@ -18,9 +18,12 @@ from tests.crash.outside import Outside
 from tests.crash.places import (
     ADMINS,
     ALICE,
+    BAD,
     CI,
     CROWDED,
+    DEPLOYS,
     DOOMED,
+    GREETER,
     LATE,
     LOST,
     OTHER,
@@ -48,7 +51,7 @@ def outside_of(
         dingtalk_templates=(f"{world.DINGTALK_TEMPLATE}={TEMPLATE}",),
         extra_channels=(LOST, ADMINS, OTHER, SLOW),
     )
-    with Playground(options) as playground, LastingBuildbot() as buildbot:
+    with Playground(options) as playground, LastingBuildbot(DEPLOYS, BAD) as buildbot:
         life = Life(folder, roles, doom)
         (folder / "token").write_text(TOKEN, "utf-8")
         (folder / "robot").write_text(
@@ -79,7 +82,10 @@ def configuration(playground: str, buildbot: str, port: int) -> Json:
     channels = {"ci": CI, "crowded": CROWDED, "lost": LOST, "admins": ADMINS, "slow": SLOW}
     source = {"kind": "buildbot", "url": buildbot, "webhook_token": {"file": "token"}}
     projects = {name: {"builder": name} for name in (PROJECT, STORM, DOOMED, PLAIN, LATE, SIDE)}
-    can = ["retry", "run", "cancel", "subscribe", "mute"]
+    projects[DEPLOYS] = {"builder": DEPLOYS, "force_scheduler": "deploy"}
+    can = ["retry", "run", "cancel", "subscribe", "mute", "deploy", "unlock"]
+    deploy = {"source": "buildbot", "project": DEPLOYS, "parameters": {"version": "{{version}}"}}
+    health = {"kind": "http", "url": f"{buildbot}/health", "duration": "1s", "interval": "1s"}
     return {
         "server": {"listen": f"127.0.0.1:{port}"},
         "progress_interval_s": 0,
@@ -99,8 +105,21 @@ def configuration(playground: str, buildbot: str, port: int) -> Json:
             {"match": {"project": DOOMED}, "to": ["lost"]},
             {"match": {"project": PLAIN}, "to": ["robots"]},
             {"match": {"project": LATE}, "to": ["slow"]},
+            {"match": {"kind": "deployment"}, "to": ["ci", "group"]},
         ],
-        "roles": {"devs": {"members": [ALICE, ZHANG_MIN], "can": can}},
+        "roles": {
+            "devs": {"members": [ALICE, ZHANG_MIN], "can": can},
+            "release": {"members": [ZHANG_MIN], "can": ["approve"]},
+        },
+        "environments": {"production": {"approvals": {"needed": 1, "from": ["release"]}}},
+        "services": {
+            GREETER: {
+                "deploy": deploy,
+                "versions": "any",
+                "environments": {"production": {}},
+                "checks": {"health": health},
+            }
+        },
         "admin": "admins",
         "retention": dict.fromkeys(("events", "attempts", "subjects", "last_runs", "dead", "commands"), "7d"),
     }

@@ -14,6 +14,7 @@ from tests.crash.life import Doom
 from tests.crash.load import LOADS
 from tests.crash.offline import starts, upgrade_from
 from tests.crash.outside import Outside
+from tests.crash.places import GOOD
 from tests.crash.points import BACKUP_POINTS, LOAD, PHASES, POINTS, WHOLE_POINTS
 from tests.crash.rounds import POSTGRESQL, SEVERAL, Setting, live_through
 from tests.crash.runner import target
@@ -54,6 +55,14 @@ def test_the_only_process_comes_back_to_its_work() -> None:
     verdict = live_through(Setting(), Doom(SAMPLE), load)
     assert verdict.found == []
     assert verdict.counts["posts that stand twice at a robot"] == 1
+
+
+def test_a_deployment_goes_on_where_it_was() -> None:
+    """It dies when the CI system has begun a run, and when a check has looked: the version is there, deployed once."""
+    doom = Doom(("after_order", "after_measuring"))
+    verdict = live_through(Setting(), doom, lambda outside: outside.deploy(GOOD, "succeeded"))
+    assert verdict.found == []
+    assert verdict.counts["deployments"] == 1
 
 
 @pytest.mark.postgres

@@ -17,6 +17,7 @@ NAMES = (
     "history",
     "outage",
     "memory",
+    "verifying",
 )
 
 

@@ -245,9 +245,9 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
     )
     jobs = JobWorker(store, clock, core.sources, core.ingest)
     crews = (
-        Crew("deliveries", deliverer, 16),
-        Crew("commands", commands, 4),
-        Crew("jobs", jobs, 2),
+        Crew.of("deliveries", deliverer, 20, bench=40, spare=4),
+        Crew.of("commands", commands, 6, bench=12, spare=2),
+        Crew("jobs", jobs, 2, bench=4),
         Crew("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), 2),
         Crew("deployments", core.deployments.worker(outside.verification()), 8),
     )

@@ -76,6 +76,12 @@ class Place:
         return self.key.partition("/")[2]
 
 
+def kin_of(key: str) -> str:
+    """What a place hangs together with: its account (`slack:T024`), for an address not resolved yet its platform."""
+    account, slash, _ = key.partition("/")
+    return account if slash else key.partition(":")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a place can do and how much of it.

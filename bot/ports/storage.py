@@ -232,8 +232,13 @@ class Deliveries(Protocol):
         """When the next destination with wanted work is free; None when nothing is wanted."""
         ...
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[DestinationLease]:
-        """Take destinations that are free and have due work, the longest waiting first."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[DestinationLease]:
+        """Take destinations that are free and have due work, the longest waiting first.
+
+        `take` is asked with each one's `kin_of`; once it says no, no more of that kin are taken.
+        """
         ...
 
     def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
@@ -282,8 +287,13 @@ class Commands(Protocol):
         """Store a request; False when the same press or line is known already."""
         ...
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
-        """Take open commands, oldest first; those whose holders keep dying are held ever longer."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str, str], bool] | None = None
+    ) -> Sequence[CommandRecord]:
+        """Take open commands, oldest first; those whose holders keep dying are held ever longer.
+
+        `take` is asked with what was typed and on which platform, and passes over those of which it says no.
+        """
         ...
 
     def known(self, dedup_key: str) -> CommandRecord | None:

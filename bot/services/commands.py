@@ -20,8 +20,9 @@ from bot.domain.commands import (
 )
 from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
-from bot.ports import Clock, CommandRecord, Ids, Responder, Store
+from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
+from bot.services.hands import Shares
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
@@ -35,6 +36,11 @@ LEASE_S = (
     60.0  # one step may take a look-up, a check, a search for our run, a call and an answer of four calls: 8 s each
 )
 MOST_DEATHS = 8  # of workers, one after the other, over one command
+OUTSIDE = "outside"
+# Verbs whose answers come from other systems, or may.
+ASKING = STARTING | {
+    *(Verb.BUILDS, Verb.SHOW, Verb.LOG, Verb.CANCEL, Verb.SUBSCRIBE, Verb.MUTE, Verb.ISSUE, Verb.CHART),
+}
 
 log = logger(__name__)
 
@@ -90,10 +96,20 @@ class CommandWorker:
         self._responders = dict(responders)
         self._speeches = dict(speeches)
 
-    def claim(self, limit: int) -> list[CommandRecord]:
-        """Take up to `limit` open commands."""
+    def claim(self, limit: int, shares: Shares | None = None) -> list[CommandRecord]:
+        """Take up to `limit` open commands; those that ask other systems leave hands to those that ask none."""
         now = self._clock.now().timestamp()
-        return list(self._store.write(lambda tx: tx.commands.lease(now, now + LEASE_S, limit)))
+
+        def work(tx: Transaction) -> list[CommandRecord]:
+            take = shares.taker() if shares else None
+            may = None if take is None else lambda typed, platform: take(_kin(typed, platform))
+            return list(tx.commands.lease(now, now + LEASE_S, limit, may))
+
+        return self._store.write(work)
+
+    def kin_of(self, work: CommandRecord) -> str:
+        """What a command hangs on: other systems, or only the platform that it is answered on."""
+        return _kin(work.command.typed, work.command.reply_to.platform)
 
     def carry_out(self, record: CommandRecord) -> None:
         """Execute one step of a command, store what came of it and answer."""
@@ -253,6 +269,10 @@ class CommandWorker:
         settings = self._store.read(lambda tx: self._router.settings_of(tx, command.reply_to.place))
         locale = command.reply_to.locale or (settings.locale if settings else speech.locale)
         return replace(speech, locale=locale)
+
+
+def _kin(typed: str, platform: str) -> str:
+    return OUTSIDE if verb_of(typed) in ASKING else platform
 
 
 def _is_open_pursuit(record: CommandRecord) -> bool:

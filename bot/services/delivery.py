@@ -12,12 +12,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from bot.domain.places import Operation, Place, Rendered
+from bot.domain.places import Operation, Place, Rendered, kin_of
 from bot.errors import IntegrationError, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting
 from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
+from bot.services.hands import Shares
 from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly, not_found
 from bot.services.planning import Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
@@ -60,13 +61,17 @@ class Deliverer:
         self._messengers = messengers
         self._progress_interval_s = progress_interval_s
 
-    def claim(self, limit: int) -> list[Delivery | Resolution]:
+    def claim(self, limit: int, shares: Shares | None = None) -> list[Delivery | Resolution]:
         """Take up to `limit` destinations with due work; each comes back with one attempt to make."""
         now = self._now()
-        claimed, letters = self._store.write(lambda tx: self._planner.claim(tx, now, limit))
+        claimed, letters = self._store.write(lambda tx: self._planner.claim(tx, now, limit, shares))
         record(letters)
         budgeting.count([call for work in claimed if isinstance(work, Delivery) for call in work.calls])
         return claimed
+
+    def kin_of(self, work: Delivery | Resolution) -> str:
+        """The account of its place: it hangs as a whole, or a channel of it does."""
+        return kin_of(work.lease.key)
 
     def carry_out(self, work: Delivery | Resolution) -> None:
         """Make the attempt and record what came of it."""

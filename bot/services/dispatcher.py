@@ -8,16 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from bot.errors import ShipmateError
 from bot.ports import Clock, Store, Transaction
+from bot.services.hands import Hands, Shares
 from bot.services.leaps import Leaps
 from bot.services.signal import Signal
 from bot.telemetry import logger
 
 LONGEST_SLEEP_S = 1.0
 SHORTEST_SLEEP_S = 0.02
+FULL_SLEEP_S = 0.25
 STOP_S = 9.0
 STUCK_S = 120.0
 
@@ -40,13 +42,44 @@ class Worker(Protocol):
         ...
 
 
+class SharedWorker(Worker, Protocol):
+    """A worker whose pieces are of several kins, none of which may have all hands."""
+
+    def claim(self, limit: int, shares: Shares = ...) -> Sequence[Any]:
+        """Take up to `limit` pieces of due work, of each kin what `shares` leave it."""
+        ...
+
+    def kin_of(self, work: Any) -> str:  # noqa: ANN401 - what `claim` gave
+        """What a piece hangs together with."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """A worker and how many pieces it may have in hand; `due` names the group of the transaction that knows when."""
+    """A worker and how many pieces it may have in hand; `name` is that of the work in `_dues`.
+
+    `bench` pieces more that take long; where the worker is `shared`, one kin leaves so many of either to others.
+    """
 
     name: str
     worker: Worker
     size: int
+    bench: int = 0
+    spare: int = 0
+    shared: SharedWorker | None = None
+
+    @classmethod
+    def of(cls, name: str, worker: SharedWorker, size: int, *, bench: int, spare: int) -> Self:
+        """A crew whose hands are shared out."""
+        return cls(name, worker, size, bench, spare, worker)
+
+    def claim(self, shares: Shares) -> Sequence[Any]:
+        """Take work for the hands that are free."""
+        return self.worker.claim(shares.room) if self.shared is None else self.shared.claim(shares.room, shares)
+
+    def kin_of(self, work: Any) -> str:  # noqa: ANN401 - what `claim` gave
+        """What a piece hangs together with."""
+        return "" if self.shared is None else self.shared.kin_of(work)
 
 
 class Dispatcher:
@@ -62,8 +95,10 @@ class Dispatcher:
         self._clock = clock
         self._signal = signal
         self._crews = tuple(crews)
-        self._pools = {crew.name: ThreadPoolExecutor(crew.size, thread_name_prefix=crew.name) for crew in crews}
-        self._in_hand: dict[str, dict[int, float]] = {crew.name: {} for crew in crews}
+        self._pools = {
+            crew.name: ThreadPoolExecutor(crew.size + crew.bench, thread_name_prefix=crew.name) for crew in crews
+        }
+        self._hands = {crew.name: Hands(crew.size, spare=crew.spare, bench=crew.bench) for crew in crews}
         self._rests_until: dict[str, float] = {}
         self._leaps = Leaps(others_s)
         self._tickets = count()
@@ -99,8 +134,7 @@ class Dispatcher:
         now = self._now()
         with self._lock:
             for crew in self._crews:
-                begun = self._in_hand[crew.name].values()
-                if len(begun) >= crew.size and all(now - since > STUCK_S for since in begun):
+                if self._hands[crew.name].is_stuck(now, STUCK_S):
                     return f"all workers of {crew.name} have been busy with one piece for over {STUCK_S:.0f} s"
         return None
 
@@ -121,7 +155,7 @@ class Dispatcher:
         dues = self._store.read(_dues)
         now = self._now()
         with self._lock:
-            in_hand = frozenset(ticket for pieces in self._in_hand.values() for ticket in pieces)
+            in_hand = frozenset(ticket for hands in self._hands.values() for ticket in hands.tickets)
         if self._leaps.forbids(now, in_hand):
             return LONGEST_SLEEP_S  # whoever ends a piece wakes the loop
         sleep_s = LONGEST_SLEEP_S
@@ -133,29 +167,33 @@ class Dispatcher:
             if ready_at > now:
                 sleep_s = min(sleep_s, ready_at - now)
                 continue
-            room = crew.size - len(self._in_hand[crew.name])
-            if room > 0:
-                self._claim_for(crew, room)
-                sleep_s = min(sleep_s, SHORTEST_SLEEP_S)
+            with self._lock:
+                shares = self._hands[crew.name].shares(now)
+            is_idle = shares.room > 0 and not self._claim_for(crew, shares)
+            # What is due may be of a kin that holds its share, or all hands may be full: who ends a piece wakes the
+            # loop, and what takes long makes room by itself.
+            is_full = not shares.room or (is_idle and shares.is_tight)
+            sleep_s = min(sleep_s, FULL_SLEEP_S if is_full else SHORTEST_SLEEP_S)
         return sleep_s
 
-    def _claim_for(self, crew: Crew, room: int) -> None:
+    def _claim_for(self, crew: Crew, shares: Shares) -> int:
         """Take work for one crew; a crew whose claim fails rests, and the others do not wait for it."""
         try:
-            taken = crew.worker.claim(room)
+            taken = crew.claim(shares)
         except ShipmateError:
             raise
         except Exception as problem:  # the thread's edge: one crew's mistake must not stop the others
             log.exception("claim failed", crew=crew.name, error=problem)
             self._rests_until[crew.name] = self._now() + LONGEST_SLEEP_S
-            return
+            return 0
         for work in taken:
             self._hand_over(crew, work)
+        return len(taken)
 
     def _hand_over(self, crew: Crew, work: object) -> None:
         ticket = next(self._tickets)
         with self._lock:
-            self._in_hand[crew.name][ticket] = self._now()
+            self._hands[crew.name].add(ticket, crew.kin_of(work), self._now())
         self._pools[crew.name].submit(self._carry_out, crew, work, ticket)
 
     def _carry_out(self, crew: Crew, work: object, ticket: int) -> None:
@@ -163,7 +201,7 @@ class Dispatcher:
             carry_out(crew.worker, work)
         finally:
             with self._lock:
-                del self._in_hand[crew.name][ticket]
+                self._hands[crew.name].remove(ticket)
             self._signal.wake()
 
     def _now(self) -> float:

@@ -27,6 +27,7 @@ from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, 
 from bot.services import doubts
 from bot.services.budgeting import Held, Refusal, take, windows_of
 from bot.services.dead_letters import DeadLetter, DeadLetters, announced
+from bot.services.hands import Shares
 from bot.services.noise import Flapping, Hold, flapping_hold, flapping_of, is_outdated, quiet_hold, storm_hold
 from bot.services.silence import Silence
 from bot.telemetry import logger
@@ -98,14 +99,16 @@ class Planner:
         self._dead_letters = dead_letters
         self._silence = silence
 
-    def claim(self, tx: Transaction, now: float, limit: int) -> tuple[list[Delivery | Resolution], list[DeadLetter]]:
-        """Take up to `limit` free destinations, and what was given up without an attempt.
+    def claim(
+        self, tx: Transaction, now: float, limit: int, shares: Shares | None = None
+    ) -> tuple[list[Delivery | Resolution], list[DeadLetter]]:
+        """Take up to `limit` free destinations, of each account what `shares` leave it, and what was given up unasked.
 
         A destination that cannot be judged or read rests, and the others do not wait.
         """
         claimed: list[Delivery | Resolution] = []
         letters: list[DeadLetter] = []
-        for lease in tx.deliveries.lease(now, now + LEASE_S, limit):
+        for lease in tx.deliveries.lease(now, now + LEASE_S, limit, shares.taker() if shares else None):
             capabilities = self._capabilities(lease)
             if lease.key in self._addresses:
                 resolution = _resolution(tx, lease, capabilities, now)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, not_, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bot.domain.places import CARD_SLOT, OVERDUE_SLOT
+from bot.domain.places import CARD_SLOT, OVERDUE_SLOT, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement, Slot
-from bot.storage.dialects import Insert, greatest, insert_new, upsert
-from bot.storage.tables import attempts, budgets, cards, destinations
+from bot.storage.dialects import Insert, greatest, insert_new
+from bot.storage.tables import attempts, cards, destinations
 from bot.storage.unit import Unit
 
 MAX_DETAIL = 200
@@ -213,14 +227,14 @@ _HURRY = (
     .where(cards.c.id.in_(_WAITS_FOR_NEXT_TRY))
     .values(due_at=case((cards.c.attempt_id.is_(None), 0.0), else_=bindparam("at")))
 )
-_IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
-_HELD = select(destinations.c.key).where(_IS_HELD).with_for_update()
+IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
+_HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
 _BEGIN = attempts.insert()
-_CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
+CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
 _END_ATTEMPT = update(attempts).where(attempts.c.id == bindparam("attempt"))
 # The pace of progress: a final state that came meanwhile does not wait for it.
 _HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
-_CHANGE_PACED_CARD = _CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
+_CHANGE_PACED_CARD = CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
 
 
 @cache
@@ -236,6 +250,14 @@ def _next_ready_at(dialect: str) -> Select[float | None]:
     return select(func.min(ready)).where(wanted.c.due.is_not(None))
 
 
+def _is_of(kin: str) -> ColumnElement[bool]:
+    """Whether a destination is of an account, or an address of a platform."""
+    key = destinations.c.key
+    if ":" in kin:
+        return key.startswith(f"{kin}/", autoescape=True)
+    return and_(key.startswith(f"{kin}:", autoescape=True), not_(key.contains("/")))
+
+
 class SqlDeliveries:
     """The same table, as the worker sees it."""
 
@@ -247,13 +269,30 @@ class SqlDeliveries:
         found: float | None = self._connection.scalar(_next_ready_at(self._connection.dialect.name))
         return found
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[DestinationLease]:
-        """Take destinations that are free and have due work, the longest waiting first."""
-        free = self._connection.execute(_FREE, {"now": now, "most": limit})
-        leases = [DestinationLease(key, label, arrival, fence + 1) for key, label, arrival, fence in free]
-        if leases:
-            self._connection.execute(_LEASE, {"keys": [lease.key for lease in leases], "until": until})
-        return leases
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[DestinationLease]:
+        """Take destinations that are free and have due work, the longest waiting first; see the port for `take`."""
+        taken: list[DestinationLease] = []
+        full: set[str] = set()
+        while True:
+            refused: set[str] = set()
+            leases = []
+            statement = _FREE.where(*(not_(_is_of(kin)) for kin in sorted(full))) if full else _FREE
+            for key, label, arrival, fence in self._connection.execute(
+                statement, {"now": now, "most": limit - len(taken)}
+            ):
+                kin = kin_of(key)
+                if take is None or (kin not in refused and take(kin)):
+                    leases.append(DestinationLease(key, label, arrival, fence + 1))
+                else:
+                    refused.add(kin)
+            if leases:
+                self._connection.execute(_LEASE, {"keys": [lease.key for lease in leases], "until": until})
+            taken += leases
+            full |= refused
+            if not refused or len(taken) >= limit:
+                return taken
 
     def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
         """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
@@ -273,7 +312,7 @@ class SqlDeliveries:
         self._connection.execute(_BEGIN, attempt)
         if card.message_ref is None:
             opened = {"attempt_id": attempt_id, "attempt_started_at": now, "attempt_revision": card.wanted_revision}
-            self._connection.execute(_CHANGE_CARD, {"card": card.id, **opened})
+            self._connection.execute(CHANGE_CARD, {"card": card.id, **opened})
 
     def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
         """Record what came of an attempt; False (and no change) when the lease was lost."""
@@ -305,67 +344,9 @@ class SqlDeliveries:
             changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
             self._connection.execute(_CHANGE_PACED_CARD, changed)
         else:
-            self._connection.execute(_CHANGE_CARD, changed)
+            self._connection.execute(CHANGE_CARD, changed)
         return True
 
     def hurry(self, account: str, at: float) -> None:
         """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
         self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
-
-
-_ARRIVAL = (
-    select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.scope == bindparam("name")).with_for_update()
-)
-_RELEASE = update(destinations).where(_IS_HELD).values(lease_until=0.0)
-
-
-@cache
-def _first_use(dialect: str) -> Insert:
-    return insert_new(dialect, budgets, "scope")
-
-
-@cache
-def _spend(dialect: str) -> Insert:
-    return upsert(dialect, budgets, ["scope"], ["arrival"])
-
-
-@cache
-def _pause(dialect: str) -> Insert:
-    return upsert(dialect, budgets, ["scope"], ["paused_until"])
-
-
-class SqlPacing:
-    """Budgets: those of places stand on their destination, the others in their own table."""
-
-    def __init__(self, connection: Unit) -> None:
-        self._connection = connection
-
-    def arrival(self, scope: str) -> tuple[float, float]:
-        """An account scope's arrival time and the end of its pause; 0 when unused. Others wait until the end."""
-        row = self._connection.execute(_ARRIVAL, {"name": scope}).first()
-        if row is None:  # the first use: whoever comes at the same time waits at the row that is made here
-            self._connection.execute(_first_use(self._connection.dialect.name), {"scope": scope, "arrival": 0.0})
-            row = self._connection.execute(_ARRIVAL, {"name": scope}).one()
-        return row.arrival, row.paused_until
-
-    def spend(self, scope: str, arrival: float) -> None:
-        """Store a scope's new arrival time."""
-        self._connection.execute(_spend(self._connection.dialect.name), {"scope": scope, "arrival": arrival})
-
-    def pause(self, scope: str, until: float) -> None:
-        """Let nothing go in this scope before `until`."""
-        row = {"scope": scope, "arrival": 0.0, "paused_until": until}
-        self._connection.execute(_pause(self._connection.dialect.name), row)
-
-    def release(self, lease: DestinationLease, *, arrival: float, free_at: float | None, reason: str) -> bool:
-        """Give a destination back; it is free again at `free_at`, None where it was not called: then as it was before.
-
-        False when the lease was lost.
-        """
-        held = {"held": lease.key, "held_fence": lease.fence}
-        changed = {"arrival": arrival, "pause_reason": reason} | ({} if free_at is None else {"free_at": free_at})
-        return self._connection.execute(_RELEASE, {**held, **changed}).rowcount == 1
-
-    def postpone(self, card_id: int, due_at: float, reason: str) -> None:
-        """Look at a card again at `due_at`."""
-        self._connection.execute(_CHANGE_CARD, {"card": card_id, "due_at": due_at, "reason": reason})

@@ -6,10 +6,11 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import Connection
 
 from bot.storage.budgets import SqlBudgets
-from bot.storage.cards import SqlCards, SqlDeliveries, SqlPacing
+from bot.storage.cards import SqlCards, SqlDeliveries
 from bot.storage.deployments import SqlDeployments, SqlLocks
 from bot.storage.inspection import SqlInspection
 from bot.storage.noise import SqlNoise
+from bot.storage.pacing import SqlPacing
 from bot.storage.people import SqlAccounts, SqlJoining
 from bot.storage.places import SqlAuditTrail, SqlPlaces, SqlSubscriptions
 from bot.storage.retention import SqlRetention

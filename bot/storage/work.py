@@ -109,6 +109,11 @@ class SqlJobs:
         return found
 
 
+def _platform(row: Row[Any]) -> str:
+    """The platform that a command was given on; empty where its row makes no sense."""
+    return str(row.reply_to.get("platform", "")) if isinstance(row.reply_to, dict) else ""
+
+
 class SqlCommands:
     """The commands table; bearer URLs in it are encrypted with `cipher`."""
 
@@ -136,17 +141,21 @@ class SqlCommands:
         }
         return self._unit.execute(_add_command(self._unit.dialect.name), row).rowcount == 1
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[CommandRecord]:
-        """Take open commands, oldest first."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str, str], bool] | None = None
+    ) -> Sequence[CommandRecord]:
+        """Take open commands, oldest first; see the port for `take`."""
         due = (
             select(commands)
             .where(_IS_OPEN, commands.c.due_at <= now, commands.c.lease_until <= now)
             .order_by(commands.c.accepted_at, commands.c.id)
-            .limit(limit)
+            .limit(limit if take is None else MOST_IN_HAND)
             .with_for_update(skip_locked=True)
         )
         taken: dict[float, list[CommandRecord]] = {}
         for row in _readable(self._unit, due, commands.c.id, self._close_unreadable):
+            if take is not None and (sum(map(len, taken.values())) >= limit or not take(row.typed, _platform(row))):
+                continue
             try:
                 record = self._record(row, fence=row.fence + 1, tries=row.tries + 1)
             except (TypeError, ValueError) as problem:  # written by another version: the others do not wait for it

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import settings
@@ -33,6 +35,7 @@ class Deploying(RuleBasedStateMachine):
         self.ends = ExitStack()
         store, database = self.ends.enter_context(fresh_store())
         self.stage: Stage = a_stage(store, database, when_busy=when_busy, break_glass=("sre",))
+        self.judged: set[int] = set()
         for version in ("v1", "v2", "v3"):
             self.stage.build(version)
 
@@ -78,6 +81,26 @@ class Deploying(RuleBasedStateMachine):
         self.stage.ask(f"rollback {SERVICE} in {environment}")
         if newest := self._all():
             self.stage.ask(f"confirm {SERVICE}#{newest[-1].number}")
+
+    @rule(one=PEOPLE, other=PEOPLE)
+    def link(self, one: str, other: str) -> None:
+        """Somebody joins two accounts, or tries to."""
+        code = re.search(r"(?:link|绑定) (\S+)", self.stage.ask("link", one))
+        assert code
+        self.stage.ask(f"link {code[1]}", other)
+
+    @rule(person=PEOPLE)
+    def unlink(self, person: str) -> None:
+        """An account is parted from the person's others."""
+        self.stage.ask("unlink", person)
+
+    @rule(account=st.sampled_from(["slack:U2", "dingtalk:m2"]))
+    def join_or_leave_the_group(self, account: str) -> None:
+        """Somebody may approve no more, or again."""
+        people = self.stage.world.house.requests.people
+        people.roles = tuple(
+            replace(role, members=role.members ^ {account}) if role.name == "release" else role for role in people.roles
+        )
 
     @rule(verb=st.sampled_from(["lock", "unlock"]), environment=ENVIRONMENTS)
     def lock(self, verb: str, environment: str) -> None:
@@ -130,6 +153,24 @@ class Deploying(RuleBasedStateMachine):
                 assert one.terms.is_break_glass or len(accounts) >= one.terms.approvals
 
     @invariant()
+    def who_approved_may_when_it_begins(self) -> None:
+        """At that moment they are as many persons, none of them who asked, and each has a role for it."""
+        people = self.stage.world.house.requests.people
+        members = next(role.members for role in people.roles if role.name == "release")
+        for one in self._all():
+            if not one.started_at or one.number in self.judged:
+                continue
+            self.judged.add(one.number)  # nobody is joined, parted or taken out in the step that began it
+            taken = self._same(one.requester.account, one.requested_at)
+            for approval in one.approvals:
+                persons = self._same(approval.account, one.requested_at)
+                assert not persons & taken, one
+                taken |= persons
+                assert members & self.stage.world.store.read(lambda tx, of=approval.account: tx.accounts.joined(of)), (
+                    one
+                )
+
+    @invariant()
     def every_run_is_one_deployments(self) -> None:
         """No deployment is run twice, and nothing runs that no deployment asked for."""
         asked = [request.correlation for request in self._requests()]
@@ -146,6 +187,9 @@ class Deploying(RuleBasedStateMachine):
                 states.setdefault(target.partition(" ")[0], []).append(DeploymentState(outcome.partition(":")[0]))
         for path in states.values():
             assert all(before is after or after in MOVES[before] for before, after in pairwise(path)), path
+
+    def _same(self, account: str, since: float) -> frozenset[str]:
+        return self.stage.world.store.read(lambda tx: tx.accounts.same_person(account, since))
 
     def _all(self) -> list[Deployment]:
         found = self.stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 1000))

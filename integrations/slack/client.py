@@ -16,17 +16,19 @@ from bot.domain.budgets import Budget, Window
 from bot.domain.cards import Content
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.errors import DestinationGone, OutcomeUnknown
+from bot.ports import Clock
 from integrations.slack.channels import Channels
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import SYSTEM
 from integrations.slack.render import render
 from integrations.slack.uploads import FILE_SUFFIX, Uploads
-from integrations.slack.web import ask
+from integrations.slack.web import KeepAliveWebClient, ask
 
 METADATA_TYPE = "shipmate_card"
 LOOKUPS_PER_MINUTE = 50
 UPLOADS_PER_MINUTE = 100
-CLOCK_SKEW_S = 5.0
+CLOCK_SKEW_S = 125.0  # a clock that is set back by up to two minutes turns nothing back that was noted before
+LONG_AGO_S = 3600.0
 _PAGE = 200
 _MOST_PAGES = 100
 
@@ -58,7 +60,15 @@ class Workspace:
 class SlackMessenger:
     """Shows content in channels and direct messages. References are `channel/ts`."""
 
-    def __init__(self, config: SlackConfig, web: WebClient, workspace: Workspace, session: requests.Session) -> None:
+    def __init__(
+        self,
+        config: SlackConfig,
+        web: KeepAliveWebClient,
+        workspace: Workspace,
+        session: requests.Session,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
         self._budgets = config.budgets
         self._uploads = Uploads(web, session)
         self._web = web
@@ -147,7 +157,7 @@ class SlackMessenger:
 
     def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
         """Look through what was said since: in the channel, or in the thread of `parent`."""
-        oldest = since.timestamp() - CLOCK_SKEW_S
+        oldest = self._by_slacks_clock(since) - CLOCK_SKEW_S
         said = (
             self._messages("conversations.history", self._web.conversations_history, place, oldest)
             if parent is None
@@ -161,6 +171,16 @@ class SlackMessenger:
         )
         found = next((message for message in said if _attempt_of(message) == attempt_id), None)
         return None if found is None else f"{place.id}/{found['ts']}"
+
+    def _by_slacks_clock(self, since: datetime) -> float:
+        """When that was by Slack's clock; one of ours that is wrong would look for the post at another time."""
+        if self._web.time.now() is None:
+            ask("auth.test", self._web.auth_test)  # the first answer of this process
+        ago_s = (self._clock.now() - since).total_seconds()
+        if ago_s < 0:  # our clock was set back meanwhile
+            ago_s = LONG_AGO_S
+        slacks = self._web.time.now()
+        return since.timestamp() if slacks is None else slacks - ago_s
 
     def _messages(
         self, method: str, call_api: Callable[..., SlackResponse], place: Place, oldest: float, **more: str

@@ -24,7 +24,7 @@ def build(
     web = web_client(config, session)
     workspace = Workspace(web)
     return Platform(
-        messenger=SlackMessenger(config, web, workspace, session),
+        messenger=SlackMessenger(config, web, workspace, session, clock),
         responder=SlackResponder(web, session, clock),
         directory=SlackDirectory(web, workspace),
         modals=SlackModals(web),

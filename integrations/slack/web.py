@@ -18,6 +18,7 @@ from bot.errors import OutcomeUnknown, Unavailable
 from integrations.http import CALL_DEADLINE_S, GAVE_UP, call
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import REPEATABLE, SYSTEM, classify
+from integrations.slack.times import SlackTime
 
 
 class KeepAliveWebClient(WebClient):
@@ -26,6 +27,7 @@ class KeepAliveWebClient(WebClient):
     def __init__(self, session: requests.Session, token: str | None, base_url: str) -> None:
         super().__init__(token=token, base_url=base_url, timeout=int(CALL_DEADLINE_S), retry_handlers=[])
         self._session = session
+        self.time = SlackTime()
 
     def _perform_urllib_http_request(self, *, url: str, args: dict[str, dict[str, Any]]) -> dict[str, Any]:
         method = url.removeprefix(self.base_url)
@@ -37,6 +39,7 @@ class KeepAliveWebClient(WebClient):
         headers["Content-Type"] = kind
         changes = method not in REPEATABLE
         answer = call(self._session, SYSTEM, "POST", url, headers=headers, content=content.encode(), changes=changes)
+        self.time.hear(answer.headers)
         body = answer.body.decode("utf-8", "replace")
         if not _is_object(body):  # a page of a proxy or of an outage, or cut off: the SDK takes it for an error word
             if answer.status != 429:
@@ -54,7 +57,7 @@ def _is_object(body: str) -> bool:
         return False
 
 
-def web_client(config: SlackConfig, session: requests.Session) -> WebClient:
+def web_client(config: SlackConfig, session: requests.Session) -> KeepAliveWebClient:
     """The client of the app's bot."""
     return KeepAliveWebClient(session, config.bot_token.get_secret_value(), config.api_url)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
+from bot.ports import Clock
 from bot.system import SystemClock
 from integrations.slack import SPEC
 from integrations.slack.config import SlackConfig
@@ -39,12 +40,12 @@ def playground(running: Playground) -> Playground:
 def build(playground: Playground, session: requests.Session) -> Build:
     """Builds the platform, with changes to its configuration."""
 
-    def build_with(**changes: object) -> Platform:
+    def build_with(clock: Clock | None = None, **changes: object) -> Platform:
         settings: dict[str, object] = {
             "bot_token": world.SLACK_BOT_TOKEN,
             "app_token": world.SLACK_APP_TOKEN,
             "api_url": f"{playground.url}/slack/api",
         }
-        return SPEC.build(SlackConfig.model_validate(settings | changes), {}, session, SystemClock())
+        return SPEC.build(SlackConfig.model_validate(settings | changes), {}, session, clock or SystemClock())
 
     return build_with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +16,12 @@ from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited,
 from integrations.slack import SPEC
 from integrations.slack.client import CLOCK_SKEW_S
 from integrations.slack.config import SlackDestination
+from integrations.slack.times import SlackTime
 from integrations.spec import Platform
 from playground import world
 from playground.options import Json
 from playground.server import Playground
+from tests.fakes import FakeClock
 
 Build = Callable[..., Platform]
 CI = world.SLACK_CHANNELS[0]
@@ -178,11 +181,46 @@ def test_a_reply_in_doubt_is_found_in_an_older_thread(build: Build, playground: 
 
 
 def test_a_search_reads_what_was_said_since_and_no_more(build: Build, playground: Playground) -> None:
-    """A busy channel's days before cost nothing; the clocks may differ by some seconds."""
+    """A busy channel's days before cost nothing; a clock may be set by a moment unnoticed."""
     since = datetime.now(UTC)
     assert build().messenger.find(_place(build()), attempt_id="A9", since=since) is None
     (call,) = playground.client.calls(method="conversations.history")
-    assert float(call["arguments"]["oldest"]) == pytest.approx(since.timestamp() - CLOCK_SKEW_S, abs=0.01)
+    assert float(call["arguments"]["oldest"]) == pytest.approx(since.timestamp() - CLOCK_SKEW_S, abs=5)
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600, 86400], ids=["ahead", "behind", "by a day"])
+@pytest.mark.parametrize("is_new", [False, True], ids=["lasting", "new"])
+def test_a_host_whose_clock_is_wrong_finds_its_post(
+    build: Build, playground: Playground, ahead_s: int, is_new: bool
+) -> None:
+    """The time of the search is Slack's, by its answers: the post is found, and no hour of others' words is read."""
+    clock = FakeClock(datetime.now(UTC) + timedelta(seconds=ahead_s))
+    platform = build(clock)
+    since = clock.now()
+    ref = _send(platform)
+    clock.advance(10)  # more than passed at Slack
+    asked = build(clock) if is_new else platform
+    assert asked.messenger.find(_place(platform), attempt_id="A1", since=since) == ref
+    (call,) = playground.client.calls(method="conversations.history")
+    assert float(call["arguments"]["oldest"]) == pytest.approx(time.time() - 10 - CLOCK_SKEW_S, abs=5)
+
+
+def test_a_clock_that_is_set_back_meanwhile_hides_no_post(build: Build) -> None:
+    """What was noted lies in the future then: an hour is read."""
+    clock = FakeClock(datetime.now(UTC))
+    platform = build(clock)
+    since = clock.now()
+    ref = _send(platform)
+    clock.advance(-1800)
+    assert platform.messenger.find(_place(platform), attempt_id="A1", since=since) == ref
+
+
+def test_answers_without_a_date_leave_the_host_its_clock(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy may take the header away: then the clocks are taken to agree."""
+    monkeypatch.setattr(SlackTime, "hear", lambda _self, _headers: None)
+    platform = build()
+    ref = _send(platform)
+    assert platform.messenger.find(_place(platform), attempt_id="A1", since=datetime.now(UTC)) == ref
 
 
 def test_a_post_is_found_behind_many_pages(build: Build) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -14,11 +15,22 @@ import yaml
 
 from playground.buildbot import PROJECT_ROOT
 from playground.children import Child, start_child
-from playground.demo_setup import Ports, sample_configuration
+from playground.demo_setup import Ports, prometheus_program, sample_configuration
+from playground.loopback import free_port
 from playground.repository import ALICE, Author
 from tests.buildbot_server import BuildbotServer
 from tests.scenarios.running import CI, STOP_S, Scene, a_playground, scene_of
 
+ERRORS = {
+    "kind": "metric",
+    "source": "prometheus",
+    "query": 'sum(rate(http_requests_total{job="{{service}}",status=~"5.."}[{{window}}])) or vector(0)',
+    "max_value": "0.01",
+    "window": "4s",  # what the version before answered is forgotten by then
+    "interval": "1s",
+    "duration": "6s",
+    "delay": "4s",
+}
 SLOW_S = 30.0  # builds start, fail and end in a second or two; a loaded machine takes its time
 
 
@@ -61,8 +73,9 @@ def buildbot_scene(
     with a_playground(budgets=False) as playground:
         port = int(playground.url.rpartition(":")[2])
         buildbot_port = int(buildbot_server.url.rpartition(":")[2])
-        ports = Ports(port, 3000, buildbot_port, buildbot_server.greeter_port)
-        written = sample_configuration(ports, has_prometheus=False)
+        ports = Ports(port, 3000, buildbot_port, buildbot_server.greeter_port, free_port())
+        has_prometheus = shutil.which("prometheus") is not None
+        written = sample_configuration(ports, has_prometheus=has_prometheus)
         configuration = yaml.load(written, yaml.BaseLoader)  # `on` is a word there, as it is to the bot
         del configuration["server"]
         for platform in configuration["platforms"].values():
@@ -70,15 +83,23 @@ def buildbot_scene(
         # Beyond the demo: somebody is called, and a project whose builder was taken away.
         configuration["routes"][0]["mention"] = ["slack:U024ALICE01", "dingtalk:manager4220"]
         configuration["sources"]["buildbot"]["projects"]["gone"] = {"builder": "gone-service"}
+        if has_prometheus:  # what people get decides; the page is looked at too
+            checks = configuration["services"]["greeter"]["checks"]
+            checks["health"]["on"], checks["errors"] = {"failed": "alert"}, dict(ERRORS)
+            for check in checks.values():
+                check["duration"] = "6s"
         secrets = {"buildbot-password": buildbot_server.password, "buildbot-token": buildbot_server.bot_token}
         with scene_of(folder, playground, configuration, secrets) as scene:
             buildbot_server.relay.target = scene.bot.url
-            host = _start_greeter(buildbot_server, folder)
+            children = [_start_greeter(buildbot_server, folder)]
+            if has_prometheus:
+                children.append(_start_prometheus(ports, folder))
             try:
                 yield BuildbotScene(scene, buildbot_server)
             finally:
                 buildbot_server.relay.target = None
-                host.stop(time.monotonic() + STOP_S)
+                for child in children:
+                    child.stop(time.monotonic() + STOP_S)
 
 
 def _start_greeter(server: BuildbotServer, folder: Path) -> Child:
@@ -88,3 +109,9 @@ def _start_greeter(server: BuildbotServer, folder: Path) -> Child:
     for version in ("v1", "v2"):
         paths.repository.release(version)
     return start_child("greeter", command, folder / "greeter.log", folder=PROJECT_ROOT)
+
+
+def _start_prometheus(ports: Ports, folder: Path) -> Child:
+    """The demo's own, which scrapes the greeter every second."""
+    program = prometheus_program(ports, folder / "prometheus")
+    return start_child(program.name, program.command, folder / "prometheus.log")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
 import pytest
 import requests
 
+from playground.options import Json
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
-from tests.scenarios.running import CI, DEV_GROUP
+from tests.scenarios.running import CI, DEV_GROUP, Scene
 
-pytestmark = [pytest.mark.buildbot, pytest.mark.xdist_group("buildbot")]
+pytestmark = [pytest.mark.buildbot, pytest.mark.prometheus, pytest.mark.xdist_group("buildbot")]
 
 
 def running(scene: BuildbotScene) -> str:
@@ -25,6 +30,13 @@ def built(scene: BuildbotScene) -> bool:
     return len(scene.buildbot.read("builders/greeter/builds?results=0&limit=2")["builds"]) == 2
 
 
+def uploaded(scene: Scene, card: Json, title: str) -> Json | None:
+    """The picture below a card."""
+    thread = next(one["thread"] for one in scene.messages(CI) if one["id"] == card["id"])
+    files = [file for post in thread for file in post["payload"].get("files", ())]
+    return next((file for file in files if file["title"] == title), None)
+
+
 def deploy(scene: BuildbotScene, version: str) -> int:
     """Ask for a version in Slack, confirm it, and approve it in DingTalk; its number."""
     answer = scene.scene.ask(CI, f"/ship deploy greeter {version} to production", "Deploy greeter to production?")
@@ -35,21 +47,48 @@ def deploy(scene: BuildbotScene, version: str) -> int:
     return number
 
 
+@pytest.fixture
+def visitors(buildbot_scene: BuildbotScene) -> Iterator[None]:
+    """People who are greeted ten times a second, or not."""
+    is_over, url = threading.Event(), f"http://127.0.0.1:{buildbot_scene.buildbot.greeter_port}/"
+
+    def visit() -> None:
+        while not is_over.wait(0.1):
+            with suppress(requests.RequestException):  # between two versions nobody answers
+                requests.get(url, timeout=5)
+
+    thread = threading.Thread(target=visit, name="visitors")
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("visitors")
 def test_a_bad_version_is_brought_back(buildbot_scene: BuildbotScene) -> None:
-    """v1 is deployed, v2 fails its health check, and v1 runs again: seen on the cards and at the service itself."""
+    """v1 is deployed, v2 answers people with errors, which Prometheus counts, and v1 runs again: seen on the cards, in
+    a picture below them, and at the service itself.
+    """
     scene = buildbot_scene.scene
     scene.eventually(lambda: built(buildbot_scene), "both versions to be built", SLOW_S)
     first = deploy(buildbot_scene, "v1")
-    scene.card(CI, f"greeter#{first} · v1", "deployed", timeout_s=90)
+    scene.card(CI, f"greeter#{first} · v1", "deployed", "errors 0 (≤ 0.01) · passed", timeout_s=90)
     assert running(buildbot_scene) == "v1"
 
     second = deploy(buildbot_scene, "v2")
     scene.card(CI, f"greeter#{second} · v2", "verifying", timeout_s=SLOW_S)
     assert running(buildbot_scene) == "v2"
-    scene.card(CI, f"greeter#{second} · v2", "rolled back", "Checks failed", timeout_s=90)
+    card = scene.card(CI, f"greeter#{second} · v2", "rolled back", "above its limit", "📊 available", timeout_s=90)
+    assert "errors" in card["text"].partition("Checks failed after it was deployed.")[2].partition("\n")[0]
     assert running(buildbot_scene) == "v1"
     back = scene.card(DEV_GROUP, f"greeter#{second + 1} · production", "已部署", timeout_s=SLOW_S)
     assert "v1" in back["text"]
+
+    scene.click(CI, card, "chart")
+    title = f"errors · greeter#{second} v2 → production"
+    scene.whisper("U024ALICE01", title, "The picture comes in the thread of the card.")
+    picture = scene.eventually(lambda: uploaded(scene, card, title), "the picture of the errors", SLOW_S)
+    assert requests.get(picture["url_private"], timeout=5).content.startswith(b"\x89PNG")
 
     assert "rolled back" in scene.ask(CI, "/ship deployments greeter", "🔒")
     scene.ask(CI, "/ship unlock greeter in production", "unlocked")

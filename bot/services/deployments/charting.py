@@ -22,7 +22,7 @@ from bot.services.presenters.chart import chart_card, stored
 from bot.services.verification import Verification
 
 GRID_S = 15.0  # who asks twice within it gets one picture
-LEAST_BEFORE_S, MOST_BEFORE_S = 300.0, 3600.0
+LEAST_BEFORE_S, MOST_BEFORE_S = 60.0, 3600.0
 LOOKED_AT = 20
 OFFERED = 4
 SHORT = 20

@@ -155,12 +155,16 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A build as people write it: `user-service#12`, `buildbot/user-service#12`; a button adds kind and attempt."""
+    """A build as people write it: `user-service#12`, `buildbot/user-service#12`; a button adds kind and attempt.
+
+    `deployment:user-service#12` is a deployment.
+    """
 
     project: str
     number: str
     source: str | None = None
     attempt: int | None = None
+    kind: str | None = None
 
 
 def parse_command(typed: str) -> CommandLine:
@@ -178,7 +182,9 @@ def parse_command(typed: str) -> CommandLine:
     if spec.target is Target.BUILD:
         rest = [" ".join(rest)]  # names of projects may hold blanks
         if spec.verb is not Verb.EXPLAIN or not _CARD.fullmatch(rest[0]):
-            parse_reference(rest[0])
+            reference = parse_reference(rest[0])
+            if reference.kind == "deployment" and spec.verb not in (Verb.SHOW, Verb.EXPLAIN):
+                raise CommandInvalid("malformed_reference", rest[0][:80])
     return CommandLine(spec.verb, tuple(rest))
 
 
@@ -203,7 +209,8 @@ def parse_reference(word: str) -> Reference:
     if found is None:
         raise CommandInvalid("malformed_reference", word[:80])
     attempt = found["attempt"]
-    return Reference(found["project"], found["number"], found["source"], int(attempt) if attempt else None)
+    attempts = int(attempt) if attempt else None
+    return Reference(found["project"], found["number"], found["source"], attempts, found["kind"])
 
 
 def _words(typed: str) -> list[str]:

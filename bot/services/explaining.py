@@ -1,12 +1,13 @@
-"""The whole way of a build: events, the routes' answers, what stands where, and the attempts that led there."""
+"""The whole way of a build or deployment: what happened, the routes' answers, what stands where, and how it came."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from bot.domain.builds import Build
-from bot.domain.routing import DIMENSIONS, traits_of
+from bot.domain.commands import Reference
+from bot.domain.deployments import SOURCE, Deployment, DeploymentState
+from bot.domain.routing import DIMENSIONS, Shown, traits_of
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import CommandInvalid
 from bot.ports import DeliveryQuery, DeliveryRecord, Transaction
@@ -17,6 +18,7 @@ EVENTS = 10
 ROUTES = 12
 SLOTS = 8
 ATTEMPTS = 4
+MOST_DIGITS = 18
 _CARD_ID = re.compile(r"#?(\d{1,18})")
 
 
@@ -27,43 +29,67 @@ def card_id_of(word: str) -> int | None:
 
 
 def explain_delivery(tx: Transaction, router: Router, card_id: int) -> Explanation:
-    """The way of one delivery; CommandInvalid where there is none of that number, or it is none of a build."""
+    """The way of one delivery; CommandInvalid where there is none of that number, or it is a digest's."""
     found = tx.inspection.find(DeliveryQuery(ids=(card_id,)), 1)
     if not found:
         raise CommandInvalid("unknown_card", f"#{card_id}")
     key = SubjectKey.parse(found[0].card.subject)
-    if key.kind is not SubjectKind.BUILD:
+    if key.kind not in (SubjectKind.BUILD, SubjectKind.DEPLOYMENT):
         raise CommandInvalid("unknown_card", f"#{card_id}")
     return explain(tx, router, key, only=found[0].card.destination)
 
 
 def explain(tx: Transaction, router: Router, key: SubjectKey, *, only: str = "") -> Explanation:
-    """The way of a build to all its places, or to `only` one; CommandInvalid for one that nobody has heard of."""
-    record = tx.subjects.get(key)
-    if record is None:
-        raise CommandInvalid("unknown_build", key.short)
-    build = record.build()
+    """The way of a subject to all its places, or to `only` one; CommandInvalid for one that nobody has heard of."""
+    shown = _shown(tx, key)
     deliveries = list(tx.inspection.find(DeliveryQuery(subject=str(key), destination=only or None), 200))
     deliveries.sort(key=lambda one: (one.label, one.card.id))
-    openings = [one for one in router.openings(tx, build) if only in ("", one.destination)]
-    routes = _routes(tx, router, build, openings, deliveries)
-    shown = [
+    openings = [one for one in router.openings(tx, shown) if only in ("", one.destination)]
+    routes = _routes(tx, router, shown, openings, deliveries)
+    stories = [
         SlotStory(delivery, tuple(tx.inspection.attempts(delivery.card.id, ATTEMPTS)))
         for delivery in deliveries[:SLOTS]
     ]
     return Explanation(
-        build,
+        shown,
         tx.events.of_subject(str(key), EVENTS),
         routes[:ROUTES],
-        shown,
+        stories,
         hidden_routes=max(0, len(routes) - ROUTES),
         hidden_slots=max(0, len(deliveries) - SLOTS),
         only_place=only,
     )
 
 
+def deployment_named(tx: Transaction, reference: Reference) -> Deployment | None:
+    """The deployment that a person may mean; of one that is not confirmed yet only its requester knows."""
+    if not reference.number.isdecimal() or len(reference.number) > MOST_DIGITS:
+        return None
+    found = tx.deployments.get(int(reference.number))
+    if found is None or found.service != reference.project or found.state is DeploymentState.REQUESTED:
+        return None
+    return found
+
+
+def means_deployment(reference: Reference) -> bool:
+    """Whether the words leave no doubt that a deployment is meant."""
+    return reference.kind == SubjectKind.DEPLOYMENT or (reference.kind is None and reference.source == SOURCE)
+
+
+def _shown(tx: Transaction, key: SubjectKey) -> Shown:
+    if key.kind is SubjectKind.DEPLOYMENT:
+        deployment = tx.deployments.get(int(key.number))
+        if deployment is None:
+            raise CommandInvalid("unknown_deployment", key.short)
+        return deployment
+    record = tx.subjects.get(key)
+    if record is None:
+        raise CommandInvalid("unknown_build", key.short)
+    return record.build()
+
+
 def _routes(
-    tx: Transaction, router: Router, build: Build, openings: Sequence[Opening], deliveries: Sequence[DeliveryRecord]
+    tx: Transaction, router: Router, shown: Shown, openings: Sequence[Opening], deliveries: Sequence[DeliveryRecord]
 ) -> list[RouteAnswer]:
     """A route's places with the same answer stand together; a place that is muted has an answer of its own."""
     labels = {delivery.card.destination: delivery.label for delivery in deliveries}
@@ -75,7 +101,7 @@ def _routes(
         answer = (opening.judgement.route.name, opening.reason)
         places.setdefault(answer, []).append(name)
         routes[answer] = opening.judgement.route
-    traits = traits_of(build)
+    traits = traits_of(shown)
     answers = []
     for (name, reason), names in places.items():
         dimension = reason.partition(":")[2] if reason.startswith("filtered:") else ""

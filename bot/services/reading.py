@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from bot.domain.builds import Build
 from bot.domain.cards import Card, Content, text
-from bot.domain.commands import Command, CommandLine, Verb, parse_reference
+from bot.domain.commands import Command, CommandLine, Reference, Verb, parse_reference
+from bot.domain.deployments import Deployment
 from bot.domain.places import DestinationSettings, Place
+from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.answers import DeploymentReading
-from bot.services.explaining import card_id_of, explain, explain_delivery
+from bot.services.explaining import card_id_of, deployment_named, explain, explain_delivery, means_deployment
 from bot.services.ingest import Ingest
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.build import build_card, details_card
+from bot.services.presenters.deployment import deployment_card
 from bot.services.presenters.explain import Explanation, explain_card
 from bot.services.presenters.issue import issue_card
 from bot.services.router import Router
@@ -77,6 +80,8 @@ class Reading:
     def loading(self, line: CommandLine, locale: str) -> Card:
         """What is known of a build at once, for a window that is opened before its source is asked; no network."""
         reference = parse_reference(line.arguments[0])
+        if means_deployment(reference):
+            return self.details(line, locale, "UTC")
         key = self._store.read(lambda tx: self._sources.locate(tx, reference))
         record = self._store.read(lambda tx: tx.subjects.get(key))
         note = translate(locale, "Loading …")
@@ -86,9 +91,12 @@ class Reading:
         return Card(card.tone, card.title, emoji=card.emoji, footer=text(note), locale=locale)
 
     def details(self, line: CommandLine, locale: str, timezone: str) -> Card:
-        """Stages, failed tests and the log of a build, as fresh as its source can tell."""
+        """Stages, failed tests and the log of a build, as fresh as its source can tell; the card of a deployment."""
         reference = parse_reference(line.arguments[0])
-        key = self._store.read(lambda tx: self._sources.locate(tx, reference))
+        named = self._store.read(lambda tx: self._named(tx, reference))
+        if isinstance(named, Deployment):
+            return deployment_card(named, locale, timezone)
+        key = named
         reader = self._sources.reader(key.source)
         known = self._store.read(lambda tx: tx.subjects.get(key))
         if reader is None:
@@ -158,10 +166,31 @@ class Reading:
         def work(tx: Transaction) -> Explanation:
             if card_id is not None:
                 return explain_delivery(tx, self._router, card_id)
-            return explain(tx, self._router, self._sources.locate(tx, parse_reference(line.arguments[0])))
+            named = self._named(tx, parse_reference(line.arguments[0]), is_heard=True)
+            return explain(tx, self._router, named.key if isinstance(named, Deployment) else named)
 
         story = self._store.read(work)
         return explain_card(story, self._clock.now().timestamp(), locale, timezone)
+
+    def _named(self, tx: Transaction, reference: Reference, *, is_heard: bool = False) -> SubjectKey | Deployment:
+        """The build that a person means, or the deployment where it says so or there is no such build.
+
+        `is_heard`: what only its source may know is no build.
+        """
+        deployment = deployment_named(tx, reference)
+        if means_deployment(reference):
+            if deployment is None:
+                raise CommandInvalid("unknown_deployment", f"{reference.project}#{reference.number}")
+            return deployment
+        try:
+            key = self._sources.locate(tx, reference)
+        except CommandInvalid:
+            if deployment is None:
+                raise
+            return deployment
+        if deployment is not None and is_heard and tx.subjects.get(key) is None:
+            return deployment
+        return key
 
     def _details(self, build: Build, log: str, locale: str, timezone: str) -> Card:
         issues = self._trackers.links_in(build.facts.branch, build.facts.commit_title)

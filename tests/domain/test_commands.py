@@ -43,6 +43,7 @@ def test_words_that_are_commands(typed: str, line: CommandLine) -> None:
         ("retry user-service", "malformed_reference", "user-service"),
         ("retry user-service 12", "malformed_reference", "user-service 12"),
         ("retry #12", "malformed_reference", "#12"),
+        ("retry deployment:user-service#12", "malformed_reference", "deployment:user-service#12"),
         ("show user-service#12@x", "malformed_reference", "user-service#12@x"),
         ("status " + "x" * 600, "too_long", None),
     ],
@@ -60,7 +61,8 @@ def test_words_that_are_not(typed: str, problem: str, suggestion: str | None) ->
         ("user-service#12", Reference("user-service", "12")),
         ("buildbot/user-service#12", Reference("user-service", "12", "buildbot")),
         ("gitlab/group/app#12@3", Reference("group/app", "12", "gitlab", 3)),
-        ("build:buildbot/user-service#12", Reference("user-service", "12", "buildbot")),
+        ("build:buildbot/user-service#12", Reference("user-service", "12", "buildbot", kind="build")),
+        ("deployment:user-service#12", Reference("user-service", "12", kind="deployment")),
         ("用户服务#12", Reference("用户服务", "12")),
     ],
 )

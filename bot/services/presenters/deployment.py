@@ -224,6 +224,23 @@ def _approvals(deployment: Deployment, locale: str) -> Lines:
     return Lines(tuple(lines), title=title)
 
 
+def story_of(deployment: Deployment, locale: str) -> tuple[Text, ...]:
+    """What happened to it, in order, and why it stands as it does."""
+    asked = (deployment.requested_at, text("📝 ", translate(locale, "asked for"), " · ", deployment.requester.name))
+    steps: list[tuple[float, Text]] = [asked]
+    steps += [(one.at, text("✅ ", translate(locale, "approved"), " · ", one.name)) for one in deployment.approvals]
+    for one in deployment.struck:
+        words = translate(locale, STRUCK.get(one.reason, one.reason))
+        steps.append((one.at, text(f"🚫 {one.name} ", words)))
+    if deployment.started_at:
+        steps.append((deployment.started_at, text("⏳ ", translate(locale, "began"))))
+    parts: list[Any] = [f"{EMOJI[deployment.state]} ", Strong(translate(locale, WORD[deployment.state]))]
+    parts += [f" · {one}" for one in _said(deployment, locale)]
+    steps.sort(key=lambda step: step[0])
+    steps.append((deployment.state_since, text(*parts)))
+    return tuple(text(Moment(datetime.fromtimestamp(at, UTC)), " · ", *line) for at, line in steps)
+
+
 def _struck(approval: Approval, locale: str) -> Text:
     """An approval that counts no more, and why."""
     words = translate(locale, STRUCK.get(approval.reason, approval.reason))

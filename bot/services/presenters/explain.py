@@ -1,4 +1,4 @@
-"""Why a build is shown where it is: what came, what the routes made of it, and what became of it at each place."""
+"""Why something is shown where it is: what came, what the routes made of it, and what became of it at each place."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.domain.builds import Build
 from bot.domain.cards import Card, Code, Lines, Moment, Paragraph, Section, Strong, Text, Tone, text
+from bot.domain.deployments import Deployment
+from bot.domain.routing import Shown
 from bot.i18n import translate
 from bot.ports import AttemptRecord, DeliveryRecord
 from bot.services.presenters.dead_letters import slot_words
+from bot.services.presenters.deployment import story_of
 from bot.services.presenters.reasons import outcome_words, reason_words
 from bot.services.presenters.words import duration
 
@@ -59,9 +61,9 @@ class SlotStory:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that led to where a build is shown; counts are of what was left out."""
+    """Everything that led to where a subject is shown; counts are of what was left out."""
 
-    build: Build
+    subject: Shown
     events: Sequence[tuple[str, float, float]]
     routes: Sequence[RouteAnswer] = ()
     slots: Sequence[SlotStory] = ()
@@ -72,8 +74,11 @@ class Explanation:
 
 def explain_card(story: Explanation, now: float, locale: str, timezone: str) -> Card:
     """The whole way, in words; times in the place's zone."""
-    events = Lines(tuple(_event(event, locale) for event in story.events), title=translate(locale, "Events"))
-    sections: list[Section] = [events]
+    if isinstance(story.subject, Deployment):
+        sections: list[Section] = [Lines(story_of(story.subject, locale), title=translate(locale, "Events"))]
+    else:
+        events = tuple(_event(event, locale) for event in story.events)
+        sections = [Lines(events, title=translate(locale, "Events"))]
     if story.routes:
         routes = tuple(_route(route, locale) for route in story.routes)
         sections.append(Lines(routes, translate(locale, "Routes"), story.hidden_routes))
@@ -82,7 +87,7 @@ def explain_card(story: Explanation, now: float, locale: str, timezone: str) -> 
     for place, slots in _by_place(story.slots).items():
         lines = [line for slot in slots for line in _slot(slot, now, locale)]
         sections.append(Lines(tuple(lines), title=place))
-    title = translate(locale, "Why {build} is shown where it is", build=story.build.key.short)
+    title = translate(locale, "Why {build} is shown where it is", build=story.subject.key.short)
     footer = text(translate(locale, "… and {count} more", count=story.hidden_slots)) if story.hidden_slots else ()
     return Card(
         Tone.NEUTRAL,

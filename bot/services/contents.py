@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from bot.domain.cards import Content, Link
+from bot.domain.cards import Content, Link, Notice, Person, Text
 from bot.domain.places import CHART_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKind
 from bot.ports.charts import Charts
@@ -17,6 +17,7 @@ from bot.services.presenters.deployment import present_deployment
 from bot.services.presenters.digest import digest_card, digest_overdue_notice
 
 IssuesOf = Callable[[str | None, str | None], Sequence[Link]]
+NamesOf = Callable[[Collection[str]], Mapping[str, str]]
 
 
 def no_issues(_branch: str | None, _title: str | None) -> Sequence[Link]:
@@ -24,15 +25,39 @@ def no_issues(_branch: str | None, _title: str | None) -> Sequence[Link]:
     return ()
 
 
+def no_names(_accounts: Collection[str]) -> Mapping[str, str]:
+    """Where nobody is known."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is shown in slots. `issues_of` finds the issues that a branch and a commit's title name; `charts` draws."""
+    """What is shown in slots. `issues_of` finds the issues that a branch and a commit's title name; `charts` draws.
+
+    `names_of` are the names of accounts, as far as they are known.
+    """
 
     issues_of: IssuesOf = no_issues
     charts: Charts | None = None
+    names_of: NamesOf = no_names
 
     def of(self, delivery: Delivery, now: float) -> Content:
-        """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense."""
+        """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense.
+
+        Whoever is called there is so by name: not every place can draw a mention, and an account says little.
+        """
+        content = self._of(delivery, now)
+        called = content.mentions if isinstance(content, Notice) else content.footer
+        accounts = {part.account for part in called if isinstance(part, Person) and part.is_mentioned and part.account}
+        names = self.names_of(accounts) if accounts else {}
+        if not names:
+            return content
+        if isinstance(content, Notice):
+            people = tuple(replace(one, name=names.get(one.account or "", one.name)) for one in content.mentions)
+            return replace(content, mentions=people)
+        return replace(content, footer=_named(content.footer, names))
+
+    def _of(self, delivery: Delivery, now: float) -> Content:
         card, flapping = delivery.card, delivery.flapping
         if kind_of_slot(card.slot) == CHART_SLOT:
             return chart_notice(card.options, card.slot, self.charts)
@@ -52,6 +77,13 @@ class Contents:
         if issues := self.issues_of(build.facts.branch, build.facts.commit_title):
             options["issues"] = issues
         return present(build, card.slot, options)
+
+
+def _named(words: Text, names: Mapping[str, str]) -> Text:
+    return tuple(
+        replace(part, name=names.get(part.account or "", part.name)) if isinstance(part, Person) else part
+        for part in words
+    )
 
 
 def spent_scope(delivery: Delivery, now: float) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -12,6 +12,7 @@ from bot.errors import IntegrationError, Unavailable
 from bot.ports import Directory, PersonFacts, Store, Transaction
 from bot.telemetry import logger
 
+MOST_ASKED = 5
 PARTED_COUNTS_S = 86_400.0  # accounts parted so shortly before a deployment was asked for are one person's to its end
 
 log = logger(__name__)
@@ -30,9 +31,12 @@ class People:
         facts = self._look_up(actor.account)
         if facts is None:
             return actor
+        name = facts.name or actor.name
+        if _is_nameless(actor.account, name):  # a press tells no name, and the directory may be closed to us
+            name = self.names_of([actor.account]).get(actor.account, name)
         return replace(
             actor,
-            name=facts.name or actor.name,
+            name=name,
             email=facts.email or actor.email,
             is_outsider=actor.is_outsider or facts.is_outsider,
         )
@@ -76,7 +80,25 @@ class People:
     def note(self, tx: Transaction, actor: Actor) -> None:
         """Remember of a completed actor what tells the same person at another account."""
         digest = sha256(actor.email.lower().encode()).hexdigest() if actor.email else ""
-        tx.accounts.note(actor.account, actor.name, digest)
+        name = "" if _is_nameless(actor.account, actor.name) else actor.name
+        tx.accounts.note(actor.account, name, digest)
+
+    def learn_names(self, accounts: Sequence[str]) -> None:
+        """Ask the platforms for names that are not known yet, a few at a time; what they do not tell can wait."""
+        unknown = [account for account in accounts if account not in self.names_of(accounts)]
+        for account in unknown[:MOST_ASKED]:
+            try:
+                facts = self._look_up(account)
+            except IntegrationError as problem:
+                log.info("name not learned for now", account=account, error=problem)
+                return
+            if facts is not None and facts.name and not facts.is_outsider:
+                actor = Actor(account, facts.name, email=facts.email)
+                self._store.write(lambda tx, actor=actor: self.note(tx, actor))  # type: ignore[misc]  # bound now
+
+    def names_of(self, accounts: Collection[str]) -> Mapping[str, str]:
+        """The names that are known."""
+        return self._store.read(lambda tx: tx.accounts.names(accounts))
 
     def called_for(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """The accounts that these roles name, for being called in a channel."""
@@ -92,6 +114,11 @@ class People:
         platform, _, name = account.partition(":")
         directory = self._directories.get(platform)
         return None if directory is None else directory.look_up(name)
+
+
+def _is_nameless(account: str, name: str) -> bool:
+    """Whether a name is only the platform's id."""
+    return name in ("", account.partition(":")[2])
 
 
 def _sure(actor: Actor, decision: Decision) -> Decision:

@@ -43,7 +43,8 @@ class SqlAccounts:
     def note(self, account: str, name: str, address_digest: str) -> None:
         """Remember an account's name and the digest of its e-mail address; writes only what is news."""
         known = self._connection.execute(select(accounts).where(accounts.c.account == account)).first()
-        row = {"account": account, "name": name[:200], "address_digest": address_digest}
+        kept = name[:200] or (known.name if known is not None else "")
+        row = {"account": account, "name": kept, "address_digest": address_digest}
         if known is None or dict(known._mapping) != row:
             self._connection.execute(_note(self._connection.dialect.name), row)
 

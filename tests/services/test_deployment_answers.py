@@ -7,6 +7,8 @@ from sqlalchemy import Engine
 
 from bot.domain.cards import Card, Lines, Notice
 from bot.domain.commands import CommandLine, Verb
+from bot.errors import Unavailable
+from bot.ports import PersonFacts
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
@@ -82,6 +84,29 @@ def test_what_is_not_confirmed_is_nobodys_business(stage: Stage, verb: str, name
     stage.ask(f"{verb} deployment:{name}")
     assert isinstance(stage.world.answer, Notice)
     assert "no such deployment" in stage.world.said[-1]
+
+
+def test_who_is_called_to_approve_is_called_by_name(store: SqlStore, database: Engine) -> None:
+    """Names are asked for when a deployment is; one that its platform does not tell stays the account's."""
+    stage = a_stage(store, database)
+    stage.build("v1")
+    stage.world.directory.people["U2"] = PersonFacts("Chen Wei", None, False)
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.world.deliver(5)
+    notices = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    assert [(one.name, one.account) for one in notices[-1].mentions] == [("Chen Wei", "slack:U2"), ("U3", "slack:U3")]
+    stage.world.directory.people["U2"] = PersonFacts("", None, False)
+    stage.ask(f"approve {SERVICE}#1", "U2")
+    assert stage.deployment().approvals[0].name == "Chen Wei"
+
+
+def test_names_that_cannot_be_asked_for_delay_nothing(stage: Stage) -> None:
+    """They are learned another time."""
+    stage.world.directory.people["U1"] = PersonFacts("Alice", None, False)
+    stage.world.other_directory.fails = [Unavailable("dingtalk", "no_answer")]
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    assert stage.newest() == 2
 
 
 def test_a_window_shows_a_deployment_at_once(stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, select
@@ -109,7 +109,7 @@ class World:
             {"slack": self.messenger},
             addresses,
             dead_letters=DeadLetters(self.destinations.get(self.admin)),
-            contents=Contents(self.trackers.trackers.links_in, self.charts),
+            contents=Contents(self.trackers.trackers.links_in, self.charts, self.names_of),
         )
         sources = Sources(
             {
@@ -158,6 +158,10 @@ class World:
             responders={"slack": self.responder, "dingtalk": self.responder},
             speeches={"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},
         )
+
+    def names_of(self, accounts: Collection[str]) -> Mapping[str, str]:
+        """The names that are known."""
+        return self.store.read(lambda tx: tx.accounts.names(accounts))
 
     # --- events and cards
 

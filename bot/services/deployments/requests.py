@@ -96,6 +96,7 @@ class Requests:
         service = self.service(wish.service)
         target = self.target(service, wish.environment)
         version = self._version(service, target, wish)
+        self.people.learn_names(self.people.called_for(target.approvals.approvers))
         current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
         return Proposal(wish, target, version, self._versions.between(service, current, version))
 

@@ -33,6 +33,7 @@ from bot.services.leaps import OTHERS_S
 from bot.services.people import People
 from bot.services.reading import Reading
 from bot.services.reconciling import plan_reconciling
+from bot.services.reporting import Reporting
 from bot.services.retention import Limits, Pruner
 from bot.services.router import Router
 from bot.services.signal import Signal
@@ -89,7 +90,11 @@ class Core:
         )
         directories = {kind: one.directory for kind, one in outside.platforms.items() if one.directory}
         self.trackers = TrackerHouse(
-            _trackers(settings, outside), store=self.store, clock=self.clock, signal=self.signal
+            _trackers(settings, outside),
+            store=self.store,
+            clock=self.clock,
+            signal=self.signal,
+            reporting=Reporting(outside.reports(), self.store, self.clock),
         )
         outside.tokens.bind(StoredTokens(self.store, self.clock))
         self.people = People(roles_of(settings), directories, self.store)

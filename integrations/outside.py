@@ -14,6 +14,7 @@ from bot.domain.places import DestinationSettings
 from bot.durations import OFF
 from bot.errors import ConfigError
 from bot.ports import Clock, Messenger
+from bot.ports.metrics import DeploymentReports
 from bot.services.verification import CheckContext, Verification
 from bot.settings import Settings, config_error
 from bot.telemetry import remember_secrets
@@ -41,6 +42,10 @@ class Outside:
     def messengers(self) -> dict[str, Messenger]:
         """Who shows cards, by platform."""
         return {kind: one.messenger for kind, one in self.platforms.items()}
+
+    def reports(self) -> dict[str, DeploymentReports]:
+        """Who wants to be told of deployments, by name."""
+        return {name: one.reports for name, one in self.metrics.items() if one.reports is not None}
 
     def verification(self) -> Verification:
         """What measures the checks of deployments."""

@@ -22,7 +22,7 @@ from bot.ports import (
     Responder,
     WebhookSource,
 )
-from bot.ports.metrics import DeploymentMetricSource, MetricSource, MonitorSource
+from bot.ports.metrics import DeploymentMetricSource, DeploymentReports, MetricSource, MonitorSource
 from bot.ports.trackers import ChangeSource, DeliveryRecords, Releases, TokenStore, Tracker
 
 
@@ -54,11 +54,12 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """One configured system that measures; `monitors` and `figures` where it has them."""
+    """One configured system that measures; `monitors`, `figures` and `reports` where it has or wants them."""
 
     source: MetricSource
     monitors: MonitorSource | None = None
     figures: DeploymentMetricSource | None = None
+    reports: DeploymentReports | None = None
 
 
 @dataclass(frozen=True, slots=True)

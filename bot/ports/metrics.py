@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from bot.domain.deployments import Deployment
 from bot.domain.judging import MonitorStatus
 
 
@@ -88,6 +89,22 @@ class DeploymentMetricSource(Protocol):
 
     def get_deployment_metrics(self, values: Mapping[str, str], *, start: float, end: float) -> DeploymentMetrics:
         """The figures of a service, `values` being what its deployment is called; within 8 s in all."""
+        ...
+
+
+class DeploymentReports(Protocol):
+    """Keeps records of deployments elsewhere. Telling twice changes nothing; calls raise IntegrationError."""
+
+    def takes(self, environment: str) -> bool:
+        """Whether deployments to an environment are wanted."""
+        ...
+
+    def report_deployment(self, deployment: Deployment) -> None:
+        """One that has ended."""
+        ...
+
+    def report_failure(self, deployment: Deployment, failed_at: float, restored_at: float | None) -> None:
+        """One that failed, or was rolled back by hand; told again when the environment is well again."""
         ...
 
 

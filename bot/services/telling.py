@@ -20,6 +20,7 @@ from bot.ports import Clock, Store, SubjectRecord, Transaction
 from bot.ports.trackers import Releases, Submission
 from bot.ports.tracking import TrackerTask
 from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
+from bot.services.reporting import Reporting
 from bot.services.trackers import TrackerAccess, Trackers, is_among
 from bot.telemetry import logger
 
@@ -34,7 +35,8 @@ log = logger(__name__)
 class Tidings:
     """Writes down, in the transaction of a change, what trackers are to be told of it."""
 
-    def __init__(self, trackers: Trackers, clock: Clock) -> None:
+    def __init__(self, trackers: Trackers, clock: Clock, reporting: Reporting | None = None) -> None:
+        self._reporting = reporting
         self._trackers = trackers
         self._clock = clock
 
@@ -42,6 +44,8 @@ class Tidings:
         """A deployment came to another state."""
         if deployment.state is _S.REQUESTED:
             return
+        if self._reporting is not None:
+            self._reporting.deployment(tx, deployment)
         at = self._clock.now().timestamp()
         origin = tx.tracker_tasks.get(EVERYBODY, _origin_key(deployment.number)) or {}
         homes = self._homes(deployment, origin)

@@ -21,6 +21,7 @@ from bot.ports import Clock, Store, Transaction
 from bot.ports.tracking import TrackerTask
 from bot.services.presenters.issue import Refusal
 from bot.services.presenters.replies import PROBLEMS
+from bot.services.reporting import FAILURE, REPORT, Reporting
 from bot.services.signal import Signal
 from bot.services.telling import Teller, remember_origin, remember_refusal
 from bot.services.trackers import TrackerAccess, Trackers
@@ -98,11 +99,20 @@ class ChangeInbox:
 
 
 class TrackerWorker:
-    """Acts on what trackers told, and tells them what is to be told (`Teller`)."""
+    """Acts on what trackers told, and tells them, and systems that keep figures, what is to be told."""
 
     def __init__(
-        self, store: Store, clock: Clock, trackers: Trackers, triggers: Triggers, teller: Teller, signal: Signal
+        self,
+        store: Store,
+        clock: Clock,
+        trackers: Trackers,
+        triggers: Triggers,
+        teller: Teller,
+        signal: Signal,
+        *,
+        reporting: Reporting | None = None,
     ) -> None:
+        self._reporting = reporting
         self._store = store
         self._clock = clock
         self._trackers = trackers
@@ -118,11 +128,12 @@ class TrackerWorker:
     def carry_out(self, task: TrackerTask) -> None:
         """Do one piece; end it, or put it off."""
         access = self._trackers.get(task.tracker)
-        if access is None:
-            self._end(task, "dropped:not_configured")
-            return
         try:
-            if task.kind in CHANGES:
+            if task.kind in (REPORT, FAILURE) and self._reporting is not None:
+                self._end(task, self._reporting.tell(task))
+            elif access is None:
+                self._end(task, "dropped:not_configured")
+            elif task.kind in CHANGES:
                 self._act(task, access)
             else:
                 self._end(task, self._teller.tell(task, access))

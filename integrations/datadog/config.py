@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -21,12 +22,22 @@ Site = Literal[
 ]
 
 
+class Dora(BaseModel):
+    """What is told to DORA Metrics: deployments to these environments (globs), with the repositories of services."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environments: tuple[str, ...] = Field(default=("*",), min_length=1)
+    repositories: Mapping[str, str] = Field(default_factory=dict)
+    team: str = ""
+
+
 class Config(BaseModel):
     """The section of one organisation.
 
     `site` is the part of its address that differs between Datadog's regions; `api_url` names another address of the
     API, such as a proxy's. `aggregator` makes one value of the time that is asked for. With `api` v1 arithmetic is left
-    to Datadog, with v2 a query such as `a / b` becomes two queries and a formula.
+    to Datadog, with v2 a query such as `a / b` becomes two queries and a formula. With `dora` deployments are told.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +49,7 @@ class Config(BaseModel):
     application_key: SecretStr = Field(min_length=1)
     api: Literal["v2", "v1"] = "v2"
     aggregator: Literal["avg", "min", "max", "sum", "last"] = "avg"
+    dora: Dora | None = None
 
     @field_validator("api_url")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,20 +11,19 @@ from urllib.parse import urlencode
 import requests
 
 from bot.domain.judging import MonitorStatus
-from bot.errors import DestinationGone, RateLimited, Rejected, Unavailable
+from bot.errors import DestinationGone, Rejected, Unavailable
 from bot.ports import Clock
 from bot.ports.metrics import MonitorState, Point, Query, Reading, Series
+from integrations.datadog.api import MAX_WORDS, DatadogApi, Json
 from integrations.datadog.config import SYSTEM, Config
+from integrations.datadog.dora import DoraReports
 from integrations.datadog.query import Parsed, parse, tag_value
-from integrations.http import CALL_DEADLINE_S, Answer, call, raise_for_status
+from integrations.http import CALL_DEADLINE_S
 from integrations.readings import distinct
 from integrations.spec import Metrics, MetricSpec
 from integrations.texts import clean_line
 from integrations.transport import together
 
-Json = dict[str, Any]
-LEAST_PAUSE_S = 1.0
-MAX_WORDS = 300
 MAX_LABELS = 200
 MAX_LINK = 1900
 _MONITOR = re.compile(r"(?P<id>[1-9][0-9]{0,18})(?:/(?P<group>\S.*))?")
@@ -42,18 +40,13 @@ class Datadog:
 
     def __init__(self, config: Config, session: requests.Session, clock: Clock) -> None:
         self._config = config
-        self._session = session
         self._clock = clock
-        self._headers = {
-            "Accept": "application/json",
-            "DD-API-KEY": config.api_key.get_secret_value(),
-            "DD-APPLICATION-KEY": config.application_key.get_secret_value(),
-        }
+        self._api = DatadogApi(config, session)
 
     def probe(self) -> str:
         """Whether both keys are good: one is asked about, the other needed for a query."""
         with together(CALL_DEADLINE_S):
-            self._ask("GET", "/api/v1/validate")
+            self._api.ask("GET", "/api/v1/validate")
             now = self._clock.now().timestamp()
             self.value(Query("avg:system.cpu.user{*}"), start=now - 300, end=now)
         return f"Datadog at {self._config.site}, both keys are good"
@@ -117,7 +110,7 @@ class Datadog:
         if found is None:
             raise Rejected(SYSTEM, "no_monitor", clean_line(monitor, 100))
         try:
-            body = self._ask("GET", f"/api/v1/monitor/{found['id']}", params={"group_states": "all"})
+            body = self._api.ask("GET", f"/api/v1/monitor/{found['id']}", params={"group_states": "all"})
         except DestinationGone:
             raise DestinationGone(SYSTEM, "no_such_monitor", found["id"]) from None
         url = f"{self._config.pages}/monitors/{found['id']}"
@@ -137,7 +130,7 @@ class Datadog:
         return {"from": round(start * 1000), "to": round(end * 1000), "queries": queries, "formulas": formulas}
 
     def _query_v2(self, kind: str, attributes: Json) -> Json:
-        body = self._ask(
+        body = self._api.ask(
             "POST", f"/api/v2/query/{kind}", json={"data": {"type": f"{kind}_request", "attributes": attributes}}
         )
         if errors := body.get("errors"):
@@ -149,7 +142,7 @@ class Datadog:
 
     def _points_v1(self, parsed: Parsed, start: float, end: float) -> dict[str, list[Point]]:
         times = {"from": str(math.floor(start)), "to": str(math.ceil(end))}
-        body = self._ask("GET", "/api/v1/query", params={**times, "query": parsed.text})
+        body = self._api.ask("GET", "/api/v1/query", params={**times, "query": parsed.text})
         if body.get("status") != "ok":
             raise Rejected(SYSTEM, "query_failed", clean_line(str(body.get("error") or ""), MAX_WORDS))
         found: list[tuple[str, list[Point]]] = []
@@ -174,45 +167,6 @@ class Datadog:
                 return sum(values)
             case "last":
                 return values[-1]
-
-    def _ask(self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: object = None) -> Json:
-        answer = call(
-            self._session,
-            SYSTEM,
-            method,
-            self._config.base_url + path,
-            changes=False,
-            headers=self._headers,
-            params=params,
-            json=json,
-        )
-        return _read(answer)
-
-
-def _read(answer: Answer) -> Json:
-    if answer.status == 429:
-        raise RateLimited(SYSTEM, "rate_limited", _pause_s(answer.headers), scope="account")
-    try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        body = None
-    if answer.status in (400, 422):
-        words = body.get("errors") if isinstance(body, dict) else None
-        detail = "; ".join(map(str, words)) if isinstance(words, list) else ""
-        raise Rejected(SYSTEM, "bad_query", clean_line(detail, MAX_WORDS))
-    raise_for_status(SYSTEM, answer)
-    if not isinstance(body, dict):
-        raise Unavailable(SYSTEM, "bad_answer", "not JSON: is this the address of Datadog's API?")
-    return body
-
-
-def _pause_s(headers: Mapping[str, str]) -> float:
-    """Seconds from now, not an instant; 30 where it is missing or no number."""
-    try:
-        seconds = float(headers.get("X-RateLimit-Reset", ""))
-    except ValueError:
-        return 30.0
-    return max(LEAST_PAUSE_S, seconds) if math.isfinite(seconds) else 30.0
 
 
 def _parsed(query: Query) -> Parsed:
@@ -297,7 +251,8 @@ def _number(given: object) -> float:
 def build_metrics(_name: str, config: Config, session: requests.Session, clock: Clock) -> Metrics:
     """The source; no call is made before it is used."""
     source = Datadog(config, session, clock)
-    return Metrics(source, monitors=source)
+    reports = DoraReports(config.dora, DatadogApi(config, session)) if config.dora is not None else None
+    return Metrics(source, monitors=source, reports=reports)
 
 
 SPEC = MetricSpec(SYSTEM, Config, build_metrics)

@@ -16,6 +16,7 @@ from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Route
 from bot.domain.services import ApprovalRule, Pipeline, Service, Target
 from bot.ports.charts import Charts
+from bot.ports.metrics import DeploymentReports
 from bot.services.trackers import TrackerAccess
 from bot.services.verification import CheckContext, Verification
 from tests.fakes import FakeBuildSystem, FakeClock
@@ -154,6 +155,7 @@ def a_stage(
     *,
     known_trackers: Mapping[str, TrackerAccess] | None = None,
     charts: Charts | None = None,
+    reports: Mapping[str, DeploymentReports] | None = None,
     **changed: object,
 ) -> Stage:
     """A world over an empty database with one route for deployments."""
@@ -172,5 +174,6 @@ def a_stage(
         roles=ROLES,
         known_trackers=known_trackers or {},
         charts=charts,
+        reports=reports or {},
     )
     return Stage(world, verification)

@@ -16,6 +16,7 @@ from bot.domain.routing import Match, Route
 from bot.domain.services import Service
 from bot.ports import CardRecord, CommandRecord, Transaction
 from bot.ports.charts import Charts
+from bot.ports.metrics import DeploymentReports
 from bot.services.acting import Acting
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.contents import Contents
@@ -29,6 +30,7 @@ from bot.services.jobs import JobWorker
 from bot.services.people import People
 from bot.services.planning import Delivery, Resolution
 from bot.services.reading import Reading
+from bot.services.reporting import Reporting
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
@@ -84,6 +86,7 @@ class World:
     roles: Sequence[Role] = ROLES
     verification: Verification = field(default_factory=Verification)
     charts: Charts | None = None
+    reports: Mapping[str, DeploymentReports] = field(default_factory=dict)
     house: DeploymentHouse = field(init=False)
     trackers: TrackerHouse = field(init=False)
     deployments: DeploymentWorker = field(init=False)
@@ -101,7 +104,13 @@ class World:
                 self.store.write(lambda tx, address=address, place=place: tx.places.adopt(address, place))
         else:
             self.store.write(lambda tx: tx.places.ensure([Place(address, address) for address in addresses]))
-        self.trackers = TrackerHouse(Trackers(self.known_trackers), store=self.store, clock=self.clock, signal=signal)
+        self.trackers = TrackerHouse(
+            Trackers(self.known_trackers),
+            store=self.store,
+            clock=self.clock,
+            signal=signal,
+            reporting=Reporting(self.reports, self.store, self.clock),
+        )
         self.deliverer = Deliverer(
             self.store,
             self.clock,

@@ -27,6 +27,7 @@ class Organisation:
     fault: Answer | None = None
     problems: list[str] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
+    reported: dict[str, Any] = field(default_factory=dict)
 
     def answer(self, asked: Asked) -> Answer:
         """One request."""
@@ -59,6 +60,10 @@ class Organisation:
             case ["v2", "query", "timeseries"]:
                 attributes = self._timeseries(body["data"]["attributes"])
                 return 200, {"data": {"type": "timeseries_response", "attributes": attributes}}
+            case ["v2", "dora", ("deployment" | "failure") as kind]:
+                attributes = body["data"]["attributes"]
+                self.reported[attributes["id"]] = attributes
+                return 202, {"data": {"id": attributes["id"], "type": f"dora_{kind}"}}
             case ["v1", "monitor", number] if int(number) in self.monitors:
                 return 200, {"type": "query alert", "query": "a", **self.monitors[int(number)]}
             case _:

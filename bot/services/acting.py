@@ -21,6 +21,7 @@ from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
 from bot.services.following import Following
 from bot.services.ingest import Ingest
 from bot.services.linking import LinkDesk
+from bot.services.owed import problem_owed
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.signal import Signal
@@ -109,10 +110,19 @@ class Acting:
             return _already(other, locale)
         return self._trigger(record, line, aim, locale, ask_before=now + TRIGGER_WITHIN_S)
 
-    def give_up(self, record: CommandRecord, state: CommandState, reason: str, line: CommandLine | None = None) -> None:
+    def give_up(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        reason: str,
+        line: CommandLine | None = None,
+        *,
+        problem: IntegrationError | None = None,
+    ) -> None:
         """End a command that comes to no end by itself, on the record; without a line, in the words typed.
 
-        One that may have started a build keeps its effect: whoever presses next has it looked for first.
+        Of a `problem` its person is told even if the worker dies before. One that may have started a build keeps its
+        effect: whoever presses next has it looked for first.
         """
         command = record.command
         verb, _, target = (str(line) if line else command.typed.strip()).partition(" ")
@@ -122,7 +132,8 @@ class Acting:
         entry = AuditEntry(
             self._log.now(), command.actor.account, verb[:40], target[:400], outcome, command.via, command.id
         )
-        self._log.end(record, entry, state, frees_effect=not is_pursued(record, verb_of(command.typed)))
+        owed = problem_owed(problem) if problem is not None else None
+        self._log.end(record, entry, state, frees_effect=not is_pursued(record, verb_of(command.typed)), owed=owed)
 
     def _pursue(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """Look for the build that was, or may have been, asked for."""
@@ -198,20 +209,20 @@ class Acting:
                 raise Unavailable(aim.source, "deadline", "too late to ask for a build under this lease")
             triggered = _ask_for(record, line, control, aim)
         except Conflict as problem:
-            self._fail(record, line, aim, f"conflict:{problem}")
+            self._fail(record, line, aim, f"conflict:{problem}", problem)
             raise
         except IntegrationError as problem:
             if not problem.recoverable:
                 state = CommandState.IN_DOUBT if is_in_doubt(record, problem) else CommandState.FAILED
-                self._fail(record, line, aim, f"{state}:{problem.reason}", state)
+                self._fail(record, line, aim, f"{state}:{problem.reason}", problem, state)
             raise
         return self._following.begin(replace(record, result=aim.noted(record)), line, locale, triggered)
 
     def _control_or_free(self, record: CommandRecord, line: CommandLine, aim: Aim) -> BuildControl:
         try:
             return self._control(aim.source)
-        except Conflict:
-            self._fail(record, line, aim, "conflict:read_only")
+        except Conflict as problem:
+            self._fail(record, line, aim, "conflict:read_only", problem)
             raise
 
     def _fail(
@@ -220,10 +231,11 @@ class Acting:
         line: CommandLine,
         aim: Aim,
         outcome: str,
+        problem: Conflict | IntegrationError,
         state: CommandState = CommandState.FAILED,
     ) -> None:
         entry = self._log.entry(record, line, aim.target, outcome)
-        self._log.end(record, entry, state, frees_effect=True)
+        self._log.end(record, entry, state, frees_effect=True, owed=problem_owed(problem))
 
     def _check_build(self, aim: Aim, *, is_first: bool) -> None:
         """Refuse to act on another build, that has the number since the CI's database was reset, or another attempt."""

@@ -23,6 +23,7 @@ from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
 from bot.services.hands import Shares
+from bot.services.owed import OWED, words_owed
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
@@ -113,6 +114,9 @@ class CommandWorker:
 
     def carry_out(self, record: CommandRecord) -> None:
         """Execute one step of a command, store what came of it and answer."""
+        if OWED in record.result and record.command.tries <= MOST_DEATHS:
+            self._say_owed(record)
+            return
         if self._is_hopeless(record):
             self._give_up(record)
             return
@@ -144,6 +148,14 @@ class CommandWorker:
         if is_held and record.faults + 1 == MOST_TRIES and _is_open_pursuit(record):
             self._answer(record, replies.mistake(self._speech(record.command).locale, is_in_doubt=True))
 
+    def _say_owed(self, record: CommandRecord) -> None:
+        """Tell how a command ended whose worker died before it did; it is on the record."""
+        state = record.command.state
+        locale = self._speech(record.command).locale
+        self._answer(record, words_owed(record.result[OWED], state, locale))
+        result = {name: value for name, value in record.result.items() if name != OWED}
+        self._close(record, state, result)
+
     def _is_hopeless(self, record: CommandRecord) -> bool:
         """Whether trying has to end: the worker died over it too often in a row, or too many tries came to nothing.
 
@@ -161,8 +173,8 @@ class CommandWorker:
 
         First of all it is closed, so that nothing that fails here can bring it back.
         """
-        if record.command.state is CommandState.DONE:  # it was done and recorded: only the answer cannot be given
-            self._close(record, CommandState.DONE)
+        if record.command.state is CommandState.DONE or OWED in record.result:  # only the answer cannot be given
+            self._close(record, record.command.state)
             return
         doubt = _is_open_pursuit(record) or record.triggered_at is not None
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
@@ -187,8 +199,10 @@ class CommandWorker:
         return self._close(record, CommandState.DONE)
 
     def _actor(self, record: CommandRecord, line: CommandLine) -> Actor:
-        """Who asks; the person behind a build that is looked for was looked up when it was asked for."""
+        """Who asks; nobody is looked up anew of whom nothing is judged any more."""
         actor = record.command.actor
+        if record.command.state is CommandState.DONE and "by" not in record.result:
+            return actor
         if is_pursued(record, line.verb) and "by" in record.result:
             return replace(actor, name=str(record.result["by"]))
         known = self._people.complete(actor)
@@ -222,12 +236,11 @@ class CommandWorker:
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
-        if SPECS[line.verb].changes and (problem.recoverable or not is_known):
-            self._acting.give_up(record, state, problem.reason, line)
-        else:
-            self._close(record, state, frees_effect=True)
+        is_unrecorded = SPECS[line.verb].changes and (problem.recoverable or not is_known)
+        if is_unrecorded:
+            self._acting.give_up(record, state, problem.reason, line, problem=problem)
         self._answer(record, (replies.doubt if doubt else replies.trouble)(problem, speech.locale))
-        return state.value
+        return self._close(record, state, frees_effect=not is_unrecorded)
 
     def _close(
         self,

@@ -20,6 +20,7 @@ from bot.errors import DestinationGone, IntegrationError
 from bot.i18n import translate
 from bot.ports import CommandRecord, Store, Transaction, Triggered
 from bot.services.ingest import Ingest
+from bot.services.owed import news_owed, problem_owed
 from bot.services.presenters import replies
 from bot.services.signal import Signal
 from bot.services.sources import Sources
@@ -64,7 +65,8 @@ class Following:
             return self._started(record, line, build, locale)
         if waited_s > GIVE_UP_S:
             entry = self._log.entry(record, line, f"{source}/{project}", "in_doubt:never_started")
-            self._log.end(record, entry, CommandState.IN_DOUBT)
+            owed = news_owed("given_up", project=project, system=source)
+            self._log.end(record, entry, CommandState.IN_DOUBT, owed=owed)
             return Step(
                 CommandState.IN_DOUBT, result, reply=replies.news("given_up", locale, project=project, system=source)
             )
@@ -87,7 +89,7 @@ class Following:
         except IntegrationError as problem:
             if isinstance(problem, DestinationGone) and problem.reason in OVER:
                 entry = self._log.entry(record, line, f"{source}/{project}", f"failed:{problem.reason}")
-                self._log.end(record, entry, CommandState.FAILED, frees_effect=True)
+                self._log.end(record, entry, CommandState.FAILED, frees_effect=True, owed=problem_owed(problem))
                 raise
             return None, not problem.recoverable
 

@@ -10,6 +10,7 @@ from bot.domain.cards import Content
 from bot.domain.commands import CommandLine, CommandState, Verb
 from bot.errors import LeaseLost, OutcomeUnknown
 from bot.ports import Clock, CommandRecord, Store, Transaction
+from bot.services.owed import OWED
 
 STEP_S = 60.0  # as long as a command's lease: what is said may take four calls of 8 s
 GIVE_UP_S = 7 * 86400.0  # for which a build is looked for that was, or may have been, asked for
@@ -77,12 +78,20 @@ class StepLog:
         state: CommandState = CommandState.DONE,
         *,
         frees_effect: bool = False,
+        owed: Mapping[str, object] | None = None,
     ) -> None:
-        """End a command on the record; `frees_effect` lets somebody ask for the same again."""
+        """End a command on the record; `frees_effect` lets somebody ask for the same again.
+
+        Where its person is `owed` words it stays open until those are said, by whoever comes to say them.
+        """
+        result = record.result if owed is None else {**record.result, OWED: owed}
+        is_open, told_by = owed is not None, self.step_ends_at()
 
         def work(tx: Transaction) -> None:
             tx.audit.append(entry)
-            must_hold(tx.commands.settle(record, state, record.result, is_open=False, frees_effect=frees_effect))
+            must_hold(
+                tx.commands.settle(record, state, result, is_open=is_open, due_at=told_by, frees_effect=frees_effect)
+            )
 
         self._store.write(work)
 

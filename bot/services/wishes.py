@@ -32,7 +32,8 @@ class Wishes:
             milestones = tuple(Milestone(word.lower()).value for word in words) or ("started", "finished")
         except ValueError:
             raise CommandInvalid("unknown_milestone", " ".join(words)) from None
-        if project != "*" and not self._is_known(project):
+        is_stored = record.command.state is CommandState.DONE
+        if not is_stored and project != "*" and not self._is_known(project):
             raise CommandInvalid("unknown_project", self._sources.nearest(project))
         is_mute = line.verb is Verb.MUTE
         wish = Subscription(place, project, is_mute, milestones, locale, record.command.actor.account)
@@ -44,7 +45,7 @@ class Wishes:
             tx.audit.append(self._log.entry(record, line, f"{place} {project}", "done"))
             must_hold(tx.commands.settle(record, CommandState.DONE, {}, is_open=True, due_at=told_by))
 
-        if record.command.state is not CommandState.DONE:
+        if not is_stored:
             self._store.write(work)
         sentence = "No more cards of {project} here." if is_mute else "Cards of {project} come here from now on."
         return Step(

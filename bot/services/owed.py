@@ -1,0 +1,42 @@
+"""What a person is still owed when a command has failed: kept with its end, until it is said.
+
+A command whose end is stored stays open until the words are said; whoever takes it up says them and closes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bot.domain.cards import Content
+from bot.domain.commands import CommandState
+from bot.errors import AuthFailed, Conflict, DestinationGone, IntegrationError, Rejected, Unavailable
+from bot.services.presenters import replies
+from bot.telemetry import redact
+
+OWED = "owed"
+_KINDS: dict[str, type[IntegrationError]] = {kind.__name__: kind for kind in (AuthFailed, DestinationGone, Rejected)}
+
+
+def problem_owed(problem: Conflict | IntegrationError) -> dict[str, Any]:
+    """A failure, to be told later."""
+    if isinstance(problem, Conflict):
+        return {"conflict": problem.sentence, "values": {name: str(value) for name, value in problem.values.items()}}
+    told = {"system": problem.system, "reason": problem.reason, "detail": redact(problem.detail)}
+    return {"error": type(problem).__name__, **told}
+
+
+def news_owed(kind: str, *, project: str, system: str) -> dict[str, Any]:
+    """News of a run that was asked for, to be told later."""
+    return {"news": kind, "project": project, "system": system}
+
+
+def words_owed(owed: Mapping[str, Any], state: CommandState, locale: str) -> Content:
+    """What the person is told, now."""
+    if "conflict" in owed:
+        return replies.conflict(Conflict(str(owed["conflict"]), **owed.get("values", {})), locale)
+    if "news" in owed:
+        return replies.news(str(owed["news"]), locale, project=str(owed["project"]), system=str(owed["system"]))
+    kind = _KINDS.get(str(owed.get("error")), Unavailable)
+    problem = kind(str(owed.get("system")), str(owed.get("reason")), str(owed.get("detail", "")))
+    return (replies.doubt if state is CommandState.IN_DOUBT else replies.trouble)(problem, locale)

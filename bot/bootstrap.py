@@ -133,6 +133,7 @@ def _trackers(settings: Settings, outside: Outside) -> Trackers:
             tracker=one.tracker,
             rules=one.rules,
             releases=one.releases,
+            relations=one.relations,
             records=one.records,
             shows_builds=one.shows_builds,
             triggers=tuple(trigger for trigger in triggers if trigger.tracker == name),

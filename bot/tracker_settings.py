@@ -52,6 +52,7 @@ class TriggerSettings(BaseModel):
     comment: bool = True
     on_success: str = ""
     on_failure: str = ""
+    relate: str = Field(default="", max_length=100)
 
     @field_validator("versions")
     @classmethod
@@ -110,6 +111,7 @@ class TriggerSettings(BaseModel):
                 comments=self.comment,
                 on_success=self.on_success,
                 on_failure=self.on_failure,
+                relates=self.relate,
             )
 
     def _rules(self) -> Iterator[tuple[ChangeKind, str, str, tuple[str, ...]]]:

@@ -23,7 +23,7 @@ from bot.ports import (
     WebhookSource,
 )
 from bot.ports.metrics import DeploymentMetricSource, DeploymentReports, MetricSource, MonitorSource
-from bot.ports.trackers import ChangeSource, DeliveryRecords, Releases, TokenStore, Tracker
+from bot.ports.trackers import ChangeSource, DeliveryRecords, Relations, Releases, TokenStore, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class IssueTracker:
     can_hear: bool
     probe: Callable[[], str]
     releases: Releases | None = None
+    relations: Relations | None = None
     records: DeliveryRecords | None = None
     shows_builds: bool = False
 

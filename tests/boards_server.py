@@ -1,7 +1,8 @@
 """A project of Azure Boards on loopback, as much of one as Shipmate uses.
 
-Requests are held against Microsoft's specification where that is at hand, but for the bodies of patches: the type that
-is given for them there is wrong.
+Requests are held against Microsoft's specification where that is at hand. It says that the body of a patch is an object
+and an array at once, and that each value in it is an object: of a patch each operation is held against it, without its
+value; a link in it by what is said of links.
 """
 
 from __future__ import annotations
@@ -151,7 +152,11 @@ class FakeBoards(Loopback):
                     self.change(item.id, state=state)
                 case {"op": "add", "path": "/fields/System.History", "value": words}:
                     item.comments.append({"text": words})
-                case {"op": "add", "path": "/relations/-", "value": relation}:
+                case {
+                    "op": "add",
+                    "path": "/relations/-",
+                    "value": {"rel": "Hyperlink" | "System.LinkTypes.Related"} as relation,
+                }:
                     item.relations.append(relation)
                 case {"op": "replace", "path": path, "value": words}:
                     item.relations[int(path.split("/")[2])]["attributes"]["comment"] = words
@@ -208,6 +213,12 @@ class FakeBoards(Loopback):
         if described is None or is_listing or re.search(r"/(updates|workitemtypes|states|wiql)$", call.path):
             return
         problems = described.problems(Request(call.method, call.path, call.query, call.body, call.content_type))
-        if call.method == "PATCH":  # what is said of parameters and of the content's type remains
+        if call.method == "PATCH":
             problems = [problem for problem in problems if "parameter" in problem or "no body" in problem]
+            for one in call.body:
+                problems += described.mistakes("JsonPatchOperation", {**one, "value": {}})
+                problems += [f"a patch needs {name}: {one}" for name in ("op", "path") if name not in one]
+                if str(one.get("path")).startswith("/relations/-"):
+                    link = {name: value for name, value in one["value"].items() if name != "attributes"}
+                    problems += described.mistakes("WorkItemRelation", link)
         self.problems += problems

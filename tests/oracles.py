@@ -101,6 +101,12 @@ class Specification:
             return []
         return [f"{request.method} {request.path} → {problem}" for problem in self._against(kind, body)]
 
+    def mistakes(self, name: str, value: Any) -> list[str]:
+        """What is wrong with a value of a named type; names that the type does not know are wrong too."""
+        found = self._against({"$ref": f"#/definitions/{name}"}, value)
+        known = _properties(self._document["definitions"], name)
+        return found + [f"{name} knows no {one}" for one in value if one not in known]
+
     def _operation(self, request: Request) -> Mapping[str, Any] | None:
         for pattern, item in self._paths:
             if pattern.fullmatch(request.path) and request.method.lower() in item:
@@ -141,6 +147,14 @@ class Specification:
             found = found[part]
         resolved: Mapping[str, Any] = found
         return resolved
+
+
+def _properties(definitions: Mapping[str, Any], name: str) -> set[str]:
+    """The names that a type has, its own and those of the types that it extends."""
+    found = set(definitions[name].get("properties", ()))
+    for base in definitions[name].get("allOf", ()):
+        found |= _properties(definitions, base["$ref"].rpartition("/")[2])
+    return found
 
 
 def _with_nulls(document: Any) -> Any:

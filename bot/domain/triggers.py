@@ -24,6 +24,7 @@ class Trigger:
     `value` is the status or the label (in any case), of a version a regular expression for its whole name. Projects and
     types are alternatives; none at all means any. `version` is a template. Whatever the environment asks for holds,
     `approvals` can only ask for more. `on_success` and `on_failure` are statuses that the issue is moved to afterwards.
+    `relates` is the kind of link that it gets then to the other issues in what was deployed.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Trigger:
     comments: bool = True
     on_success: str = ""
     on_failure: str = ""
+    relates: str = ""
 
 
 @dataclass(frozen=True, slots=True)

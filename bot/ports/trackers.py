@@ -56,6 +56,14 @@ class Releases(Protocol):
         ...
 
 
+class Relations(Protocol):
+    """Links between issues."""
+
+    def relate(self, key: str, other: str, kind: str) -> bool:
+        """Link two issues, as `key` `kind` `other`; False when they are linked so. Rejected: there is no such kind."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What became of facts that were handed in: `rejected` in the tracker's words, keys that it does not know."""

@@ -15,9 +15,9 @@ from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState
 from bot.domain.issues import RemoteLink
 from bot.domain.subjects import SubjectKey
 from bot.domain.triggers import Firing
-from bot.errors import Rejected
+from bot.errors import DestinationGone, Rejected
 from bot.ports import Clock, Store, SubjectRecord, Transaction
-from bot.ports.trackers import Releases, Submission
+from bot.ports.trackers import Relations, Releases, Submission
 from bot.ports.tracking import TrackerTask
 from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
 from bot.services.reporting import Reporting
@@ -61,8 +61,10 @@ class Tidings:
             if deployment.state.is_ended:
                 for key in keys:
                     wishes = _wishes(deployment, key, access, origin)
+                    if tracker == origin.get("tracker") and key != origin["issue"] and deployment.state is _S.SUCCEEDED:
+                        wishes["relate"] = origin["issue"] and origin.get("relates", "")
                     if any(wishes.values()):
-                        body = {"issue": key, "deployment": snapshot} | wishes
+                        body = {"issue": key, "deployment": snapshot, "origin": origin.get("issue", "")} | wishes
                         tx.tracker_tasks.add(tracker, f"{TELL}:{name}:{key}", TELL, body, due_at=at, at=at)
 
     def build(self, tx: Transaction, record: SubjectRecord) -> None:
@@ -128,6 +130,8 @@ class Teller:
             access.tracker.comment(key, sections, marker)
         if body["link"] and deployment.run is not None and deployment.run.url:
             access.tracker.link(key, _link(deployment))
+        if body.get("relate") and access.relations is not None:
+            troubles += _relate(access.relations, body["origin"], key, body["relate"])
         if body["fix_version"] and access.releases is not None:
             troubles += _add_fix_version(access.releases, key, deployment.version.name)
         return f"done:{','.join(troubles)}" if troubles else "done"
@@ -156,6 +160,7 @@ def remember_origin(tx: Transaction, number: int, firing: Firing, at: float) -> 
         "comments": trigger.comments,
         "on_success": trigger.on_success,
         "on_failure": trigger.on_failure,
+        "relates": trigger.relates,
     }
     tx.tracker_tasks.add(EVERYBODY, _origin_key(number), ORIGIN, body, due_at=None, at=at)
 
@@ -222,6 +227,16 @@ def _add_fix_version(releases: Releases, key: str, name: str) -> list[str]:
     except Rejected as problem:
         log.warning("fix version not added", issue=key, version=name, error=problem)
         return ["fix_version"]
+    return []
+
+
+def _relate(relations: Relations, origin: str, key: str, kind: str) -> list[str]:
+    """Link an issue that was deployed with the one that asked for it; the same holds as for versions."""
+    try:
+        relations.relate(origin, key, kind)
+    except (Rejected, DestinationGone) as problem:
+        log.warning("issues not linked", issue=origin, other=key, error=problem)
+        return ["relate"]
     return []
 
 

@@ -10,7 +10,7 @@ from bot.domain.cards import Link
 from bot.domain.issues import MOST_KEYS, KeyRules
 from bot.domain.triggers import Trigger
 from bot.errors import CommandInvalid
-from bot.ports.trackers import DeliveryRecords, Releases, Tracker
+from bot.ports.trackers import DeliveryRecords, Relations, Releases, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class TrackerAccess:
     tracker: Tracker
     rules: KeyRules = field(default_factory=KeyRules)
     releases: Releases | None = None
+    relations: Relations | None = None
     records: DeliveryRecords | None = None
     shows_builds: bool = False
     triggers: tuple[Trigger, ...] = ()

@@ -29,6 +29,7 @@ from integrations.transport import together
 
 API, COMMENTS_API = "7.1", "7.1-preview.4"
 POLL_S = 60.0
+RELATED = "System.LinkTypes.Related"
 MOST_CHANGED = 1000
 _CHANGED = (
     "SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = @project "
@@ -112,6 +113,22 @@ class BoardsTracker:
                     return
             about = {"rel": "Hyperlink", "url": url, "attributes": {"comment": words}}
             self._patch(_number(key), [_test(row), _add("/relations/-", about)])
+
+    def relate(self, key: str, other: str, kind: str) -> bool:
+        """See `Relations`; `kind` is a reference name, `System.LinkTypes.Related` where it has no dot.
+
+        https://learn.microsoft.com/azure/devops/boards/queries/link-type-reference
+        """
+        kind = kind if "." in kind else RELATED
+        number = _number(other)
+        with together(CALL_DEADLINE_S):
+            row = self._item(_number(key), relations=True)
+            known = row.get("relations") or []
+            if any(one.get("rel") == kind and str(one.get("url")).endswith(f"/{number}") for one in known):
+                return False
+            about = {"rel": kind, "url": f"{self._config.url}/_apis/wit/workItems/{number}"}
+            self._patch(_number(key), [_test(row), _add("/relations/-", about)])
+            return True
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
         """See `Tracker`."""

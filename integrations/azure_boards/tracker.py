@@ -32,6 +32,7 @@ def build_tracker(
         rules=KeyRules(style=KeyStyle.WORK_ITEM, page=page),
         can_hear=config.webhook is not None,
         probe=lambda: probe(config, tracker),
+        relations=tracker,
     )
 
 

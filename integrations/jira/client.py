@@ -150,10 +150,10 @@ class JiraTracker:
                 self._api.change("POST", "version", {"name": name[:255], "projectId": int(project["id"])})
             self._api.change("PUT", f"issue/{key}", {"update": {"fixVersions": [{"add": {"name": name}}]}})
 
-    # --- more than the ports ask for
+    # --- Relations
 
     def relate(self, key: str, other: str, kind: str) -> bool:
-        """Link two issues, as `key` `kind` `other` (`Blocks`, `Relates`); False when they are linked so already."""
+        """See `Relations`; `kind` is a type's name: `Blocks`, `Relates`."""
         with together(CALL_DEADLINE_S):
             links = self._row(key, ("issuelinks",)).get("fields", {}).get("issuelinks") or ()
             if any(_links_to(row, other, kind) for row in links):
@@ -161,6 +161,8 @@ class JiraTracker:
             body = {"type": {"name": kind}, "inwardIssue": {"key": key}, "outwardIssue": {"key": other}}
             self._api.change("POST", "issueLink", body)
             return True
+
+    # --- more than the ports ask for
 
     def whoami(self) -> str:
         """The name of the account that calls are made by."""

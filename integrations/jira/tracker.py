@@ -35,6 +35,7 @@ def build_tracker(
         can_hear=config.webhook_secret is not None,
         probe=lambda: probe(config, tracker),
         releases=tracker,
+        relations=tracker,
         records=JiraRecords(config, config.records, session, clock) if config.records else None,
         shows_builds=config.records is not None and config.records.builds,
     )

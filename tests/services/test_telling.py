@@ -244,6 +244,24 @@ def test_builds_are_shown_at_the_issues_of_their_branch(make: Make, store: SqlSt
     assert world.tracker.submitted == [("running", ("USER-12",)), ("success", ("USER-12",))]
 
 
+def test_the_issue_that_asked_is_linked_with_what_was_deployed(make: Make) -> None:
+    """As its trigger says, after a good end; a kind of link that nobody knows is no reason to stop."""
+    world = make(triggers=(replace(TRIGGER, comments=False, on_success="", relates="Relates"),))
+    world.hear(moved())
+    world.work()
+    world.tell(deployment(_S.FAILED, issues=("USER-12", "USER-13")))
+    world.tell(deployment(issues=("USER-12", "USER-13", "USER-14", "SHOP-1")))
+    world.work()
+    assert [call for call in world.tracker.calls if call[0] != "transition"] == [
+        ("relate", "USER-12", "Relates USER-13"),
+        ("relate", "USER-12", "Relates USER-14"),
+    ]
+    world.tracker.fails = [Rejected("jira", "refused", "no such type")]
+    world.tell(deployment(issues=("USER-12", "USER-15"), requested_at=EPOCH.timestamp() + 1))
+    world.work()
+    assert world.outcomes()[-1] == "done:relate"
+
+
 def test_triggers_without_comments_only_move(make: Make) -> None:
     """As configured."""
     world = make(triggers=(replace(TRIGGER, comments=False),))

@@ -94,6 +94,12 @@ class FakeTracker:
         self.asked_since.append(since)
         return [one for one in self.changed if one.kind is ChangeKind.VERSION_RELEASED or one.occurred_at >= since]
 
+    def relate(self, key: str, other: str, kind: str) -> bool:
+        """See `Relations`."""
+        self._may_fail()
+        self.calls.append(("relate", key, f"{kind} {other}"))
+        return True
+
     def releases(self, project: str) -> Sequence[Release]:
         """See `Releases`."""
         return self.versions
@@ -166,6 +172,7 @@ class TrackerWorld:
             tracker=self.tracker,
             rules=KeyRules(frozenset({"USER"}), page="https://acme.atlassian.net/browse/{key}"),
             releases=self.tracker,
+            relations=self.tracker,
             records=self.tracker if self.shows else None,
             shows_builds=self.shows,
             triggers=self.triggers,

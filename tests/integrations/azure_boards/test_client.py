@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from integrations.spec import IssueTracker
 from integrations.tokens import TokenShelf
 from tests.boards_server import PASSWORD, TOKEN, FakeBoards
 from tests.fakes import EPOCH, FakeClock
+from tests.oracles import schema
 
 MARKER = "Shipmate user-service#7 succeeded 1795"
 SECTIONS = (
@@ -138,6 +140,37 @@ def test_a_link_is_made_once_and_kept_true(boards: FakeBoards, tracker: BoardsTr
     assert len([call for call in boards.calls if call.method == "PATCH"]) == 2
     with pytest.raises(Rejected):
         tracker.link("AB#12", RemoteLink("x", "file:///etc/passwd", "bad"))
+
+
+def test_work_items_are_related_once(boards: FakeBoards, tracker: BoardsTracker) -> None:
+    """By the reference name of the kind of link; one that the process does not know is refused."""
+    boards.add(13)
+    assert tracker.relate("AB#12", "AB#13", "Related") is True
+    assert tracker.relate("AB#12", "AB#13", "System.LinkTypes.Related") is False
+    [relation] = boards.items[12].relations
+    assert relation["url"] == f"{boards.organization}/_apis/wit/workItems/13"
+    with pytest.raises(Rejected):
+        tracker.relate("AB#12", "AB#13", "Custom.Unknown")
+    with pytest.raises(DestinationGone):
+        tracker.relate("AB#12", "USER-13", "Related")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "set", "path": "/fields/System.State", "value": "Active"},
+        {"path": "/rev", "value": 1},
+        {"op": "add", "path": "/relations/-", "value": {"rel": 7, "url": "https://ci.example.com"}},
+        {"op": "add", "path": "/fields/System.State", "val": "Active"},
+    ],
+)
+def test_a_patch_that_is_none_is_found(boards: FakeBoards, tracker: BoardsTracker, operation: dict[str, Any]) -> None:
+    """The stand-in holds each operation against the vendor's description."""
+    schema("adf-full.schema.json")  # skips where the vendors' descriptions are not at hand
+    with suppress(Rejected):
+        tracker._patch("12", [operation])
+    assert boards.problems
+    boards.problems.clear()
 
 
 def test_changes_are_told_by_the_keys_of_service_hooks(

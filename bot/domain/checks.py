@@ -5,6 +5,7 @@ Nothing here reads a clock or a network. Times are seconds since 1970, lengths a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -216,7 +217,11 @@ class CheckProgress:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for the database."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        value = self.last_value
+        if value is not None and not math.isfinite(value):
+            plain["last_value"] = str(value)  # JSON has no number for it, and PostgreSQL takes none
+        return plain
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -226,6 +231,7 @@ class CheckProgress:
             known[name] = Verdict(known[name]) if known.get(name) else None
         known["last_reason"] = Reason(known["last_reason"]) if known.get("last_reason") in _REASONS else None
         known["warnings"] = tuple(known.get("warnings", ()))
+        known["last_value"] = None if known.get("last_value") is None else float(known["last_value"])
         return cls(**known)
 
 

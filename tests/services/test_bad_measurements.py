@@ -1,0 +1,97 @@
+"""Deployments whose checks are answered with nonsense, or not at all: no such answer makes a success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.checks import CheckKind, CheckSpec, Reason, Verdict
+from bot.domain.deployments import DeploymentState
+from bot.errors import Unavailable
+from bot.services.verification import Verification
+from tests.metric_fakes import FakeMetricSource
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+ERRORS = CheckSpec(
+    "errors", CheckKind.METRIC, source="prometheus", query="errors", max_value=0.01, duration_s=30.0, interval_s=10.0
+)
+GOOD = {"": 0.001}
+DOWN = Unavailable("prometheus", "unreachable")
+
+
+@pytest.fixture
+def source() -> FakeMetricSource:
+    """The system that measures."""
+    return FakeMetricSource({"errors": GOOD})
+
+
+@pytest.fixture
+def stage(store: SqlStore, database: Engine, source: FakeMetricSource) -> Stage:
+    """A service that is verified by that system alone; v1 is there."""
+    stage = a_stage(store, database, checks=(ERRORS,))
+    stage.world.deployments = stage.world.house.worker(Verification({"prometheus": source}))
+    stage.good("v1")
+    return stage
+
+
+def verify(stage: Stage, version: str) -> int:
+    """Bring a version as far as its verification; its number."""
+    stage.build(version)
+    stage.ask(f"deploy {SERVICE} {version} to production")
+    number = stage.newest()
+    for typed, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "U3")):
+        stage.ask(f"{typed} {SERVICE}#{number}", person)
+    stage.go_on(1)
+    stage.run_ends()
+    assert stage.state(number) is DeploymentState.VERIFYING
+    return number
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "reason"),
+    [
+        ({"": float("nan")}, Verdict.NO_DATA, Reason.NOT_A_NUMBER),
+        ({}, Verdict.NO_DATA, Reason.NO_SERIES),
+        ({"a": 0.001, "b": 0.002}, Verdict.ERROR, Reason.SEVERAL_SERIES),
+        (DOWN, Verdict.ERROR, Reason.UNASKED),
+    ],
+)
+def test_what_tells_nothing_asks_people_and_fails_unanswered(
+    stage: Stage, source: FakeMetricSource, answer: Mapping[str, float] | Exception, verdict: Verdict, reason: Reason
+) -> None:
+    """The first look was good, the rest is not: somebody is asked, and half an hour of silence is a failure."""
+    number = verify(stage, "v2")
+    source.answers["errors"] = answer
+    stage.go_on(60)
+    [check] = stage.deployment(number).checks
+    assert (check.verdict, check.last_reason) == (verdict, reason)
+    assert (stage.state(number), stage.deployment(number).question) == (DeploymentState.VERIFYING, "checks:errors")
+    stage.go_on(2000)
+    assert (stage.state(number), stage.deployment(number).outcome) == (DeploymentState.ROLLING_BACK, "not_answered")
+
+
+def test_an_endless_value_fails_and_is_kept(stage: Stage, source: FakeMetricSource) -> None:
+    """A division by nothing is beyond the limit; both databases store it."""
+    number = verify(stage, "v2")
+    source.answers["errors"] = {"": float("inf")}
+    stage.go_on(30)
+    assert stage.state(number) is DeploymentState.ROLLING_BACK
+    assert stage.deployment(number).checks[0].last_value == float("inf")
+
+
+def test_an_endless_value_within_the_limits_is_an_error(
+    store: SqlStore, database: Engine, source: FakeMetricSource
+) -> None:
+    """What is at least so much may well be nonsense: somebody is asked."""
+    stage = a_stage(store, database, checks=(replace(ERRORS, max_value=None, min_value=0.5),))
+    source.answers["errors"] = {"": 1.0}
+    stage.world.deployments = stage.world.house.worker(Verification({"prometheus": source}))
+    number = verify(stage, "v1")
+    source.answers["errors"] = {"": float("inf")}
+    stage.go_on(60)
+    assert stage.deployment(number).checks[0].verdict is Verdict.ERROR
+    assert stage.state(number) is DeploymentState.VERIFYING

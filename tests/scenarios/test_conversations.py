@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,26 @@ def test_whoami_names_the_account_and_its_roles(scene: Scene) -> None:
     scene.ask(CI, "/ship whoami", "slack:U024ALICE01", "alice@example.com", "deployer", "retry")
     scene.ask(CI, "/ship whoami", "slack:U024BOB0002", "none", as_="bob")
     scene.ask(DEV_GROUP, "@Shipmate 我是谁", "张敏", "dingtalk:manager4220", "deployer")
+
+
+def test_accounts_of_two_platforms_become_one_person(scene: Scene) -> None:
+    """The code is said in a one-to-one conversation, though a group asked for it, and typed in Slack."""
+    group = a_group(scene)
+    assert scene.say(group, "@Shipmate 绑定", "李雷")["ok"]
+
+    def code() -> str | None:
+        channels = scene.playground.state(platform="dingtalk")["platforms"]["dingtalk"]["channels"].values()
+        said = [one["text"] for place in channels if place["person"] for one in place["messages"]]
+        found = [match[1] for text in said if (match := re.search(r"绑定 (\w{4}-\w{4})", text))]
+        return found[-1] if found else None
+
+    found = scene.eventually(code, "a code for 李雷 alone")
+    assert found
+    assert found not in str(scene.messages(group))
+    scene.ask(CI, f"/ship link {found}", "dingtalk:lilei0017", "one person", as_="bob")
+    scene.ask(group, "@Shipmate 我是谁", "slack:U024BOB0002", as_="李雷")
+    scene.ask(CI, f"/ship link {found}", "That is no code of mine", as_="bob")
+    scene.ask(CI, "/ship unlink", "on its own again", as_="bob")
 
 
 def test_an_invitation_is_answered(scene: Scene) -> None:

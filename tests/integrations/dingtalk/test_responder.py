@@ -100,6 +100,15 @@ def test_an_answer_in_private_goes_to_the_person(build: Build, playground: Playg
     assert "@" not in call["arguments"]["msgParam"]
 
 
+def test_what_is_whispered_goes_to_the_person(build: Build, playground: Playground, session_url: str) -> None:
+    """Also where it was asked for in a group whose session lives; without an app it is not said at all."""
+    reply_to = ReplyTo("dingtalk", PLACE, url=session_url, url_expires_at=time.time() + 600)
+    build().responder.whisper(reply_to, ANSWER, ACTOR)
+    assert _methods(playground) == [DIRECT_SEND]
+    (call,) = playground.client.calls(method=DIRECT_SEND)
+    assert call["arguments"]["userIds"] == ["manager4220"]
+
+
 def test_an_unknown_person_is_gone(build: Build) -> None:
     """The list of invalid people in a successful answer counts."""
     reply_to = ReplyTo("dingtalk", f"dingtalk:{world.DINGTALK_CLIENT_ID}/user:nobody")
@@ -126,6 +135,8 @@ def test_an_answer_without_app_or_session_says_so(build: Build, destinations: di
     with pytest.raises(DestinationGone) as caught:
         platform.responder.respond(ReplyTo("dingtalk", PLACE), ANSWER, ACTOR)
     assert caught.value.reason == "not_configured"
+    with pytest.raises(DestinationGone):
+        platform.responder.whisper(ReplyTo("dingtalk", PLACE), ANSWER, ACTOR)
 
 
 class FakeApp(App):

@@ -109,6 +109,15 @@ def test_a_private_answer_in_a_thread_stays_there(build: Build, playground: Play
     assert _last_arguments(playground)["thread_ts"] == thread
 
 
+def test_what_is_whispered_is_seen_by_the_asker_alone(build: Build, playground: Playground, asked: Json) -> None:
+    """Over the URL and without it, also where an answer would be for everybody."""
+    reply_to = ReplyTo("slack", PLACE, url=asked["response_url"], is_private=False)
+    build().responder.whisper(reply_to, ANSWER, ALICE)
+    assert _last_arguments(playground)["response_type"] == "ephemeral"
+    build().responder.whisper(ReplyTo("slack", PLACE, is_private=False), ANSWER, ALICE)
+    assert _methods(playground) == ["response_url", "chat.postEphemeral"]
+
+
 @pytest.mark.parametrize(("place", "is_private"), [(DIRECT, True), (PLACE, False)])
 def test_other_answers_are_messages(build: Build, playground: Playground, place: str, is_private: bool) -> None:
     """In a direct conversation everything is private anyway."""

@@ -11,11 +11,13 @@ from bot.domain.cards import Card, Notice, Picture
 from bot.domain.checks import CheckKind, CheckSpec
 from bot.domain.deployments import DeploymentState
 from bot.domain.places import CHART_SLOT
+from bot.errors import OutcomeUnknown, Rejected
 from bot.ports.charts import Chart
 from bot.ports.metrics import Point
 from bot.services.presenters.chart import chart_of, sparkline, stored
 from tests.metric_fakes import FakeMetricSource
 from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
+from tests.services.world import CI
 from tests.stores import SqlStore
 
 ERRORS = CheckSpec(
@@ -144,6 +146,25 @@ def test_a_later_state_of_the_deployment_leaves_the_picture_alone(stage: Stage, 
     slots = stage.world.store.read(lambda tx: tx.cards.of_subject(f"deployment:shipmate/{SERVICE}#2"))
     assert [one.slot.split("@")[0] for one in slots].count(CHART_SLOT) == 1
     assert len(charts.drawn) == 1
+
+
+def test_a_lost_answer_makes_no_second_picture(stage: Stage) -> None:
+    """It was shared, though nobody heard so: the platform is asked, and it is there."""
+    stage.world.messenger.fail(CI, OutcomeUnknown("slack", "no_answer"), is_done=True)
+    stage.ask(f"chart {SERVICE}#1 errors")
+    stage.world.deliver(60)
+    assert len(pictures(stage)) == 1
+    assert stage.world.attempt_outcomes()[-1] == "found"
+
+
+def test_what_the_platform_refuses_is_given_up_alone(stage: Stage) -> None:
+    """An app that may not upload loses the picture; its card goes on."""
+    stage.world.messenger.fail(CI, Rejected("slack", "missing_scope", "files:write"))
+    stage.ask(f"chart {SERVICE}#1 errors")
+    stage.world.deliver(60)
+    assert (pictures(stage), stage.world.attempt_outcomes()[-1]) == ([], "dead:missing_scope")
+    stage.good("v2")
+    assert stage.card(2).title.endswith("deployed")
 
 
 def test_a_chart_is_stored_and_read_again() -> None:

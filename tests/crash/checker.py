@@ -157,8 +157,9 @@ def _trail(outside: Outside, _counts: Counter[str]) -> Iterator[str]:
 
 
 def _wishes(outside: Outside, _counts: Counter[str]) -> Iterator[str]:
-    """What a channel wants is what was last said there."""
-    last = outside.record.rows("SELECT verb FROM audit WHERE verb IN ('subscribe', 'mute') ORDER BY seq DESC LIMIT 1")
+    """What a channel wants is what was last said there: an earlier wish that was taken up later changes nothing."""
+    done = "commands JOIN audit ON command_id = id WHERE verb IN ('subscribe', 'mute') AND outcome = 'done'"
+    last = outside.record.rows(f"SELECT verb FROM {done} ORDER BY accepted_at DESC LIMIT 1")
     kept = outside.record.rows("SELECT is_mute FROM subscriptions")
     if [bool(row["is_mute"]) for row in kept] != [row["verb"] == "mute" for row in last]:
         yield f"the wishes kept are {kept}, the last one said is {last}"

@@ -10,20 +10,21 @@ import hmac
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 
+import psycopg
 from flask import Flask, Response, jsonify, request
 
 from benchmarks.signed import WEBHOOK_SECRET
 
+Keep = Callable[[str, bytes], object]
+
 
 def webhook_door() -> Flask:
-    """Flask, a signature check, an INSERT with its COMMIT; one connection under a lock is faster than one a thread."""
+    """Flask, a signature check, an INSERT with its COMMIT, on the database that `YARDSTICK_DATABASE` names."""
     app = Flask("yardstick")
-    connection = sqlite3.connect(os.environ["YARDSTICK_DATABASE"], check_same_thread=False, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, delivery TEXT UNIQUE, body BLOB)")
-    lock = threading.Lock()
+    database = os.environ["YARDSTICK_DATABASE"]
+    keep = _keeper_on_postgres(database) if database.startswith("postgresql:") else _keeper_on_sqlite(database)
 
     @app.post("/webhooks/generic")
     def receive() -> Response:
@@ -33,8 +34,7 @@ def webhook_door() -> Flask:
         expected = "v1," + base64.b64encode(hmac.digest(WEBHOOK_SECRET.encode(), signed, "sha256")).decode()
         if not hmac.compare_digest(expected, request.headers["webhook-signature"]):
             return Response(status=401)
-        with lock:
-            connection.execute("INSERT INTO events (delivery, body) VALUES (?, ?)", (delivery, body))
+        keep(delivery, body)
         answer = jsonify(status="ok", reason="accepted")
         answer.status_code = 202
         return answer
@@ -44,3 +44,33 @@ def webhook_door() -> Flask:
         return "ready\n"
 
     return app
+
+
+def _keeper_on_sqlite(path: str) -> Keep:
+    """One connection under a lock, which is faster than one a thread."""
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, delivery TEXT UNIQUE, body BLOB)")
+    lock = threading.Lock()
+
+    def keep(delivery: str, body: bytes) -> None:
+        with lock:
+            connection.execute("INSERT INTO events (delivery, body) VALUES (?, ?)", (delivery, body))
+
+    return keep
+
+
+def _keeper_on_postgres(url: str) -> Keep:
+    """A connection a thread, so that the server can flush the commits of several at once."""
+    table = "CREATE TABLE IF NOT EXISTS events (id bigserial PRIMARY KEY, delivery text UNIQUE, body bytea)"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(table)
+    mine = threading.local()
+
+    def keep(delivery: str, body: bytes) -> None:
+        if not hasattr(mine, "connection"):
+            mine.connection = psycopg.connect(url, autocommit=True)
+        mine.connection.execute("INSERT INTO events (delivery, body) VALUES (%s, %s)", (delivery, body), prepare=True)
+
+    return keep

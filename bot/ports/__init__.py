@@ -3,7 +3,16 @@
 from bot.ports.inspection import AttemptRecord, DeliveryQuery, DeliveryRecord
 from bot.ports.places import Subscription
 from bot.ports.platforms import Directory, Messenger, Modals, PersonFacts, Responder
-from bot.ports.sources import Begun, BuildControl, BuildHistory, BuildReader, Received, Triggered, WebhookSource
+from bot.ports.sources import (
+    Arrival,
+    Begun,
+    BuildControl,
+    BuildHistory,
+    BuildReader,
+    Received,
+    Triggered,
+    WebhookSource,
+)
 from bot.ports.storage import (
     CardRecord,
     CommandRecord,
@@ -18,6 +27,7 @@ from bot.ports.storage import (
 from bot.ports.system import Clock, Ids
 
 __all__ = [
+    "Arrival",
     "AttemptRecord",
     "Begun",
     "BuildControl",

@@ -20,6 +20,17 @@ class Received:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Events that came together, `at` a moment (seconds since 1970).
+
+    Work that is written with it stores all of them, and nothing else beside what follows from them.
+    """
+
+    events: Sequence[Event]
+    at: float
+
+
 class WebhookSource(Protocol):
     """Understands the webhooks of one configured source."""
 

@@ -19,6 +19,7 @@ from bot.ports.noise import Noise
 from bot.ports.people import Accounts, Joining
 from bot.ports.places import Places, Subscriptions
 from bot.ports.retention import Retention
+from bot.ports.sources import Arrival
 from bot.ports.tracking import Polls, Tokens, TrackerTasks
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ class Subjects(Protocol):
         """Store a subject's new state."""
         ...
 
-    def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
-        """The nearest finished run of the same source, project and branch that started before (or after) this one.
+    def neighbours(self, record: SubjectRecord) -> tuple[SubjectRecord | None, SubjectRecord | None]:
+        """The nearest finished runs of the same source, project and branch that started before and after this one.
 
         Of those that started at the same time the one with the lower number comes first.
         """
@@ -389,7 +390,7 @@ class Transaction(Protocol):
 class Store(Protocol):
     """The database. Work may run twice (a batch that failed is run again one by one), so it touches only `tx`."""
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
         ...
 

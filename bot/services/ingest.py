@@ -10,7 +10,7 @@ from bot.domain.builds import Build, BuildStatus
 from bot.domain.events import Event
 from bot.domain.folding import fold
 from bot.domain.places import CARD_SLOT
-from bot.ports import Clock, Slot, Store, SubjectRecord, Transaction
+from bot.ports import Arrival, Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.router import Router, join_options, slots_of, thread_slots
 from bot.services.signal import Signal
 from bot.services.storms import fold_away
@@ -55,7 +55,9 @@ class Ingest:
         if not events:
             return []
         at = self._clock.now().timestamp()
-        outcomes = self._store.write(lambda tx: [self.accept_in(tx, event, at) for event in events])
+        outcomes = self._store.write(
+            lambda tx: [self.accept_in(tx, event, at) for event in events], Arrival(events, at)
+        )
         for event, outcome in zip(events, outcomes, strict=True):
             EVENTS.labels(event.source, outcome.value).inc()
         if Outcome.ACCEPTED in outcomes:
@@ -71,22 +73,17 @@ class Ingest:
         if before is not None and folded is before.folded:
             return Outcome.UNCHANGED
         after = SubjectRecord(event.subject, folded, (before.revision if before else 0) + 1)
-        after = replace(after, is_fixed=_is_fixed(tx, after))
+        earlier, later = tx.subjects.neighbours(after) if folded.is_finished else (None, None)
+        after = replace(after, is_fixed=_has_fixed(after, earlier))
         if before is not None and folded.generation > before.folded.generation:
             digests = {card.folded_into for card in tx.cards.of_subject(str(event.subject)) if card.folded_into}
             tx.cards.forget(str(event.subject))
             _touch(tx, digests, at)
         self._store_state(tx, after, at, is_other_end=_is_other_end(before, after))
-        self._judge_follower(tx, after, at)
-        return Outcome.ACCEPTED
-
-    def _judge_follower(self, tx: Transaction, record: SubjectRecord, at: float) -> None:
-        """A run that ended late may have fixed, or broken, the one after it."""
-        if not record.folded.is_finished:
-            return
-        later = tx.subjects.neighbour(record, earlier=False)
-        if later is not None and later.is_fixed != (is_fixed := _has_fixed(later, record)):
+        if later is not None and later.is_fixed != (is_fixed := _has_fixed(later, after)):
+            # A run that ended late has fixed, or broken, the one after it.
             self._store_state(tx, replace(later, is_fixed=is_fixed, revision=later.revision + 1), at)
+        return Outcome.ACCEPTED
 
     def _store_state(self, tx: Transaction, record: SubjectRecord, at: float, *, is_other_end: bool = False) -> None:
         tx.subjects.put(record, at)
@@ -141,12 +138,6 @@ def _join(tx: Transaction, subject: str, standing: Sequence[Slot], asked: Sequen
         for destination, wishes in options.items():
             slots += thread_slots(destination, wishes, build)
     return slots
-
-
-def _is_fixed(tx: Transaction, record: SubjectRecord) -> bool:
-    if not record.folded.is_finished or record.folded.status != BuildStatus.SUCCESS:
-        return False
-    return _has_fixed(record, tx.subjects.neighbour(record, earlier=True))
 
 
 def _has_fixed(record: SubjectRecord, earlier: SubjectRecord | None) -> bool:

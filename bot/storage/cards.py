@@ -1,36 +1,22 @@
-"""What stands where, and the work that follows from it: leases, attempts, pacing."""
+"""What stands, or should stand, where."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    and_,
-    bindparam,
-    case,
-    delete,
-    exists,
-    func,
-    not_,
-    or_,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Boolean, Select, and_, bindparam, case, delete, exists, not_, select, text, update
 
-from bot.domain.places import CARD_SLOT, OVERDUE_SLOT, kin_of
-from bot.ports import CardRecord, DestinationLease, Settlement, Slot
-from bot.storage.dialects import Insert, greatest, insert_new
-from bot.storage.tables import attempts, cards, destinations
+from bot.domain.places import CARD_SLOT, OVERDUE_SLOT
+from bot.ports import CardRecord, Slot
+from bot.storage.dialects import one_of
+from bot.storage.rows import NewRows, Row, Write
+from bot.storage.tables import cards
 from bot.storage.unit import Unit
 
-MAX_DETAIL = 200
-_IS_DIRTY = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
+IS_DIRTY = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
 CARD_COLUMNS = tuple(
     cards.c[name]
     for name in (
@@ -58,45 +44,61 @@ CARD_COLUMNS = tuple(
 )
 
 
-@cache
-def _open(dialect: str) -> Insert:
-    return insert_new(dialect, cards, "subject_key", "destination", "slot")
-
-
-def _want(**changed: Any) -> ReturningUpdate[tuple[str, Any, str | None]]:  # noqa: ANN401 - expressions and values
-    card_rows = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
-    # What is folded into a digest is shown there: nothing is wanted of its own card.
-    shown = case((cards.c.folded_into.is_not(None), bindparam("wanted")), else_=cards.c.shown_revision)
-    wanted = {"wanted_revision": bindparam("wanted"), "shown_revision": shown}
-    statement = update(cards).where(card_rows).values(**wanted, **changed)
-    return statement.returning(cards.c.destination, cards.c.options, cards.c.folded_into)
-
-
-_WANT_PROGRESS = _want(
-    is_final=False,
-    final_since=0.0,
-    shown_final=False,  # a final state that was shown belonged to an earlier attempt
+_OPENED = (
+    "subject_key",
+    "destination",
+    "slot",
+    "wanted_revision",
+    "shown_revision",
+    "folded_into",
+    "reason",
+    "is_final",
+    "final_since",
+    "options",
+    "opened_at",
 )
-# A change that was refused for good costs the changes after it, not the end: each revision of that is tried once.
-_WAS_SHOWN = and_(cards.c.is_dead, cards.c.message_ref.is_not(None))
-_IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
-_FINAL: dict[str, Any] = {
-    "is_final": True,
-    "is_dead": case((_WAS_SHOWN, False), else_=cards.c.is_dead),
-    # it does not wait for the pace of progress, only for a failed attempt's pause
-    "due_at": case((cards.c.tries == 0, 0.0), else_=cards.c.due_at),
-    "final_since": case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
+
+
+@cache
+def _open(dialect: str) -> Write:
+    rows = NewRows(dialect, cards, *_OPENED)
+    new = rows.insert().on_conflict_do_nothing(index_elements=["subject_key", "destination", "slot"])
+    return Write(new, new=rows)
+
+
+_IS_CARD = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
+_IS_FINAL = bindparam("final", type_=Boolean)
+_REOPENS = bindparam("reopens", type_=Boolean)
+_IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision, not_(_REOPENS))
+_WANTED = {
+    "wanted_revision": bindparam("wanted"),
+    # What is folded into a digest is shown there: nothing is wanted of its own card.
+    "shown_revision": case((cards.c.folded_into.is_not(None), bindparam("wanted")), else_=cards.c.shown_revision),
+    "is_final": _IS_FINAL,
+    # A final state that was shown belonged to an earlier attempt, or is not the one that is to be shown.
+    "shown_final": and_(cards.c.shown_final, not_(bindparam("differs", type_=Boolean))),
+    # A change that was refused for good costs the changes after it, not the end: each revision of that is tried once.
+    "is_dead": and_(cards.c.is_dead, not_(and_(_IS_FINAL, cards.c.message_ref.is_not(None)))),
+    # The end does not wait for the pace of progress, only for a failed attempt's pause.
+    "due_at": case((and_(_IS_FINAL, cards.c.tries == 0), 0.0), else_=cards.c.due_at),
+    "final_since": case((not_(_IS_FINAL), 0.0), (_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
 }
-_WANT_FINAL, _WANT_OTHER_FINAL = _want(**_FINAL), _want(**_FINAL, shown_final=False)
-_CHANGE_OPTIONS = (
+
+
+def _want_both(older: Row, newer: Row) -> Row:
+    return {**newer, **{name: older[name] or newer[name] for name in ("reopens", "differs")}}
+
+
+_STANDING = (cards.c.destination, cards.c.options, cards.c.folded_into)
+_WANT_NOW = update(cards).where(_IS_CARD).values(_WANTED)
+_WANT_AND_TELL = _WANT_NOW.returning(*_STANDING)
+_WANT = Write(_WANT_NOW, ("subject",), _want_both)
+_CHANGE_OPTIONS = Write(
     update(cards)
-    .where(
-        cards.c.subject_key == bindparam("subject"),
-        cards.c.destination == bindparam("place"),
-        cards.c.slot == CARD_SLOT,
-    )
-    # what held it back may be gone with the old options, but for a failed attempt's pause
-    .values(options=bindparam("wished"), due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at))
+    .where(_IS_CARD, cards.c.destination == bindparam("place"))
+    # What held it back may be gone with the old options, but for a failed attempt's pause.
+    .values(options=bindparam("wished"), due_at=case((cards.c.tries == 0, 0.0), else_=cards.c.due_at)),
+    ("subject", "place"),
 )
 _REMARK = cards.alias()
 _WAS_SAID = exists(
@@ -110,7 +112,7 @@ _WAS_SAID = exists(
 _OVERDUE = (
     select(*CARD_COLUMNS)
     .where(
-        _IS_DIRTY,
+        IS_DIRTY,
         cards.c.slot == CARD_SLOT,
         cards.c.is_final,
         cards.c.final_since < bindparam("before"),
@@ -120,6 +122,14 @@ _OVERDUE = (
     .order_by(cards.c.final_since)
     .limit(bindparam("most"))
 )
+
+
+@cache
+def _standing(dialect: str) -> Select[Any]:
+    is_meant = and_(one_of(dialect, cards.c.subject_key, "subjects"), cards.c.slot == CARD_SLOT)
+    return select(cards.c.subject_key, *_STANDING).where(is_meant).order_by(cards.c.id)
+
+
 _OF_SUBJECT = select(*CARD_COLUMNS).where(cards.c.subject_key == bindparam("subject")).order_by(cards.c.id)
 
 
@@ -128,13 +138,25 @@ class SqlCards:
 
     def __init__(self, connection: Unit) -> None:
         self._connection = connection
+        self._expected: dict[str, dict[str, Slot]] = {}  # by subject and destination
+
+    def expect(self, subjects: Sequence[str], known: Sequence[str]) -> None:
+        """Look for the cards of all at once, until `rest`; only those that are `known` can have some."""
+        self._expected = {subject: {} for subject in subjects}
+        if known:
+            asked = {"subjects": list(known)}
+            for subject, *row in self._connection.execute(_standing(self._connection.dialect.name), asked):
+                slot = _slot(*row)
+                self._expected[subject][slot.destination] = slot
+
+    def rest(self) -> None:
+        """Ask the database again from now on."""
+        self._expected.clear()
 
     def open(self, subject: str, revision: int, slots: Sequence[Slot], *, is_final: bool, at: float) -> None:
         """Open slots that are not open yet."""
-        if not slots:
-            return
-        rows = [
-            {
+        for slot in slots:
+            row = {
                 "subject_key": subject,
                 "destination": slot.destination,
                 "slot": slot.slot,
@@ -147,25 +169,36 @@ class SqlCards:
                 "options": dict(slot.options),
                 "opened_at": at,
             }
-            for slot in slots
-        ]
-        self._connection.execute(_open(self._connection.dialect.name), rows)
+            self._connection.later(subject, _open(self._connection.dialect.name), row)
+            if slot.slot == CARD_SLOT and subject in self._expected:
+                self._expected[subject].setdefault(slot.destination, slot)
 
     def want(
         self, subject: str, revision: int, *, is_final: bool, at: float, is_other_end: bool = False
     ) -> Sequence[Slot]:
         """Ask for the newest state at every open card of the subject; returns them."""
-        wanted = {"subject": subject, "wanted": revision}
-        if is_final:
-            rows = self._connection.execute(_WANT_OTHER_FINAL if is_other_end else _WANT_FINAL, {**wanted, "at": at})
-        else:
-            rows = self._connection.execute(_WANT_PROGRESS, wanted)
-        return [Slot(destination, CARD_SLOT, options, digest) for destination, options, digest in rows]
+        wanted = {
+            "subject": subject,
+            "wanted": revision,
+            "final": is_final,
+            "at": at,
+            "reopens": not is_final,
+            "differs": is_other_end or not is_final,
+        }
+        if subject not in self._expected:
+            return [_slot(*row) for row in self._connection.execute(_WANT_AND_TELL, wanted)]
+        standing = list(self._expected[subject].values())
+        if standing:
+            self._connection.later(subject, _WANT, wanted)
+        return standing
 
     def change(self, subject: str, destination: str, options: Mapping[str, Any]) -> None:
         """Give a subject's card at a destination other options."""
-        card = {"subject": subject, "place": destination, "wished": dict(options)}
-        self._connection.execute(_CHANGE_OPTIONS, card)
+        wished = {"subject": subject, "place": destination, "wished": dict(options)}
+        self._connection.later(subject, _CHANGE_OPTIONS, wished)
+        standing = self._expected.get(subject, {})
+        if destination in standing:
+            standing[destination] = replace(standing[destination], options=options)
 
     def of_subject(self, subject: str) -> Sequence[CardRecord]:
         """All slots of a subject."""
@@ -174,6 +207,8 @@ class SqlCards:
     def forget(self, subject: str) -> None:
         """Drop all slots of a subject: its number now names another run."""
         self._connection.execute(delete(cards).where(cards.c.subject_key == subject))
+        if subject in self._expected:
+            self._expected[subject] = {}
 
     def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
         """Shown cards whose final state is wanted since before `before`, neither shown nor said; the oldest first."""
@@ -181,172 +216,5 @@ class SqlCards:
         return [CardRecord(*row) for row in rows]
 
 
-_HAS_WORK = exists(
-    select(cards.c.id).where(cards.c.destination == destinations.c.key, cards.c.due_at <= bindparam("now"), _IS_DIRTY)
-)
-_FREE = (
-    select(destinations.c.key, destinations.c.label, destinations.c.arrival, destinations.c.fence)
-    .where(destinations.c.free_at <= bindparam("now"), destinations.c.lease_until <= bindparam("now"), _HAS_WORK)
-    .order_by(destinations.c.free_at)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_LEASE = (
-    update(destinations)
-    .where(destinations.c.key.in_(bindparam("keys", expanding=True)))
-    .values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
-)
-# A final state that was just refused lets what stands in threads go first, or that would wait as long as it is refused.
-_WAS_REFUSED = or_(cards.c.tries > 0, cards.c.reason == "paused:rate_limited")
-_URGENCY = case(
-    (and_(cards.c.slot == CARD_SLOT, cards.c.message_ref.is_(None)), 0),
-    (and_(cards.c.slot == CARD_SLOT, cards.c.is_final.is_(True), not_(_WAS_REFUSED)), 1),
-    (or_(cards.c.slot != CARD_SLOT, cards.c.is_final.is_(True)), 2),
-    else_=3,
-)
-_DUE = (
-    select(*CARD_COLUMNS)
-    .where(cards.c.destination == bindparam("destination"), cards.c.due_at <= bindparam("now"), _IS_DIRTY)
-    .order_by(_URGENCY, cards.c.due_at, cards.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)  # whoever changes one now rings when that is done; claims wait for no card
-)
-_WAITS_FOR_NEXT_TRY = (
-    select(cards.c.id)
-    .where(
-        cards.c.destination.in_(select(destinations.c.key).where(destinations.c.key.startswith(bindparam("account")))),
-        cards.c.tries > 0,
-        cards.c.due_at >= 0.0,  # all are, but SQLite takes the index of what is wanted only where it is asked for
-        or_(cards.c.attempt_id.is_(None), cards.c.due_at > bindparam("at")),
-        _IS_DIRTY,
-    )
-    .with_for_update(skip_locked=True)
-)
-_HURRY = (
-    update(cards)
-    .where(cards.c.id.in_(_WAITS_FOR_NEXT_TRY))
-    .values(due_at=case((cards.c.attempt_id.is_(None), 0.0), else_=bindparam("at")))
-)
-IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
-_HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
-_BEGIN = attempts.insert()
-CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
-_END_ATTEMPT = update(attempts).where(attempts.c.id == bindparam("attempt"))
-# The pace of progress: a final state that came meanwhile does not wait for it.
-_HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
-_CHANGE_PACED_CARD = CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
-
-
-@cache
-def _next_ready_at(dialect: str) -> Select[float | None]:
-    earliest = (
-        select(func.min(cards.c.due_at))
-        .where(cards.c.destination == destinations.c.key, _IS_DIRTY)
-        .correlate(destinations)
-        .scalar_subquery()
-    )
-    wanted = select(destinations.c.free_at, destinations.c.lease_until, earliest.label("due")).subquery()
-    ready = greatest(dialect, wanted.c.free_at, wanted.c.lease_until, wanted.c.due)
-    return select(func.min(ready)).where(wanted.c.due.is_not(None))
-
-
-def _is_of(kin: str) -> ColumnElement[bool]:
-    """Whether a destination is of an account, or an address of a platform."""
-    key = destinations.c.key
-    if ":" in kin:
-        return key.startswith(f"{kin}/", autoescape=True)
-    return and_(key.startswith(f"{kin}:", autoescape=True), not_(key.contains("/")))
-
-
-class SqlDeliveries:
-    """The same table, as the worker sees it."""
-
-    def __init__(self, connection: Unit) -> None:
-        self._connection = connection
-
-    def next_ready_at(self) -> float | None:
-        """When the next destination with wanted work is free; None when nothing is wanted."""
-        found: float | None = self._connection.scalar(_next_ready_at(self._connection.dialect.name))
-        return found
-
-    def lease(
-        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
-    ) -> Sequence[DestinationLease]:
-        """Take destinations that are free and have due work, the longest waiting first; see the port for `take`."""
-        taken: list[DestinationLease] = []
-        full: set[str] = set()
-        while True:
-            refused: set[str] = set()
-            leases = []
-            statement = _FREE.where(*(not_(_is_of(kin)) for kin in sorted(full))) if full else _FREE
-            for key, label, arrival, fence in self._connection.execute(
-                statement, {"now": now, "most": limit - len(taken)}
-            ):
-                kin = kin_of(key)
-                if take is None or (kin not in refused and take(kin)):
-                    leases.append(DestinationLease(key, label, arrival, fence + 1))
-                else:
-                    refused.add(kin)
-            if leases:
-                self._connection.execute(_LEASE, {"keys": [lease.key for lease in leases], "until": until})
-            taken += leases
-            full |= refused
-            if not refused or len(taken) >= limit:
-                return taken
-
-    def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
-        """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
-        rows = self._connection.execute(_DUE, {"destination": destination, "now": now, "most": limit})
-        return [CardRecord(*row) for row in rows]
-
-    def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
-        """Record that an attempt is about to be made; for a post it stays open on the card until settled."""
-        attempt = {
-            "id": attempt_id,
-            "card_id": card.id,
-            "revision": card.wanted_revision,
-            "operation": operation,
-            "started_at": now,
-            "outcome": "started",
-        }
-        self._connection.execute(_BEGIN, attempt)
-        if card.message_ref is None:
-            opened = {"attempt_id": attempt_id, "attempt_started_at": now, "attempt_revision": card.wanted_revision}
-            self._connection.execute(CHANGE_CARD, {"card": card.id, **opened})
-
-    def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
-        """Record what came of an attempt; False (and no change) when the lease was lost."""
-        if self._connection.execute(_HELD, {"held": lease.key, "held_fence": lease.fence}).first() is None:
-            return False
-        if attempt_id is not None:
-            ended = {"attempt": attempt_id, "finished_at": now, "outcome": settlement.reason}
-            if settlement.detail:
-                ended["detail"] = settlement.detail[:MAX_DETAIL]
-            self._connection.execute(_END_ATTEMPT, ended)
-        changed: dict[str, Any] = {
-            "card": settlement.card_id,
-            "reason": settlement.reason,
-            "due_at": settlement.due_at,
-            "tries": settlement.tries,
-            "is_dead": settlement.is_dead,
-        }
-        if settlement.shown_revision is not None:
-            changed["shown_revision"] = settlement.shown_revision
-        if settlement.shown_digest is not None:
-            changed["shown_digest"] = settlement.shown_digest
-        if settlement.shown_final is not None:
-            changed["shown_final"] = settlement.shown_final
-        if settlement.message_ref is not None or settlement.forget_ref:
-            changed["message_ref"] = settlement.message_ref
-        if not settlement.keep_attempt:
-            changed["attempt_id"] = None
-        if settlement.shown_revision is not None and settlement.due_at > now:
-            changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
-            self._connection.execute(_CHANGE_PACED_CARD, changed)
-        else:
-            self._connection.execute(CHANGE_CARD, changed)
-        return True
-
-    def hurry(self, account: str, at: float) -> None:
-        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
-        self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
+def _slot(destination: str, options: Mapping[str, Any], folded_into: str | None) -> Slot:
+    return Slot(destination, CARD_SLOT, options, folded_into)

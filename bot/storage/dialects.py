@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, func
+from sqlalchemy import ARRAY, ColumnElement, String, Table, all_, any_, bindparam, func
 from sqlalchemy.dialects import postgresql, sqlite
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -39,3 +39,17 @@ def upsert(dialect: str, table: Table, unique: Sequence[str], changed: Sequence[
 def greatest(dialect: str, *values: ColumnElement[Any]) -> ColumnElement[Any]:
     """The largest of several values in a row; SQLite calls that max()."""
     return func.greatest(*values) if dialect == "postgresql" else func.max(*values)
+
+
+def one_of(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether a column is one of the values in the list `name`; on PostgreSQL one plan serves any number of them."""
+    if dialect == "postgresql":
+        return column == any_(bindparam(name, type_=ARRAY(String)))
+    return column.in_(bindparam(name, expanding=True))
+
+
+def none_of(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """The opposite of `one_of`."""
+    if dialect == "postgresql":
+        return column != all_(bindparam(name, type_=ARRAY(String)))
+    return column.not_in(bindparam(name, expanding=True))

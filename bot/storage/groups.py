@@ -5,20 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
 
 from bot.errors import StorageUnavailable
-from bot.ports import Transaction
+from bot.ports import Arrival, Transaction
 
 T = TypeVar("T")
 MAX_GROUP = 64
 WRITE_DEADLINE_S = 8.0
 MOST_WAITING = 500
 LONGEST_WAIT_S = 2.0
-Work = Callable[[Transaction], Any]
-_Piece = tuple[Work, "Future[Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of work, the events that it stores if that is what it does, and the answer that its caller waits for."""
+
+    work: Callable[[Transaction], Any]
+    arrival: Arrival | None = None
+    answer: Future[Any] = field(default_factory=Future)
 
 
 class CommitLost(StorageUnavailable):
@@ -32,33 +40,34 @@ class NotBegun(StorageUnavailable):
 class Writer:
     """A thread that runs pieces of work in groups; `run` commits a group and returns the pieces' results, or raises.
 
-    When it raises for several pieces, nothing of them was written and each is run again alone: one failure is nobody
-    else's. Unless the database itself is to blame (`NotBegun`): then all of them have failed.
+    The pieces of a group that store events are run first. When it raises for several, nothing of them was written
+    and each is run again alone: one failure is nobody else's. Unless the database itself is to blame (`NotBegun`):
+    then all of them have failed.
     """
 
-    def __init__(self, run: Callable[[Sequence[Work]], list[Any]]) -> None:
-        self.queue: SimpleQueue[_Piece | None] = SimpleQueue()
+    def __init__(self, run: Callable[[Sequence[Piece]], list[Any]]) -> None:
+        self.queue: SimpleQueue[Piece | None] = SimpleQueue()
         self._run_group = run
         self._waiting: dict[int, float] = {}  # since when, the longest first
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
         """Run `work` with others or alone; StorageUnavailable when it was not begun in time, or could not commit."""
-        future: Future[T] = Future()
+        answer: Future[T] = Future()
         with self._lock:
-            self._waiting[id(future)] = monotonic()
-        self.queue.put((work, future))
+            self._waiting[id(answer)] = monotonic()
+        self.queue.put(Piece(work, arrival, answer))
         try:
-            return future.result(WRITE_DEADLINE_S)
+            return answer.result(WRITE_DEADLINE_S)
         except TimeoutError:
-            if future.cancel():
+            if answer.cancel():
                 raise StorageUnavailable("the database is too busy: not written, try again") from None
-            return future.result()
+            return answer.result()
         finally:
             with self._lock:
-                del self._waiting[id(future)]
+                del self._waiting[id(answer)]
 
     def is_overloaded(self) -> bool:
         """Whether so many pieces wait, or one so long, that nobody else should join them who can come again later."""
@@ -79,12 +88,12 @@ class Writer:
                 for piece in group:
                     self._commit([piece])
 
-    def _gather(self) -> tuple[list[_Piece], bool]:
+    def _gather(self) -> tuple[list[Piece], bool]:
         """Whatever is queued now, at least one piece, and whether more may come."""
-        group: list[_Piece] = []
+        group: list[Piece] = []
         piece = self.queue.get()
         while piece is not None:
-            if piece[1].set_running_or_notify_cancel():
+            if piece.answer.set_running_or_notify_cancel():
                 group.append(piece)
             if len(group) >= MAX_GROUP:
                 return group, True
@@ -94,16 +103,17 @@ class Writer:
                 return group, True
         return group, False
 
-    def _commit(self, group: list[_Piece]) -> bool:
+    def _commit(self, group: list[Piece]) -> bool:
         """Run a group and answer its callers; False when it was rolled back unanswered."""
+        group.sort(key=lambda piece: piece.arrival is None)
         try:
-            results = self._run_group([work for work, _ in group])
+            results = self._run_group(group)
         except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
             is_last = len(group) == 1 or isinstance(problem, CommitLost | NotBegun)
             if is_last:
-                for _, future in group:
-                    future.set_exception(problem)
+                for piece in group:
+                    piece.answer.set_exception(problem)
             return is_last
-        for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
+        for piece, result in zip(group, results, strict=True):
+            piece.answer.set_result(result)
         return True

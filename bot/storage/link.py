@@ -63,6 +63,8 @@ class PostgresLink:
 
     def ring(self) -> None:
         """Tell the other processes that there may be work; what rings before the start is told then."""
+        if self._is_rung.is_set() and not self._is_over.is_set():
+            return  # it will be told together with what rang before
         self._is_rung.set()
         if self._ends is not None:
             with suppress(OSError):  # full: it will wake anyway; closed: the process ends

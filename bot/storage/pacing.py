@@ -7,7 +7,7 @@ from functools import cache
 from sqlalchemy import bindparam, select, update
 
 from bot.ports import DestinationLease
-from bot.storage.cards import CHANGE_CARD, IS_HELD
+from bot.storage.deliveries import CHANGE_CARD, IS_HELD
 from bot.storage.dialects import Insert, insert_new, upsert
 from bot.storage.tables import budgets, destinations
 from bot.storage.unit import Unit

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, delete, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, not_, or_, select, update
 from sqlalchemy.sql.functions import max as highest
 
 from bot.domain.audit import AuditEntry, seal
 from bot.domain.places import ADMIN_SLOT, CARD_SLOT, Place
 from bot.ports import Subscription
-from bot.storage.dialects import Insert, insert_new, upsert
+from bot.storage.dialects import Insert, insert_new, one_of, upsert
 from bot.storage.locks import Lock, hold, share
 from bot.storage.tables import audit, cards, destinations, places, storms, subscriptions
 from bot.storage.unit import Unit
 
 _ALL = select(places.c.address, places.c.key)
+ALL_PROJECTS = "*"
 _AT_ONCE = 500  # a statement takes only so many values
 
 
@@ -41,7 +42,7 @@ class SqlPlaces:
     def key_of(self, address: str) -> str | None:
         """The resolved key, or None."""
         if self._keys is None:
-            self._keys = {row.address: row.key for row in self._connection.execute(_ALL)}
+            self._keys = {row.address: row.key for row in self._connection.aside(_ALL)}
         return self._keys.get(address)
 
     def ensure(self, known: Sequence[Place]) -> None:
@@ -102,9 +103,9 @@ class SqlPlaces:
         self._connection.execute(update(cards).where(which).values(destination=place.key, **changes))
 
 
-_FOR_PROJECT = select(subscriptions).where(
-    or_(subscriptions.c.project == bindparam("name"), subscriptions.c.project == "*")
-)
+@cache
+def _for_projects(dialect: str) -> Select[Any]:
+    return select(subscriptions).where(one_of(dialect, subscriptions.c.project, "projects"))
 
 
 @cache
@@ -115,7 +116,7 @@ def _subscribe(dialect: str) -> Insert:
 
 _OUTRANKED = select(subscriptions.c.project).where(
     subscriptions.c.destination == bindparam("place"),
-    subscriptions.c.project == "*",
+    subscriptions.c.project == ALL_PROJECTS,
     subscriptions.c.is_mute != bindparam("mutes"),
     subscriptions.c.created_at > bindparam("at"),
 )
@@ -128,15 +129,21 @@ class SqlSubscriptions:
         self._connection = connection
         self._read: dict[str, list[Subscription]] = {}
 
+    def expect(self, projects: Sequence[str]) -> None:
+        """Look for those of all projects at once."""
+        asked = {"projects": [*projects, ALL_PROJECTS]}
+        rows = self._connection.aside(_for_projects(self._connection.dialect.name), asked)
+        found = [
+            Subscription(row.destination, row.project, row.is_mute, tuple(row.milestones), row.locale, row.created_by)
+            for row in rows
+        ]
+        for project in projects:
+            self._read[project] = [one for one in found if one.project in (project, ALL_PROJECTS)]
+
     def for_project(self, project: str) -> Sequence[Subscription]:
         """Subscriptions and mutes that concern a project."""
         if project not in self._read:
-            self._read[project] = [
-                Subscription(
-                    row.destination, row.project, row.is_mute, tuple(row.milestones), row.locale, row.created_by
-                )
-                for row in self._connection.execute(_FOR_PROJECT, {"name": project})
-            ]
+            self.expect([project])
         return self._read[project]
 
     def put(self, subscription: Subscription, at: float) -> None:
@@ -157,7 +164,7 @@ class SqlSubscriptions:
             "created_at": at,
         }
         self._connection.execute(_subscribe(self._connection.dialect.name), row)
-        if subscription.project == "*":
+        if subscription.project == ALL_PROJECTS:
             opposite = and_(subscriptions.c.is_mute != mutes, subscriptions.c.created_at <= at)
             self._connection.execute(delete(subscriptions).where(subscriptions.c.destination == place, opposite))
         self._read.clear()

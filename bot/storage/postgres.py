@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
-from bot.ports import Transaction
-from bot.storage.groups import CommitLost, NotBegun, Work, Writer
+from bot.ports import Arrival, Transaction
+from bot.storage.groups import CommitLost, NotBegun, Piece, Writer
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -42,6 +42,10 @@ _SESSION = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "timezone": "UTC",
+    # What is asked often finds a few rows along an index. Its plan is made once, perhaps while its tables are empty and
+    # anything would do, and is kept as they grow. https://www.postgresql.org/docs/current/sql-prepare.html
+    "enable_seqscan": "off",
+    "jit": "off",
 }
 
 
@@ -54,9 +58,9 @@ class PostgresStore:
         self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._writer = Writer(self._write)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        return self._writer.write(work)
+        return self._writer.write(work, arrival)
 
     def is_overloaded(self) -> bool:
         """Whether the writer does not keep up with what it is given."""
@@ -77,7 +81,7 @@ class PostgresStore:
         self._writer.close()
         self._engine.dispose()
 
-    def _write(self, group: Sequence[Work]) -> list[Any]:
+    def _write(self, group: Sequence[Piece]) -> list[Any]:
         """Several pieces are tried once, and do not wait long for a lock; a single one is tried anew where that helps.
 
         The server's details of an error tell the values of a row, so that no error of it is kept as a cause.
@@ -92,12 +96,13 @@ class PostgresStore:
                 time.sleep(random.uniform(0.0, tries * PAUSE_S))  # noqa: S311 - no secret hangs on it
         raise AssertionError("unreachable")
 
-    def _write_once(self, group: Sequence[Work]) -> list[Any]:
+    def _write_once(self, group: Sequence[Piece]) -> list[Any]:
         with self._connected() as connection:
             if len(group) > 1:
                 connection.execute(_HURRY)
             tx = SqlTransaction(connection, self._cipher)
-            results = [work(tx) for work in group]
+            results = tx.run(group)
+            tx.unit.flush()
             _commit(connection)
             return results
 

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from bot.errors import StorageUnavailable
-from bot.ports import Transaction
-from bot.storage.groups import NotBegun, Work, Writer
+from bot.ports import Arrival, Transaction
+from bot.storage.groups import NotBegun, Piece, Writer
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -40,9 +40,9 @@ class SqliteStore:
         self._cipher = cipher
         self._writer = Writer(self._write)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        return self._writer.write(work)
+        return self._writer.write(work, arrival)
 
     def is_overloaded(self) -> bool:
         """Whether the writer does not keep up with what it is given."""
@@ -62,12 +62,13 @@ class SqliteStore:
         self._writer.close()
         self._engine.dispose()
 
-    def _write(self, group: Sequence[Work]) -> list[Any]:
+    def _write(self, group: Sequence[Piece]) -> list[Any]:
         try:
             with self._engine.connect() as connection:
                 _begin(connection)
                 tx = SqlTransaction(connection, self._cipher)
-                results = [work(tx) for work in group]
+                results = tx.run(group)
+                tx.unit.flush()
                 connection.commit()
                 return results
         except DBAPIError as problem:

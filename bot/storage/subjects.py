@@ -1,147 +1,140 @@
-"""Events and the subjects they fold into."""
+"""The subjects that events fold into."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
-    Executable,
+    CompoundSelect,
+    Double,
     FromClause,
+    Integer,
     Select,
+    Text,
     and_,
     bindparam,
+    column,
     exists,
     func,
     not_,
     or_,
     select,
     text,
+    true,
+    union_all,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from bot.domain.builds import Phase
 from bot.domain.events import Event
-from bot.domain.folding import Folded
+from bot.domain.folding import Folded, fold
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import SubjectRecord
-from bot.storage.dialects import Insert, insert_new, upsert
-from bot.storage.tables import events, jobs, subjects
+from bot.storage.dialects import none_of, one_of
+from bot.storage.rows import NewRows, Write
+from bot.storage.tables import jobs, subjects
 from bot.storage.unit import Unit
 
 MAX_LABEL = 250
-_CHANGING = [column.name for column in subjects.c if column.name not in ("key", "environment")]
-
-
-_LOCKS_LINE = text("pg_advisory_xact_lock(hashtextextended(:line, 0))")
-
-
-@cache
-def _add(dialect: str) -> Insert:
-    return insert_new(dialect, events, "source", "delivery_key")
-
-
-@cache
-def _add_and_lock() -> Executable:
-    """For PostgreSQL: a new row's project is locked in the same statement; a known row locks nothing."""
-    return _add("postgresql").returning(_LOCKS_LINE)
-
-
-@cache
-def _put(dialect: str) -> Insert:
-    return upsert(dialect, subjects, ["key"], _CHANGING)
-
-
-_NEWEST_EVENTS = (
-    select(events.c.kind, events.c.occurred_at, events.c.received_at)
-    .where(events.c.subject_key == bindparam("key"))
-    .order_by(events.c.id.desc())
-    .limit(bindparam("most"))
-)
-
-
-class SqlEventLog:
-    """The events table."""
-
-    def __init__(self, connection: Unit) -> None:
-        self._connection = connection
-
-    def add(self, event: Event, received_at: float) -> bool:
-        """Store an event; False when its delivery is known already.
-
-        Once it is stored nobody else stores one of the same project until the transaction ends: what an event makes of
-        its subject depends on the subjects before and after it, which may not even be there yet.
-        """
-        row = {
-            "source": event.source,
-            "delivery_key": event.delivery_key,
-            "kind": event.kind.value,
-            "subject_key": str(event.subject),
-            "occurred_at": event.occurred_at.timestamp(),
-            "received_at": received_at,
-            "body": {
-                "phase": int(event.phase),
-                "generation": event.generation,
-                "attempt": event.attempt,
-                "facts": event.facts.to_json(),
-            },
-        }
-        if self._connection.dialect.name == "postgresql":
-            line = {"line": f"{event.source}/{event.subject.project}"}
-            return self._connection.execute(_add_and_lock(), {**row, **line}).first() is not None
-        return self._connection.execute(_add(self._connection.dialect.name), row).rowcount == 1
-
-    def of_subject(self, key: str, limit: int) -> Sequence[tuple[str, float, float]]:
-        """The newest events of a subject, oldest first: kind, occurred_at, received_at."""
-        newest = self._connection.execute(_NEWEST_EVENTS, {"key": key, "most": limit})
-        return [(kind, occurred, received) for kind, occurred, received in newest][::-1]
-
+_WRITTEN = [column.name for column in subjects.c if column.name != "environment"]
 
 SUBJECT_COLUMNS = (subjects.c.key, subjects.c.folded, subjects.c.revision, subjects.c.is_fixed)
 _IS_BUILD = subjects.c.kind == SubjectKind.BUILD.value
 _BY_KEY = select(*SUBJECT_COLUMNS).where(subjects.c.key == bindparam("key"))
 
 
-def _neighbour(*, earlier: bool) -> Select[Any]:
-    """The run before, or after, in its line.
+@cache
+def _put(dialect: str) -> Write:
+    rows = NewRows(dialect, subjects, *_WRITTEN)
+    new = rows.insert()
+    changed = {name: new.excluded[name] for name in _WRITTEN if name != "key"}
+    return Write(new.on_conflict_do_update(index_elements=["key"], set_=changed), once_per=("key",), new=rows)
+
+
+@cache
+def _by_keys(dialect: str) -> Select[Any]:
+    return select(*SUBJECT_COLUMNS).where(one_of(dialect, subjects.c.key, "keys"))
+
+
+_ASKED: dict[str, TypeEngine[Any]] = {
+    "source": Text(),
+    "project": Text(),
+    "branch": Text(),
+    "ordered_at": Double(),
+    "width": Integer(),
+    "number": Text(),
+}
+Asked = Mapping[str, ColumnElement[Any]]
+
+
+def _neighbour(dialect: str, asked: Asked, *given: FromClause, earlier: bool) -> Select[Any]:
+    """The run before, or after, in the line of what is `asked`, which is `given` outside.
 
     CI systems count whole seconds and start several runs in one: their numbers tell them apart, 9 before 10. The time
     is looked for first, along an index, so that only the runs of one second are ever sorted.
     """
     nearest = subjects.alias("nearest")
-    at = select(nearest.c.ordered_at).where(_is_beside(nearest, earlier=earlier)).limit(1)
-    at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at)
+    at = (
+        select(nearest.c.ordered_at)
+        .where(_is_beside(dialect, nearest, asked, earlier=earlier))
+        .limit(1)
+        .correlate(*given)
+    )
+    at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at).limit(1)
     there = select(*SUBJECT_COLUMNS).where(
-        _is_beside(subjects, earlier=earlier), subjects.c.ordered_at == at.scalar_subquery()
+        _is_beside(dialect, subjects, asked, earlier=earlier), subjects.c.ordered_at == at.scalar_subquery()
     )
     width, number = func.length(subjects.c.number), subjects.c.number
     order = (width.desc(), number.desc()) if earlier else (width, number)
-    return there.order_by(*order).limit(1)
+    return there.order_by(*order).limit(1).correlate(*given)
 
 
-def _is_beside(runs: FromClause, *, earlier: bool) -> ColumnElement[bool]:
+def _is_beside(dialect: str, runs: FromClause, asked: Asked, *, earlier: bool) -> ColumnElement[bool]:
     """Whether a run ended, is of the line that is asked about, and began before (or after) the one asked about."""
     at, width, number = runs.c.ordered_at, func.length(runs.c.number), runs.c.number
-    then: ColumnElement[float] = bindparam("ordered_at")
-    wide: ColumnElement[int] = bindparam("width")
-    numbered: ColumnElement[str] = bindparam("number")
+    then, wide, numbered = asked["ordered_at"], asked["width"], asked["number"]
     is_beside: ColumnElement[bool] = (
         or_(at < then, width < wide, and_(width == wide, number < numbered))
         if earlier
         else or_(at > then, width > wide, and_(width == wide, number > numbered))
     )
     return and_(
-        runs.c.key != bindparam("key"),
-        *(runs.c[name] == bindparam(name) for name in ("source", "project", "branch")),
+        none_of(dialect, runs.c.key, "apart"),
+        *(runs.c[name] == asked[name] for name in ("source", "project", "branch")),
         runs.c.is_finished.is_(True),
         at <= then if earlier else at >= then,
         is_beside,
     )
 
 
-_EARLIER, _LATER = _neighbour(earlier=True), _neighbour(earlier=False)
+@cache
+def _nearest() -> CompoundSelect[Any]:
+    """The finished runs of a line next to one, before and after it, but for those `apart`."""
+    asked = {name: bindparam(name, type_=of) for name, of in _ASKED.items()}
+    earlier = _neighbour("sqlite", asked, earlier=True).subquery("earlier")
+    later = _neighbour("sqlite", asked, earlier=False).subquery("later")
+    return union_all(select(earlier), select(later))
+
+
+@cache
+def _nearest_of_many() -> Select[Any]:
+    """The same for PostgreSQL, of many at once: a row for each, the run before it, and the one after it."""
+    lists = [bindparam(name, type_=ARRAY(of)) for name, of in _ASKED.items()]
+    columns = [column(name, of) for name, of in _ASKED.items()]
+    asked = func.unnest(*lists).table_valued(*columns, with_ordinality="place").render_derived("asked")
+    earlier, later = (
+        _neighbour("postgresql", dict(asked.c), asked, earlier=earlier).lateral(name)
+        for name, earlier in (("earlier", True), ("later", False))
+    )
+    found = select(*earlier.c, *later.c).select_from(asked.outerjoin(earlier, true()).outerjoin(later, true()))
+    return found.order_by(asked.c.place)
+
+
 _SILENT = (
     select(*SUBJECT_COLUMNS)
     .where(
@@ -160,34 +153,102 @@ _HEARD = (
 )
 
 
+_Place = tuple[float, int, str]
+
+
+class _Run(NamedTuple):
+    """A run's line, and where it stands there: of those that began in one second 9 comes before 10."""
+
+    line: tuple[str, str, str]
+    place: _Place
+
+    @classmethod
+    def of(cls, key: SubjectKey, folded: Folded) -> _Run:
+        """Where a subject stands, folded so far."""
+        line = (key.source, key.project, _branch(folded.values))
+        return cls(line, (folded.ordered_at, len(key.number), key.number))
+
+
 class SqlSubjects:
     """The subjects table."""
 
     def __init__(self, connection: Unit) -> None:
         self._connection = connection
+        self._expected: dict[str, SubjectRecord | None] = {}
+        self._put: dict[str, SubjectRecord] = {}  # in this transaction
+        self._beside: dict[_Run, Sequence[SubjectRecord]] = {}
+
+    def expect(self, events: Sequence[Event]) -> Sequence[str]:
+        """Look at once, until `rest`, for what folding these events will ask for; returns the subjects that are there.
+
+        What they will be folded to is tried out here, to look for the neighbours of all that end.
+        """
+        keys = list({str(event.subject): None for event in events})
+        rows = self._connection.execute(_by_keys(self._connection.dialect.name), {"keys": keys})
+        found = {row.key: subject_record(row) for row in rows}
+        self._expected = {**dict.fromkeys(keys), **found}
+        runs: dict[_Run, None] = {}
+        states = {name: record.folded for name, record in found.items()}
+        for event in events:
+            name = str(event.subject)
+            states[name] = state = fold(states.get(name), event)
+            if state.is_finished:
+                runs[_Run.of(event.subject, state)] = None
+        self._beside = dict(zip(runs, self._look_beside(list(runs), keys), strict=True))
+        return list(found)
+
+    def rest(self) -> None:
+        """Ask the database again from now on."""
+        self._expected.clear()
+        self._beside.clear()
 
     def get(self, key: SubjectKey) -> SubjectRecord | None:
         """One subject."""
-        row = self._connection.execute(_BY_KEY, {"key": str(key)}).first()
+        name = str(key)
+        if name in self._expected:
+            return self._expected[name]
+        row = self._connection.execute(_BY_KEY, {"key": name}).first()
         return None if row is None else subject_record(row)
 
     def put(self, record: SubjectRecord, at: float) -> None:
         """Store a subject's new state."""
-        self._connection.execute(_put(self._connection.dialect.name), _row(record, at))
+        name = str(record.key)
+        self._connection.later(name, _put(self._connection.dialect.name), _row(record, at))
+        self._put[name] = record
+        if name in self._expected:
+            self._expected[name] = record
 
-    def neighbour(self, record: SubjectRecord, *, earlier: bool) -> SubjectRecord | None:
-        """The nearest finished run of the same source, project and branch that started before (or after) this one."""
-        line = {
-            "key": str(record.key),
-            "source": record.key.source,
-            "project": record.key.project,
-            "branch": _branch(record.folded.values),
-            "ordered_at": record.folded.ordered_at,
-            "width": len(record.key.number),
-            "number": record.key.number,
-        }
-        row = self._connection.execute(_EARLIER if earlier else _LATER, line).first()
-        return None if row is None else subject_record(row)
+    def neighbours(self, record: SubjectRecord) -> tuple[SubjectRecord | None, SubjectRecord | None]:
+        """The nearest finished runs of the same source, project and branch that started before and after this one."""
+        asked = _Run.of(record.key, record.folded)
+        # What this transaction has put, or will put, is judged here as it is by now.
+        known = {**self._expected, **self._put}
+        runs = [run for run in known.values() if run is not None and run.folded.is_finished and run.key != record.key]
+        if asked in self._beside:
+            beside = self._beside[asked]
+        else:
+            (beside,) = self._look_beside([asked], [str(record.key), *known])
+        runs += [run for run in beside if str(run.key) not in known]
+        places = [(_Run.of(run.key, run.folded), run) for run in runs]
+        line = [(where.place, run) for where, run in places if where.line == asked.line]
+        _, earlier = max([one for one in line if one[0] < asked.place], key=_place, default=(None, None))
+        _, later = min([one for one in line if one[0] > asked.place], key=_place, default=(None, None))
+        return earlier, later
+
+    def _look_beside(self, runs: Sequence[_Run], apart: Sequence[str]) -> list[Sequence[SubjectRecord]]:
+        """The stored neighbours of runs, but for those `apart`."""
+        asked = [dict(zip(_ASKED, (*run.line, *run.place), strict=True)) for run in runs]
+        if self._connection.dialect.name != "postgresql":
+            found = [self._connection.aside(_nearest(), {**one, "apart": list(apart)}) for one in asked]
+            return [[subject_record(row) for row in rows] for rows in found]
+        if not runs:
+            return []
+        lists = {name: [one[name] for one in asked] for name in _ASKED}
+        width = len(SUBJECT_COLUMNS)
+        return [
+            [_record(*row[start : start + width]) for start in (0, width) if row[start] is not None]
+            for row in self._connection.aside(_nearest_of_many(), {**lists, "apart": list(apart)})
+        ]
 
     def find(self, project: str, number: str) -> Sequence[SubjectRecord]:
         """Subjects that people may mean by `project#number`, of any source."""
@@ -214,7 +275,11 @@ class SqlSubjects:
 
 def subject_record(row: Any) -> SubjectRecord:  # noqa: ANN401 - a row of SUBJECT_COLUMNS
     """A subject as it was stored."""
-    return SubjectRecord(SubjectKey.parse(row.key), Folded.from_json(row.folded), row.revision, row.is_fixed)
+    return _record(row.key, row.folded, row.revision, row.is_fixed)
+
+
+def _record(key: str, folded: Mapping[str, Any], revision: int, is_fixed: bool) -> SubjectRecord:
+    return SubjectRecord(SubjectKey.parse(key), Folded.from_json(folded), revision, is_fixed)
 
 
 def _row(record: SubjectRecord, at: float) -> dict[str, Any]:
@@ -234,6 +299,10 @@ def _row(record: SubjectRecord, at: float) -> dict[str, Any]:
         "folded": folded.to_json(),
         "updated_at": at,
     }
+
+
+def _place(run: tuple[_Place, SubjectRecord]) -> _Place:
+    return run[0]
 
 
 def _branch(values: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Dialect, Executable, NestedTransaction, ScalarResult
 
-from bot.storage.rows import Meeting, Row, Write
+from bot.storage.rows import Row, Write
 
 _One = Mapping[str, Any]
 _Parameters = _One | list[dict[str, Any]]
@@ -17,10 +17,15 @@ _Result = CursorResult[*tuple[Any, ...]]
 
 @dataclass(slots=True)
 class _Batch:
-    """What waits to be written by one run of a statement, each row by what it is about and its number."""
+    """What waits to be written by one run of a statement."""
 
     write: Write
-    rows: dict[tuple[str, int], Row] = field(default_factory=dict)
+    rows: dict[tuple[Any, ...], Row] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        once_per = self.write.once_per
+        place = tuple(row[name] for name in once_per) if once_per else (len(self.rows),)
+        self.rows[place] = self.write.merge(self.rows[place], row) if place in self.rows else row
 
 
 class Unit:
@@ -66,15 +71,12 @@ class Unit:
         """Write a row before the next statement that is not `aside`."""
         thing = (str(write.statement.table), about)
         place = self._last.get(thing, 0)
-        if thing in self._last and write.meeting is Meeting.AFTER:
-            place += 1
         while place < len(self._batches) and self._batches[place].write is not write:
             place += 1
         if place == len(self._batches):
             self._batches.append(_Batch(write))
         self._last[thing] = place
-        rows = self._batches[place].rows
-        rows[about, 0 if write.meeting is Meeting.INSTEAD else len(rows)] = row
+        self._batches[place].add(row)
 
     def flush(self) -> None:
         """Write all that waits."""
@@ -82,4 +84,4 @@ class Unit:
             return
         batches, self._batches, self._last = self._batches, [], {}
         for batch in batches:
-            self._connection.execute(batch.write.statement, batch.write.rows.parameters(list(batch.rows.values())))
+            self._connection.execute(batch.write.statement, batch.write.parameters(list(batch.rows.values())))

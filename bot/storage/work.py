@@ -15,6 +15,7 @@ from bot.domain.commands import Actor, Command, CommandState, ReplyTo
 from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
 from bot.storage.dialects import Insert, greatest, insert_new
+from bot.storage.rows import NewRows, Write
 from bot.storage.tables import commands, jobs
 from bot.storage.unit import Unit
 from bot.telemetry import logger
@@ -27,8 +28,9 @@ _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite d
 
 
 @cache
-def _add_job(dialect: str) -> Insert:
-    return insert_new(dialect, jobs, "key")
+def _add_job(dialect: str) -> Write:
+    rows = NewRows(dialect, jobs, "key", "kind", "subject_key", "arguments", "due_at", "created_at")
+    return Write(rows.insert().on_conflict_do_nothing(index_elements=["key"]), new=rows)
 
 
 @cache
@@ -64,7 +66,7 @@ class SqlJobs:
             "due_at": due_at,
             "created_at": at,
         }
-        self._unit.execute(_add_job(self._unit.dialect.name), row)
+        self._unit.later(key, _add_job(self._unit.dialect.name), row)
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
         """Take due jobs."""

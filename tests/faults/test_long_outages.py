@@ -12,7 +12,7 @@ from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Route
 from bot.errors import StorageUnavailable, Unavailable
 from bot.services.dispatcher import carry_out
-from bot.storage.cards import SqlDeliveries
+from bot.storage.deliveries import SqlDeliveries
 from bot.storage.store import SqliteStore
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 
 from bot.domain.commands import Actor, Command, ReplyTo
 from bot.domain.places import Place
-from bot.ports import Slot, SubjectRecord, Transaction
+from bot.ports import Arrival, Slot, SubjectRecord, Transaction
 from bot.ports.retention import START, SubjectAge
 from bot.storage import schema
 from bot.storage.postgres import open_postgres
@@ -143,8 +143,8 @@ HOT = {
     "cards of a subject": lambda tx: tx.cards.of_subject("build:buildbot/user-service#12"),
     "wanting a revision": lambda tx: tx.cards.want("build:buildbot/user-service#12", 2, is_final=False, at=NOW),
     "one subject": lambda tx: tx.subjects.get(key_of()),
-    "the run before": lambda tx: tx.subjects.neighbour(_record(), earlier=True),
-    "the run after": lambda tx: tx.subjects.neighbour(_record(), earlier=False),
+    "the runs before and after": lambda tx: tx.subjects.neighbours(_record()),
+    "what many events need": lambda tx: tx.expect([Arrival([event_of(12), event_of(13)], NOW)]),
     "builds of a project": lambda tx: tx.subjects.newest("user-service", 8),
     "newest builds": lambda tx: tx.subjects.newest(None, 8),
     "a build by number": lambda tx: tx.subjects.find("user-service", "12"),
@@ -182,6 +182,8 @@ FINE = (
     "SCAN commands USING INDEX commands_open",  # holds the open ones only
     "SCAN tracker_tasks USING INDEX tracker_tasks_open",  # holds the open ones only
     "SCAN audit USING INDEX audit_unsealed",  # holds the unsealed ones only
+    "SCAN earlier",  # one row
+    "SCAN later",  # one row
     "SCAN CONSTANT ROW",
 )
 

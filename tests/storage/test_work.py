@@ -64,8 +64,7 @@ def test_neighbours_are_of_the_same_line(store: SqlStore) -> None:
         record = SubjectRecord(event.subject, fold(None, event), 1)
         store.write(lambda tx, record=record: tx.subjects.put(record, NOW))
     again = SubjectRecord(key_of(5), fold(None, event_of(5, BuildStatus.SUCCESS, at=60, attempt=2)), 2)
-    earlier = store.read(lambda tx: tx.subjects.neighbour(again, earlier=True))
-    later = store.read(lambda tx: tx.subjects.neighbour(again, earlier=False))
+    earlier, later = store.read(lambda tx: tx.subjects.neighbours(again))
     assert earlier is not None
     assert later is not None
     assert (earlier.key.number, later.key.number) == ("1", "6")
@@ -83,7 +82,7 @@ def test_runs_that_began_in_one_second_are_told_apart(
         record = SubjectRecord(event.subject, fold(None, event), 1)
         store.write(lambda tx, record=record: tx.subjects.put(record, NOW))
     asked = SubjectRecord(key_of(number), fold(None, event_of(number, BuildStatus.FAILED, at=10)), 1)
-    found = [store.read(lambda tx, first=first: tx.subjects.neighbour(asked, earlier=first)) for first in (True, False)]
+    found = store.read(lambda tx: tx.subjects.neighbours(asked))
     assert [run.key.number if run else None for run in found] == [earlier, later]
 
 

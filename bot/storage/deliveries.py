@@ -1,0 +1,187 @@
+"""The work that cards ask for: leases and attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, not_, or_, select, update
+
+from bot.domain.places import CARD_SLOT, kin_of
+from bot.ports import CardRecord, DestinationLease, Settlement
+from bot.storage.cards import CARD_COLUMNS, IS_DIRTY
+from bot.storage.dialects import greatest
+from bot.storage.tables import attempts, cards, destinations
+from bot.storage.unit import Unit
+
+MAX_DETAIL = 200
+_HAS_WORK = exists(
+    select(cards.c.id).where(cards.c.destination == destinations.c.key, cards.c.due_at <= bindparam("now"), IS_DIRTY)
+)
+_FREE = (
+    select(destinations.c.key, destinations.c.label, destinations.c.arrival, destinations.c.fence)
+    .where(destinations.c.free_at <= bindparam("now"), destinations.c.lease_until <= bindparam("now"), _HAS_WORK)
+    .order_by(destinations.c.free_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_LEASE = (
+    update(destinations)
+    .where(destinations.c.key.in_(bindparam("keys", expanding=True)))
+    .values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
+)
+# A final state that was just refused lets what stands in threads go first, or that would wait as long as it is refused.
+_WAS_REFUSED = or_(cards.c.tries > 0, cards.c.reason == "paused:rate_limited")
+_URGENCY = case(
+    (and_(cards.c.slot == CARD_SLOT, cards.c.message_ref.is_(None)), 0),
+    (and_(cards.c.slot == CARD_SLOT, cards.c.is_final.is_(True), not_(_WAS_REFUSED)), 1),
+    (or_(cards.c.slot != CARD_SLOT, cards.c.is_final.is_(True)), 2),
+    else_=3,
+)
+_DUE = (
+    select(*CARD_COLUMNS)
+    .where(cards.c.destination == bindparam("destination"), cards.c.due_at <= bindparam("now"), IS_DIRTY)
+    .order_by(_URGENCY, cards.c.due_at, cards.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # whoever changes one now rings when that is done; claims wait for no card
+)
+_WAITS_FOR_NEXT_TRY = (
+    select(cards.c.id)
+    .where(
+        cards.c.destination.in_(select(destinations.c.key).where(destinations.c.key.startswith(bindparam("account")))),
+        cards.c.tries > 0,
+        cards.c.due_at >= 0.0,  # all are, but SQLite takes the index of what is wanted only where it is asked for
+        or_(cards.c.attempt_id.is_(None), cards.c.due_at > bindparam("at")),
+        IS_DIRTY,
+    )
+    .with_for_update(skip_locked=True)
+)
+_HURRY = (
+    update(cards)
+    .where(cards.c.id.in_(_WAITS_FOR_NEXT_TRY))
+    .values(due_at=case((cards.c.attempt_id.is_(None), 0.0), else_=bindparam("at")))
+)
+IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
+_HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
+_BEGIN = attempts.insert()
+CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
+_END_ATTEMPT = update(attempts).where(attempts.c.id == bindparam("attempt"))
+# The pace of progress: a final state that came meanwhile does not wait for it.
+_HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
+_CHANGE_PACED_CARD = CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
+
+
+@cache
+def _next_ready_at(dialect: str) -> Select[float | None]:
+    earliest = (
+        select(func.min(cards.c.due_at))
+        .where(cards.c.destination == destinations.c.key, IS_DIRTY)
+        .correlate(destinations)
+        .scalar_subquery()
+    )
+    wanted = select(destinations.c.free_at, destinations.c.lease_until, earliest.label("due")).subquery()
+    ready = greatest(dialect, wanted.c.free_at, wanted.c.lease_until, wanted.c.due)
+    return select(func.min(ready)).where(wanted.c.due.is_not(None))
+
+
+def _is_of(kin: str) -> ColumnElement[bool]:
+    """Whether a destination is of an account, or an address of a platform."""
+    key = destinations.c.key
+    if ":" in kin:
+        return key.startswith(f"{kin}/", autoescape=True)
+    return and_(key.startswith(f"{kin}:", autoescape=True), not_(key.contains("/")))
+
+
+class SqlDeliveries:
+    """The same table, as the worker sees it."""
+
+    def __init__(self, connection: Unit) -> None:
+        self._connection = connection
+
+    def next_ready_at(self) -> float | None:
+        """When the next destination with wanted work is free; None when nothing is wanted."""
+        found: float | None = self._connection.scalar(_next_ready_at(self._connection.dialect.name))
+        return found
+
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[DestinationLease]:
+        """Take destinations that are free and have due work, the longest waiting first; see the port for `take`."""
+        taken: list[DestinationLease] = []
+        full: set[str] = set()
+        while True:
+            refused: set[str] = set()
+            leases = []
+            statement = _FREE.where(*(not_(_is_of(kin)) for kin in sorted(full))) if full else _FREE
+            for key, label, arrival, fence in self._connection.execute(
+                statement, {"now": now, "most": limit - len(taken)}
+            ):
+                kin = kin_of(key)
+                if take is None or (kin not in refused and take(kin)):
+                    leases.append(DestinationLease(key, label, arrival, fence + 1))
+                else:
+                    refused.add(kin)
+            if leases:
+                self._connection.execute(_LEASE, {"keys": [lease.key for lease in leases], "until": until})
+            taken += leases
+            full |= refused
+            if not refused or len(taken) >= limit:
+                return taken
+
+    def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
+        """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
+        rows = self._connection.execute(_DUE, {"destination": destination, "now": now, "most": limit})
+        return [CardRecord(*row) for row in rows]
+
+    def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
+        """Record that an attempt is about to be made; for a post it stays open on the card until settled."""
+        attempt = {
+            "id": attempt_id,
+            "card_id": card.id,
+            "revision": card.wanted_revision,
+            "operation": operation,
+            "started_at": now,
+            "outcome": "started",
+        }
+        self._connection.execute(_BEGIN, attempt)
+        if card.message_ref is None:
+            opened = {"attempt_id": attempt_id, "attempt_started_at": now, "attempt_revision": card.wanted_revision}
+            self._connection.execute(CHANGE_CARD, {"card": card.id, **opened})
+
+    def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
+        """Record what came of an attempt; False (and no change) when the lease was lost."""
+        if self._connection.execute(_HELD, {"held": lease.key, "held_fence": lease.fence}).first() is None:
+            return False
+        if attempt_id is not None:
+            ended = {"attempt": attempt_id, "finished_at": now, "outcome": settlement.reason}
+            if settlement.detail:
+                ended["detail"] = settlement.detail[:MAX_DETAIL]
+            self._connection.execute(_END_ATTEMPT, ended)
+        changed: dict[str, Any] = {
+            "card": settlement.card_id,
+            "reason": settlement.reason,
+            "due_at": settlement.due_at,
+            "tries": settlement.tries,
+            "is_dead": settlement.is_dead,
+        }
+        if settlement.shown_revision is not None:
+            changed["shown_revision"] = settlement.shown_revision
+        if settlement.shown_digest is not None:
+            changed["shown_digest"] = settlement.shown_digest
+        if settlement.shown_final is not None:
+            changed["shown_final"] = settlement.shown_final
+        if settlement.message_ref is not None or settlement.forget_ref:
+            changed["message_ref"] = settlement.message_ref
+        if not settlement.keep_attempt:
+            changed["attempt_id"] = None
+        if settlement.shown_revision is not None and settlement.due_at > now:
+            changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
+            self._connection.execute(_CHANGE_PACED_CARD, changed)
+        else:
+            self._connection.execute(CHANGE_CARD, changed)
+        return True
+
+    def hurry(self, account: str, at: float) -> None:
+        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
+        self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})

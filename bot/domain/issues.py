@@ -146,7 +146,7 @@ class IssueChange:
 
     `key` is the same however often and by whichever way the change is told (at most 200 characters). `value` is the
     status reached, the label added or the version's name. `issue` or `release` is what it happened to, as it stood
-    then; `account` who did it, as the tracker names them.
+    then; `account` who did it, as the tracker names them, with their e-mail address where it tells that.
     """
 
     kind: ChangeKind
@@ -157,6 +157,7 @@ class IssueChange:
     release: Release | None = None
     account: str = ""
     person: str = ""
+    email: str = ""
 
     @property
     def project(self) -> str:
@@ -180,6 +181,7 @@ class IssueChange:
             "release": asdict(self.release) if self.release else None,
             "account": self.account,
             "person": self.person,
+            "email": self.email,
         }
 
     @classmethod
@@ -194,6 +196,7 @@ class IssueChange:
             release=Release(**stored["release"]) if stored["release"] else None,
             account=stored["account"],
             person=stored["person"],
+            email=stored.get("email", ""),
         )
 
 

@@ -64,10 +64,12 @@ def changes_of(item: Issue, update: Json, at: datetime) -> Iterator[IssueChange]
     """What one update of a work item changed, of what can be a trigger; the first one tells what it was born with."""
     rev, fields = _word(update, "rev"), _dict(update, "fields")
     account, person = _person(update.get("revisedBy"))
+    name = account.partition(":")[2]
+    email = name if "@" in name else ""  # most organisations know people by their address
     base = f"workitem:{item.id}:rev:{rev}"
 
     def change(kind: ChangeKind, key: str, value: str) -> IssueChange:
-        return IssueChange(kind, key[:200], value, at, item, account=account, person=person)
+        return IssueChange(kind, key[:200], value, at, item, account=account, person=person, email=email)
 
     state = _dict(fields, STATE)
     reached = _word(state, "newValue")

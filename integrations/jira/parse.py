@@ -159,7 +159,14 @@ def _change(kind: ChangeKind, key: str, value: str, at: datetime, issue: Issue, 
     if len(key) > MAX_KEY:
         key = f"{key[:100]}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
     return IssueChange(
-        kind, key, clean_line(value, 255), at, issue, account=f"jira:{account}" if account else "", person=person
+        kind,
+        key,
+        clean_line(value, 255),
+        at,
+        issue,
+        account=f"jira:{account}" if account else "",
+        person=person,
+        email=_name(who, "emailAddress"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.domain.issues import ChangeKind
 from bot.domain.triggers import Trigger
+from bot.ports import PersonFacts
 from bot.services.deployments.triggered import TriggeredDeployments
 from bot.services.dispatcher import carry_out
 from bot.services.trackers import Told, TrackerAccess
@@ -134,6 +135,20 @@ def test_an_issue_is_moved_and_its_version_deployed(office: Callable[..., Office
     [said] = here.jira.texts("USER-12")
     assert "user-service#1 · v1 → staging · deployed" in said
     assert ("trigger", "accepted:1") in [(entry[1], entry[3]) for entry in here.stage.world.trail()]
+
+
+def test_who_moved_an_issue_does_not_approve_what_it_brings(office: Callable[..., Office]) -> None:
+    """Their account in chat has the address that the tracker tells; somebody else's does."""
+    here = office(replace(READY, environment="production"))
+    here.stage.world.directory.people["U2"] = PersonFacts("Ada", "Ada@Example.com", False)
+    body = here.jira.move("USER-12", "Ready for Staging")
+    body["user"]["emailAddress"] = "ada@example.com"
+    here.hear(body)
+    here.work()
+    assert here.stage.state() is DeploymentState.AWAITING_APPROVAL
+    assert "somebody else must approve" in here.stage.ask("approve user-service#1", "U2")
+    here.stage.ask("approve user-service#1", "U3")
+    assert [one.account for one in here.stage.deployment().approvals] == ["slack:U3"]
 
 
 def test_a_run_that_fails_moves_it_back(office: Callable[..., Office]) -> None:

@@ -159,6 +159,16 @@ def test_a_code_cannot_be_guessed_or_used_late(stage: Stage) -> None:
     assert not any(code in target for _, _, target, _ in stage.world.trail())
 
 
+def test_a_code_stays_off_the_trail_when_nobody_could_be_asked(stage: Stage) -> None:
+    """It was not used, and may still be."""
+    code = code_of(stage.ask("link", "m7"))
+    stage.world.directory.fails = [Unavailable("slack", "no_answer")] * 10
+    stage.world.ask(f"link {code}", "U7")
+    stage.world.work(300)
+    assert code not in str(stage.world.trail())
+    assert stage.world.trail()[-1][:3] == ("slack:U7", "link", "")
+
+
 def test_a_person_has_one_account_on_each_platform(stage: Stage) -> None:
     """A code typed where it was given out, or by a colleague there, can still be used where it belongs."""
     code = code_of(stage.ask("link", "U7"))

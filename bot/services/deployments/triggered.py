@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bot.domain.commands import Actor
 from bot.domain.deployments import Requester
 from bot.domain.triggers import Firing
 from bot.ports import Transaction
@@ -40,6 +41,9 @@ class TriggeredDeployments:
     def fire(self, tx: Transaction, firing: Firing, proposal: object) -> Fired:
         """See `Triggers.fire`."""
         assert isinstance(proposal, Proposal)
-        cause = Cause("trigger", firing.change.account or firing.trigger.tracker, firing.trigger.name)
+        change = firing.change
+        if change.account:  # whoever has its address is kept from approving what was asked for there
+            self.requests.people.note(tx, Actor(change.account, change.person, email=change.email or None))
+        cause = Cause("trigger", change.account or firing.trigger.tracker, firing.trigger.name)
         filed = self.requests.file(tx, proposal, cause)
         return Fired(number=filed.number) if filed is not None else Fired(reason="duplicate")

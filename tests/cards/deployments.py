@@ -54,6 +54,7 @@ def _check(name: str, limit: str, verdict: Verdict | None, value: float | None =
         last_value=value,
         last_reason=Reason(seen.get("reason", Reason.WITHIN)),
         last_detail=seen.get("detail", ""),
+        warnings=(seen["warning"],) if "warning" in seen else (),
         is_charted=limit.startswith("≤"),
     )
 
@@ -109,7 +110,9 @@ def asking() -> Deployment:
         question="checks:errors",
         checks=(
             _check("health", "HTTP 200", Verdict.PASSED),
-            _check("errors", "≤ 0.01", Verdict.NO_DATA, reason="no_series", detail="[]"),
+            _check(
+                "errors", "≤ 0.01", Verdict.NO_DATA, reason="no_series", detail="[]", warning="results may be partial"
+            ),
         ),
     )
 
@@ -128,6 +131,7 @@ def longest() -> Deployment:
             1234567.891,
             reason="several_series",
             detail="详情 detail " * 60,
+            warning="警告 warning " * 60,
         )
         for number in range(40)
     )
@@ -171,7 +175,11 @@ def hostile() -> Deployment:
         approvals=(Approval("slack:U1", NASTY, AT, NASTY_LINES),),
         rejection=Approval("slack:U2", NASTY, AT, NASTY_LINES),
         run=replace(RUN, url="javascript:alert(1)"),
-        checks=(_check(NASTY, NASTY, Verdict.ERROR, float("inf"), reason="unasked", detail=NASTY_LINES),),
+        checks=(
+            _check(
+                NASTY, NASTY, Verdict.ERROR, float("inf"), reason="unasked", detail=NASTY_LINES, warning=NASTY_LINES
+            ),
+        ),
         changes=(Change(NASTY, NASTY_LINES, NASTY), Change("", "")),
         issues=(NASTY,) * 3,
     )

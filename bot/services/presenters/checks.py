@@ -9,7 +9,7 @@ from bot.domain.checks import CheckProgress, Reason, Verdict
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
 
-MOST_DETAIL = 200
+MOST_DETAIL, MOST_WARNING = 200, 150
 VERDICT_EMOJI = {Verdict.PASSED: "✅", Verdict.FAILED: "❌", Verdict.NO_DATA: "❔", Verdict.ERROR: "⚠️", None: "🔬"}
 VERDICT_WORD = {
     Verdict.PASSED: "passed",
@@ -79,13 +79,14 @@ def _check(check: CheckProgress, locale: str, *, is_ended: bool) -> Text:
         parts.append(f" · {translate(locale, VERDICT_WORD[check.verdict])}")
     if check.last_verdict is not Verdict.PASSED and (why := _why(check, locale)):
         parts.append(f" · {why}")
+    if check.warnings:  # what the system said beside its answer may explain it
+        parts.append(f" · ⚠️ {_short(check.warnings[0], MOST_WARNING)}")
     return text(*parts)
 
 
 def _why(check: CheckProgress, locale: str) -> str:
     """The reason in words, with its particulars: `above its limit: 0.3 > 0.2 ← 0.1`."""
-    detail = " ".join(check.last_detail.split())
-    detail = detail if len(detail) <= MOST_DETAIL else f"{detail[: MOST_DETAIL - 1]}…"
+    detail = _short(check.last_detail, MOST_DETAIL)
     if check.last_reason is Reason.NO_ANSWER and detail in NO_ANSWERS:
         return translate(locale, NO_ANSWERS[detail])
     known = CHECK_REASONS.get(check.last_reason) if check.last_reason else None
@@ -93,3 +94,9 @@ def _why(check: CheckProgress, locale: str) -> str:
         return detail
     words = translate(locale, known)
     return f"{words}: {detail}" if detail and check.last_reason not in _SELF_EVIDENT else words
+
+
+def _short(words: str, most: int) -> str:
+    """Words from outside in one line."""
+    flat = " ".join(words.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"

@@ -364,7 +364,7 @@ class FakeMessenger:
         if self.held_s and (ref is None or self.holds_changes):
             self.held.append((self.clock.at + timedelta(seconds=self.held_s), make))
             self.clock.advance(HANGS_UP_S)
-            raise OutcomeUnknown(self.platform, "timeout") if ref is None else Unavailable(self.platform, "timeout")
+            raise OutcomeUnknown(self.platform, "timeout")
         made = make(self.clock.at)
         if error is not None:
             raise error

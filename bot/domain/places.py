@@ -16,6 +16,9 @@ LOG_SLOT = "thread:log"
 OVERDUE_SLOT = "thread:overdue"
 ADMIN_SLOT = "admin"
 CHART_SLOT = "chart"
+# In the place of the digest of what a card shows, before a time: a change that we hung up on then may still come, and
+# undo later ones; the end was shown all the same, and is going to be shown once more when no such change can come.
+UNSURE, ONCE_MORE = "unsure", "once more"
 
 
 def attempts_slot(slot: str, attempt: int) -> str:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from bot.domain.places import Operation, Place, Rendered, kin_of
+from bot.domain.places import ONCE_MORE, Operation, Place, Rendered, kin_of
 from bot.errors import IntegrationError, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
-from bot.services import budgeting
+from bot.services import budgeting, doubts
 from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.hands import Shares
@@ -164,6 +164,8 @@ class Deliverer:
             due_at = self._now() + card.options.get("progress_interval_s", self._progress_interval_s)
         revision = delivery.subject.revision
         shown = Settlement(card.id, "sent", revision, rendered.digest, ref, due_at=due_at, shown_final=is_final)
+        if delivery.operation is Operation.UPDATE and self._now() < doubts.undone_until(card):
+            return doubts.shown_for_now(card, shown)
         is_repeated = delivery.is_in_doubt and not delivery.capabilities.can_find
         return replace(shown, reason="repeated") if is_repeated else shown
 
@@ -202,6 +204,8 @@ class Deliverer:
             )
             if not is_held:
                 return False, None
+            if (settlement.shown_digest or "").startswith(ONCE_MORE):
+                tx.pacing.postpone(delivery.card.id, doubts.undone_until(delivery.card), settlement.reason)
             budgeting.settle(tx, delivery.calls, was_made=outcome.was_called, now=now)
             for window in outcome.paused:
                 tx.pacing.pause(window.scope, settlement.due_at)

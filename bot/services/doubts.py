@@ -7,8 +7,11 @@ any more is it made anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from bot.domain.places import ONCE_MORE, UNSURE
 from bot.domain.retries import LONGEST_PAUSE_S
-from bot.ports import CardRecord
+from bot.ports import CardRecord, Settlement
 
 LATE_S = 68.0  # since its beginning, for a call that we hung up on after 8 s
 FIRST_REPEAT_S = 60.0
@@ -23,6 +26,27 @@ def lasts_s(card: CardRecord) -> float:
     if card.tries == 0 or card.reason == ABSENT:
         return 0.0  # its worker died: the platform had time enough until its lease ended
     return BROKEN_S if card.reason.startswith("failed:") and card.reason != TIMED_OUT else LATE_S
+
+
+def unsure_after(card: CardRecord, reason: str, now: float) -> str:
+    """What stands instead of a card's digest when nobody answered a change; with a time where it may be made yet."""
+    if reason == "timeout":
+        return f"{UNSURE} {now:.0f}"
+    return card.shown_digest if card.shown_digest.startswith((UNSURE, ONCE_MORE)) else ""
+
+
+def undone_until(card: CardRecord) -> float:
+    """Until when an earlier change may still be carried out, and undo what is shown now; 0 where there is none."""
+    kind, _, since = card.shown_digest.rpartition(" ")
+    return float(since) + FIRST_REPEAT_S if kind in (UNSURE, ONCE_MORE) else 0.0
+
+
+def shown_for_now(card: CardRecord, shown: Settlement) -> Settlement:
+    """How a change is settled that may be undone: an end stays wanted, to be shown once more."""
+    since = card.shown_digest.rpartition(" ")[2]
+    if not shown.shown_final:
+        return replace(shown, shown_digest=f"{UNSURE} {since}")
+    return replace(shown, shown_revision=(shown.shown_revision or 1) - 1, shown_digest=f"{ONCE_MORE} {since}")
 
 
 def ends_at(card: CardRecord) -> float:

@@ -60,6 +60,8 @@ def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Ope
             settlement = replace(slowly.settlement, keep_attempt=delivery.is_in_doubt)
             if delivery.is_in_doubt and not settlement.is_dead and doubts.lasts_s(card) == doubts.LATE_S:
                 settlement = replace(settlement, reason=doubts.TIMED_OUT)
+            if not is_post and isinstance(problem, OutcomeUnknown):
+                settlement = replace(settlement, shown_digest=doubts.unsure_after(card, problem.reason, now))
             rest_s = REST_S if isinstance(problem, AuthFailed) else slowly.rest_s
             return Outcome(settlement, rest_s, was_called=problem.reason != LATE_START)
 

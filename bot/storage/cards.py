@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Select, and_, bindparam, case, delete, exists, not_, select, text, update
 
-from bot.domain.places import CARD_SLOT, OVERDUE_SLOT
+from bot.domain.places import CARD_SLOT, ONCE_MORE, OVERDUE_SLOT
 from bot.ports import CardRecord, Slot
 from bot.storage.dialects import one_of
 from bot.storage.rows import NewRows, Row, Write
@@ -117,6 +117,7 @@ _OVERDUE = (
         cards.c.is_final,
         cards.c.final_since < bindparam("before"),
         cards.c.message_ref.is_not(None),
+        not_(cards.c.shown_digest.startswith(ONCE_MORE)),
         not_(_WAS_SAID),
     )
     .order_by(cards.c.final_since)

@@ -25,8 +25,11 @@ READS = frozenset(
     {"auth.test", "apps.connections.open", "users.conversations", "conversations.history", "conversations.replies"}
     | {"conversations.info", "users.info"}
 )
-REPEATABLE = READS | {"chat.update", "conversations.open", "views.update", "files.getUploadURLExternal"}
-"""Methods whose second call changes nothing more, so that a lost answer is no doubt."""
+REPEATABLE = READS | {"conversations.open", "views.update", "files.getUploadURLExternal"}
+"""Methods whose second call changes nothing more, so that a lost answer is no doubt.
+
+chat.update is none of them: one that is carried out late undoes those that came after it.
+"""
 
 _LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"})
 _UNSURE = frozenset({"internal_error", "fatal_error"})

@@ -11,6 +11,8 @@ from prometheus_client import REGISTRY
 from bot.domain.builds import BuildStatus
 from bot.errors import AuthFailed, OutcomeUnknown, RateLimited, Unavailable
 from bot.services.dispatcher import carry_out
+from bot.services.signal import Signal
+from bot.services.upkeep import Upkeep
 from tests.services.world import CI, World
 from tests.stores import event_of
 
@@ -117,6 +119,62 @@ def test_where_a_second_post_makes_none_it_is_awaited_as_well(make_world: Callab
     world.messenger.is_idempotent = True
     live_through(world, 90.0)
     assert (world.messenger.standing(CI), len(world.attempt_outcomes())) == (SHOWN, 2)
+
+
+def test_a_change_that_is_made_late_does_not_stay(world: World) -> None:
+    """An earlier state arrives half a minute after the end, and undoes it: later the end is shown once more."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.held_s, world.messenger.holds_changes = 30.0, True
+    world.accept(event_of(at=6, commit_title="of long ago"))
+    world.deliver(8.5)
+    world.messenger.held_s = 0.0
+    world.accept(event_of(12, SUCCESS, at=10, started=0))
+    world.deliver(10)
+    assert world.messenger.standing(CI) == SHOWN
+    Upkeep(world.store, world.clock, Signal()).tell_overdue()
+    world.deliver(20)
+    assert world.messenger.standing(CI) == ["user-service #12 · running"]
+    world.deliver(35)
+    Upkeep(world.store, world.clock, Signal()).tell_overdue()
+    world.deliver(30)
+    assert (world.messenger.standing(CI), world.card().shown_revision) == (SHOWN, world.card().wanted_revision)
+    assert world.operations() == ["post", "update", "update", "update"]
+    assert world.slots() == {(CI, "card")}  # and nobody is told that it is late
+
+
+def test_a_newer_end_before_that_is_shown_at_once(world: World) -> None:
+    """What the end is to be shown once more for delays nothing, and is not forgotten either."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.held_s, world.messenger.holds_changes = 30.0, True
+    world.accept(event_of(at=6, commit_title="of long ago"))
+    world.deliver(8.5)
+    world.messenger.held_s = 0.0
+    world.accept(event_of(12, SUCCESS, at=10, started=0))
+    world.deliver(5)
+    world.accept(event_of(12, SUCCESS, at=10, started=0, commit_title="of now"))
+    told_at = world.clock.now()
+    world.deliver(5)
+    assert (world.messenger.calls[-1].at - told_at).total_seconds() < 2
+    world.deliver(90)
+    assert world.messenger.standing(CI) == SHOWN
+    assert world.operations() == ["post", "update", "update", "update", "update"]
+
+
+def test_a_change_that_was_broken_off_is_made_again_whatever_it_shows(world: World) -> None:
+    """Nobody knows what stands there then: the state before is shown anew, though it was shown already."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, OutcomeUnknown("slack", "no_answer"), is_done=True)
+    world.accept(event_of(at=6, commit_title="of a moment"))
+    world.deliver()
+    world.accept(event_of(at=7, commit_title=""))
+    world.deliver(30)
+    world.accept(event_of(12, SUCCESS, at=40, started=0))
+    world.deliver(200)
+    assert (world.messenger.standing(CI), world.card().wanted_revision) == (SHOWN, world.card().shown_revision)
+    assert world.operations() == ["post", "update", "update", "update"]
 
 
 def test_a_robots_post_stands_twice_at_most_for_each_doubt(make_world: Callable[..., World]) -> None:

@@ -48,7 +48,8 @@ def _problem(word: str, status: int = 200, headers: dict[str, str] | None = None
         ("chat.postMessage", "a_word_of_next_year", Rejected, "other"),
         ("chat.postMessage", "service_unavailable", Unavailable, "service_unavailable"),
         ("chat.postMessage", "internal_error", OutcomeUnknown, "internal_error"),
-        ("chat.update", "internal_error", Unavailable, "internal_error"),
+        ("chat.update", "internal_error", OutcomeUnknown, "internal_error"),
+        ("views.update", "internal_error", Unavailable, "internal_error"),
         ("chat.postMessage", "ratelimited", RateLimited, "rate_limited"),
         ("views.open", "expired_trigger_id", DestinationGone, "expired_trigger"),
         ("views.open", "exchanged_trigger_id", DestinationGone, "exchanged_trigger"),
@@ -68,8 +69,8 @@ def test_a_limit_has_a_pause(headers: dict[str, str], pause: float) -> None:
     assert (problem.retry_after_s, problem.scope) == (pause, "place")
 
 
-@pytest.mark.parametrize(("method", "kind"), [("chat.postMessage", OutcomeUnknown), ("chat.update", Unavailable)])
-def test_a_failing_server_leaves_only_posts_in_doubt(method: str, kind: type[IntegrationError]) -> None:
+@pytest.mark.parametrize(("method", "kind"), [("chat.update", OutcomeUnknown), ("views.update", Unavailable)])
+def test_a_failing_server_leaves_only_what_stays_in_doubt(method: str, kind: type[IntegrationError]) -> None:
     """What can be repeated without harm is."""
     assert type(classify(method, _problem("", 502))) is kind
 

@@ -216,7 +216,7 @@ _TRIGGER = {
     "after_stop": _after("integrations.buildbot.api:BuildbotApi.control", load="cancel"),
     "after_cancel": _after(f"{CONTROL}.cancel", load="cancel"),
     "after_cancel_audited": _after(f"{AUDIT}.append", since=f"{CONTROL}.cancel", load="cancel"),
-    "after_cancel_recorded": _after(f"{STEPS}.end", load="cancel"),
+    "after_cancel_recorded": _after(f"{STEPS}.done", load="cancel"),
 }
 _WAY = (  # of a good version, of a bad one, and of what brings the good one back: each step as it is stored
     *("awaiting_approval", "queued", "deploying", "verifying", "succeeded"),

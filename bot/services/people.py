@@ -12,7 +12,7 @@ from bot.errors import IntegrationError, Unavailable
 from bot.ports import Directory, PersonFacts, Store, Transaction
 from bot.telemetry import logger
 
-MOST_ASKED = 5
+MOST_ASKED = 3  # at a time: a command has a minute for all that it asks others
 PARTED_COUNTS_S = 86_400.0  # accounts parted so shortly before a deployment was asked for are one person's to its end
 
 log = logger(__name__)

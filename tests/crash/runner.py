@@ -89,12 +89,13 @@ def die(fuse: Fuse) -> None:
 def shorten_times() -> None:
     """Let a lease end after three seconds instead of half a minute or a whole one, and all else in proportion."""
     from bot import bootstrap
-    from bot.services import acting, checking, commands, ingest, jobs, planning, steps, upkeep
+    from bot.services import acting, checking, commands, doubts, ingest, jobs, planning, steps, upkeep
     from bot.services.deployments import desk, engine
 
     for module in (commands, jobs, planning):
         module.LEASE_S = LEASE_S
     steps.STEP_S = desk.STEP_S = LEASE_S
+    doubts.LATE_S, doubts.BROKEN_S, doubts.FIRST_REPEAT_S = 2 * LEASE_S, LEASE_S / 3, 2 * LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
     acting.TRIGGER_WITHIN_S = LEASE_S / 2
     checking.CERTAIN_AFTER_S = engine.CERTAIN_AFTER_S = CERTAIN_S

@@ -12,7 +12,7 @@ from tests.services.world import World
 from tests.stores import SqlStore
 
 LANES = (
-    *("unread", "lost", "cut", "unframed", "page", "redirected", "500", "502", "503", "hiccup", "slow"),
+    *("unread", "lost", "cut", "unframed", "page", "redirected", "500", "502", "503", "hiccup", "late"),
     *("named", "hour", "silent", "soon", "endless", "refused", "expired", "token", "poisoned", "well"),
 )
 

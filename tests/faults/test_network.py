@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from integrations.http import CALL_DEADLINE_S
 from tests.faults.proxy import Kind, answer, fault
 from tests.faults.scene import CARD, CHANGE, POST, ROBOT, Faulty
 from tests.scenarios.running import OPS_GROUP, fresh
 
+LATER_S = CALL_DEADLINE_S + 1.0  # when the bot has hung up
 PAGE = answer(200, "<html><body>Welcome to the guest network</body></html>", "Content-Type: text/html")
 LOGIN = answer(302, "", "Location: http://127.0.0.1:9/login")
 BROKEN = answer(500, "oops")
@@ -27,7 +29,7 @@ ONCE: dict[str, tuple[Kind, bytes]] = {
 
 
 def test_a_post_that_meets_a_fault_stands_once(faulty: Faulty) -> None:
-    """Reset, lost, cut off, answered by a page or an error: one card in Slack and one in DingTalk, with the end.
+    """Reset, lost, cut off, answered by a page or an error, or late: one card in Slack and one in DingTalk, at its end.
 
     Each fault meets the opening of a card in a lane of its own, once on each platform, all at the same time.
     """
@@ -36,8 +38,9 @@ def test_a_post_that_meets_a_fault_stands_once(faulty: Faulty) -> None:
         for lane, (kind, said) in ONCE.items()
     }
     early = [fault(Kind.RESET_BEFORE_BODY, path, times=1) for path in (POST, CARD)]  # whichever lane comes first
+    faults["late"] = [fault(Kind.HOLD, path, "lane-late-", times=1, seconds=LATER_S) for path in (POST, CARD)]
     faulty.chat.breaks(*early, *(one for pair in faults.values() for one in pair))
-    projects = faulty.begin(*ONCE)
+    projects = faulty.begin(*faults)
     scene = faulty.scene
     scene.eventually(lambda: all(one.met for pair in faults.values() for one in pair), "all faults to be met", 20.0)
     for project in projects.values():
@@ -45,7 +48,7 @@ def test_a_post_that_meets_a_fault_stands_once(faulty: Faulty) -> None:
     for lane, project in projects.items():
         faulty.card(lane, project, f"✅ {project}")
     assert [one.met for one in early] == [1, 1]
-    assert {lane: len(faulty.posts(project)) for lane, project in projects.items()} == dict.fromkeys(ONCE, 1)
+    assert {lane: len(faulty.posts(project)) for lane, project in projects.items()} == dict.fromkeys(faults, 1)
 
 
 def test_a_change_that_meets_a_fault_stands_once(faulty: Faulty) -> None:

@@ -25,7 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.poolmanager import PoolManager
 
 CONNECT_S = 3.0
-CONNECTIONS = 32
+CONNECTIONS = 96  # more than all crews have hands
 
 _Address = tuple[Any, ...]
 

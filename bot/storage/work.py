@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -23,6 +23,7 @@ from bot.telemetry import logger
 log = logger(__name__)
 CALM_TRIES = 3  # so many holders may die before a command is held longer than a lease
 MOST_IN_HAND = 100
+FURTHEST = 1000
 _ACTOR = ("account", "name", "team", "email", "is_outsider")
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
@@ -147,17 +148,8 @@ class SqlCommands:
         self, now: float, until: float, limit: int, take: Callable[[str, str], bool] | None = None
     ) -> Sequence[CommandRecord]:
         """Take open commands, oldest first; see the port for `take`."""
-        due = (
-            select(commands)
-            .where(_IS_OPEN, commands.c.due_at <= now, commands.c.lease_until <= now)
-            .order_by(commands.c.accepted_at, commands.c.id)
-            .limit(limit if take is None else MOST_IN_HAND)
-            .with_for_update(skip_locked=True)
-        )
         taken: dict[float, list[CommandRecord]] = {}
-        for row in _readable(self._unit, due, commands.c.id, self._close_unreadable):
-            if take is not None and (sum(map(len, taken.values())) >= limit or not take(row.typed, _platform(row))):
-                continue
+        for row in self._due(now, limit, take or (lambda _typed, _platform: True)):
             try:
                 record = self._record(row, fence=row.fence + 1, tries=row.tries + 1)
             except (TypeError, ValueError) as problem:  # written by another version: the others do not wait for it
@@ -172,6 +164,26 @@ class SqlCommands:
                 .values(lease_until=ends_at, fence=commands.c.fence + 1, tries=commands.c.tries + 1)
             )
         return [record for records in taken.values() for record in records]
+
+    def _due(self, now: float, limit: int, take: Callable[[str, str], bool]) -> Iterator[Row[Any]]:
+        """The due commands that may be taken; behind those that may not it is looked further, but not without end."""
+        due = (
+            select(commands)
+            .where(_IS_OPEN, commands.c.due_at <= now, commands.c.lease_until <= now)
+            .order_by(commands.c.accepted_at, commands.c.id)
+            .with_for_update(skip_locked=True)
+        )
+        seen, step = 0, limit
+        while limit > 0 and seen < FURTHEST:
+            page = due.offset(seen).limit(step)
+            rows = _readable(self._unit, page, commands.c.id, self._close_unreadable)
+            for row in rows:
+                if limit > 0 and take(row.typed, _platform(row)):
+                    limit -= 1
+                    yield row
+            if len(rows) < step:
+                return
+            seen, step = seen + step, MOST_IN_HAND
 
     def _close_unreadable(self, name: str, problem: Exception) -> None:
         log.error("command cannot be read, closed", id=name, error=problem)

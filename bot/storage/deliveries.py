@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from bot.domain.places import CARD_SLOT, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
 from bot.storage.cards import CARD_COLUMNS, IS_DIRTY
 from bot.storage.dialects import greatest
+from bot.storage.rows import NewRows, Write
 from bot.storage.tables import attempts, cards, destinations
 from bot.storage.unit import Unit
 
@@ -64,12 +65,28 @@ _HURRY = (
 )
 IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
 _HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
-_BEGIN = attempts.insert()
 CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
-_END_ATTEMPT = update(attempts).where(attempts.c.id == bindparam("attempt"))
 # The pace of progress: a final state that came meanwhile does not wait for it.
 _HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
 _CHANGE_PACED_CARD = CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
+
+
+@cache
+def _begin(dialect: str) -> Write:
+    rows = NewRows(dialect, attempts, "id", "card_id", "revision", "operation", "started_at", "outcome")
+    return Write(rows.insert(), new=rows)
+
+
+@cache
+def _end_attempt(*_columns: str) -> Write:
+    """For each set of columns that are changed one that gathers such changes."""
+    return Write(update(attempts).where(attempts.c.id == bindparam("attempt")))
+
+
+@cache
+def _change_card(*_columns: str, is_paced: bool = False) -> Write:
+    """The same."""
+    return Write(_CHANGE_PACED_CARD if is_paced else CHANGE_CARD)
 
 
 @cache
@@ -131,7 +148,8 @@ class SqlDeliveries:
 
     def due_cards(self, destination: str, now: float, limit: int) -> Sequence[CardRecord]:
         """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
-        rows = self._connection.execute(_DUE, {"destination": destination, "now": now, "most": limit})
+        # What waits to be written is about other destinations: claims and settlings look at each once.
+        rows = self._connection.aside(_DUE, {"destination": destination, "now": now, "most": limit})
         return [CardRecord(*row) for row in rows]
 
     def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
@@ -144,22 +162,21 @@ class SqlDeliveries:
             "started_at": now,
             "outcome": "started",
         }
-        self._connection.execute(_BEGIN, attempt)
+        self._connection.later(attempt_id, _begin(self._connection.dialect.name), attempt)
         if card.message_ref is None:
             opened = {"attempt_id": attempt_id, "attempt_started_at": now, "attempt_revision": card.wanted_revision}
-            self._connection.execute(CHANGE_CARD, {"card": card.id, **opened})
+            self._change(card.id, opened)
 
     def settle(self, lease: DestinationLease, attempt_id: str | None, settlement: Settlement, now: float) -> bool:
         """Record what came of an attempt; False (and no change) when the lease was lost."""
-        if self._connection.execute(_HELD, {"held": lease.key, "held_fence": lease.fence}).first() is None:
+        if self._connection.aside(_HELD, {"held": lease.key, "held_fence": lease.fence}).first() is None:
             return False
         if attempt_id is not None:
             ended = {"attempt": attempt_id, "finished_at": now, "outcome": settlement.reason}
             if settlement.detail:
                 ended["detail"] = settlement.detail[:MAX_DETAIL]
-            self._connection.execute(_END_ATTEMPT, ended)
+            self._connection.later(attempt_id, _end_attempt(*ended), ended)
         changed: dict[str, Any] = {
-            "card": settlement.card_id,
             "reason": settlement.reason,
             "due_at": settlement.due_at,
             "tries": settlement.tries,
@@ -177,11 +194,16 @@ class SqlDeliveries:
             changed["attempt_id"] = None
         if settlement.shown_revision is not None and settlement.due_at > now:
             changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
-            self._connection.execute(_CHANGE_PACED_CARD, changed)
+            self._change(settlement.card_id, changed, is_paced=True)
         else:
-            self._connection.execute(CHANGE_CARD, changed)
+            self._change(settlement.card_id, changed)
         return True
 
     def hurry(self, account: str, at: float) -> None:
         """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
         self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
+
+    def _change(self, card_id: int, changed: Mapping[str, Any], *, is_paced: bool = False) -> None:
+        """Change a card's columns, together with those of others."""
+        write = _change_card(*changed, is_paced=is_paced)
+        self._connection.later(str(card_id), write, {"card": card_id, **changed})

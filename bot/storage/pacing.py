@@ -63,7 +63,7 @@ class SqlPacing:
         """
         held = {"held": lease.key, "held_fence": lease.fence}
         changed = {"arrival": arrival, "pause_reason": reason} | ({} if free_at is None else {"free_at": free_at})
-        return self._connection.execute(_RELEASE, {**held, **changed}).rowcount == 1
+        return self._connection.aside(_RELEASE, {**held, **changed}).rowcount == 1
 
     def postpone(self, card_id: int, due_at: float, reason: str) -> None:
         """Look at a card again at `due_at`."""

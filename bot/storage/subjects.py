@@ -207,7 +207,9 @@ class SqlSubjects:
         name = str(key)
         if name in self._expected:
             return self._expected[name]
-        row = self._connection.execute(_BY_KEY, {"key": name}).first()
+        if name in self._put:
+            return self._put[name]
+        row = self._connection.aside(_BY_KEY, {"key": name}).first()
         return None if row is None else subject_record(row)
 
     def put(self, record: SubjectRecord, at: float) -> None:

@@ -17,7 +17,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
-from bot.ports import Begun, PersonFacts, Triggered
+from bot.ports import Begun, Commit, PersonFacts, Triggered
 
 HANGS_UP_S = 8.0  # who waits for an answer
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -130,6 +130,16 @@ class FakeBuildSystem:
             Build(run.key, 1, Phase.FINISHED if run.is_finished else Phase.RUNNING, run.facts)
             for run in list(reversed(runs))[:limit]
         ]
+
+    def commits(self, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, Sequence[Commit]]:
+        """See `BuildReader`: each brought the one it was built of."""
+        self._reach("commits")
+        facts = {key: self._run(key).facts for key in keys}
+        return {
+            key: [Commit(one.commit, one.commit_title or "", one.author or "")]
+            for key, one in facts.items()
+            if one.commit
+        }
 
     def read_log(self, key: SubjectKey, *, max_lines: int) -> str:
         """See `BuildReader`."""

@@ -39,6 +39,15 @@ class WebhookSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit that a build brought; `title` is the first line of its message."""
+
+    revision: str
+    title: str
+    author: str = ""
+
+
 class BuildReader(Protocol):
     """Reads builds from a CI system. Calls try once, within 8 s, and raise IntegrationError."""
 
@@ -52,6 +61,10 @@ class BuildReader(Protocol):
 
     def list_builds(self, project: str, limit: int) -> Sequence[Build]:
         """The newest builds of a configured project, newest first."""
+        ...
+
+    def commits(self, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, Sequence[Commit]]:
+        """What each of these builds of one project brought, newest first, as far as the time of one call suffices."""
         ...
 
     def read_log(self, key: SubjectKey, *, max_lines: int) -> str:

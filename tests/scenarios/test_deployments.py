@@ -37,9 +37,9 @@ def uploaded(scene: Scene, card: Json, title: str) -> Json | None:
     return next((file for file in files if file["title"] == title), None)
 
 
-def deploy(scene: BuildbotScene, version: str) -> int:
-    """Ask for a version in Slack, confirm it, and approve it in DingTalk; its number."""
-    answer = scene.scene.ask(CI, f"/ship deploy greeter {version} to production", "Deploy greeter to production?")
+def deploy(scene: BuildbotScene, version: str, preview: str) -> int:
+    """Ask for a version in Slack, confirm what is previewed, and approve it in DingTalk; its number."""
+    answer = scene.scene.ask(CI, f"/ship deploy greeter {version} to production", preview)
     number = int(answer.partition("confirm greeter#")[2].split()[0].strip("`"))
     scene.scene.ask(CI, f"/ship confirm greeter#{number}", "waits for approval")
     card = scene.scene.card(DEV_GROUP, f"greeter#{number} · {version}", "等待批准", timeout_s=SLOW_S)
@@ -71,11 +71,11 @@ def test_a_bad_version_is_brought_back(buildbot_scene: BuildbotScene) -> None:
     """
     scene = buildbot_scene.scene
     scene.eventually(lambda: built(buildbot_scene), "both versions to be built", SLOW_S)
-    first = deploy(buildbot_scene, "v1")
+    first = deploy(buildbot_scene, "v1", "Deploy greeter to production?")
     scene.card(CI, f"greeter#{first} · v1", "deployed", "errors 0 (≤ 0.01) · passed", timeout_s=90)
     assert running(buildbot_scene) == "v1"
 
-    second = deploy(buildbot_scene, "v2")
+    second = deploy(buildbot_scene, "v2", "GREET-7 Greet by region")
     scene.card(CI, f"greeter#{second} · v2", "verifying", timeout_s=SLOW_S)
     assert running(buildbot_scene) == "v2"
     card = scene.card(CI, f"greeter#{second} · v2", "rolled back", "above its limit", "📊 available", timeout_s=90)

@@ -115,3 +115,28 @@ def test_a_window_shows_a_deployment_at_once(stage: Stage) -> None:
     reading = stage.world.worker._reading
     card = reading.loading(CommandLine(Verb.SHOW, (f"deployment:{SERVICE}#1",)), "en")
     assert "waits for approval" in card.title
+
+
+def test_whats_in_names_the_commits_of_the_same_branch(stage: Stage) -> None:
+    """What was built of another branch meanwhile is no part of it."""
+    stage.good("v1", "staging")
+    stage.build("aside", title="Try something")
+    stage.build("v2", title="Fix USER-7")
+    assert shown_commits(stage) == ["Fix USER-7"]
+
+
+def test_whats_in_tells_what_was_heard_where_the_source_does_not(stage: Stage) -> None:
+    """The commits that builds were built of, without a word of what else they brought."""
+    stage.good("v1", "staging")
+    stage.build("v2", title="Fix USER-7")
+    stage.builds.away = {"commits"}
+    assert shown_commits(stage) == ["Fix USER-7"]
+
+
+def shown_commits(stage: Stage) -> list[str]:
+    """The titles of the commits that staging lacks."""
+    stage.ask(f"whats-in {SERVICE} staging")
+    card = stage.world.answer
+    assert isinstance(card, Card)
+    (lines,) = words(card).values()
+    return [line.split(" ", 1)[1].strip(" ·") for line in lines]

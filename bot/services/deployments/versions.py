@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -11,13 +11,18 @@ from bot.domain.builds import Build, BuildStatus
 from bot.domain.deployment_lines import LATEST
 from bot.domain.deployments import WAITING, Change, Deployment, DeploymentState, Version
 from bot.domain.services import Service
+from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError
-from bot.ports import Store, Transaction
+from bot.ports import Commit, Store, Transaction
 from bot.services.sources import Sources
 from bot.services.trackers import Trackers
+from bot.telemetry import logger
 
 MOST_BUILDS = 100
 MOST_CHANGES = 100
+MOST_READ = 20  # builds whose commits are asked for
+
+log = logger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BUILD = re.compile(r"(?:[^#\s]*)#(?P<number>\S+)")
 
@@ -50,21 +55,37 @@ class Versions:
         raise CommandInvalid("unknown_version", newest.key.short if newest else None)
 
     def between(self, service: Service, old: Version | None, new: Version) -> tuple[Change, ...]:
-        """The commits after `old` up to `new`, newest first, as far as the service's builds tell them."""
+        """The commits after `old` up to `new`, newest first, as far as the service's builds tell them.
+
+        Builds of other branches than the new version's are none of them.
+        """
         if old is None or not (old.build and new.build):
             return ()
         first, last = _order(old.build), _order(new.build)
         builds = [build for build in self._builds(service) if first < _order(str(build.key)) <= last]
-        heard = self._store.read(lambda tx: [tx.subjects.get(build.key) for build in builds])
+        branch = next((build.facts.branch for build in builds if str(build.key) == new.build), None)
+        brought = self._commits(service, [build for build in builds if build.facts.branch == branch])
         changes: dict[str, Change] = {}
-        for build, record in zip(builds, heard, strict=True):
-            facts = build.facts
-            if not facts.commit:
-                continue
-            title = facts.commit_title or (record.build().facts.commit_title if record else None) or ""
-            issues = self._trackers.keys_in(f"{facts.branch or ''} {title}")
-            changes.setdefault(facts.commit, Change(facts.commit, title[:200], facts.author or "", issues))
+        for commit in takewhile(lambda commit: commit.revision != old.commit, brought):
+            issues = self._trackers.keys_in(f"{branch or ''} {commit.title}")
+            changes.setdefault(commit.revision, Change(commit.revision, commit.title[:200], commit.author, issues))
         return tuple(changes.values())[:MOST_CHANGES]
+
+    def _commits(self, service: Service, builds: Sequence[Build]) -> Iterator[Commit]:
+        """What builds brought, in their order; of one that its source does not tell, what it was built of."""
+        reader = self._sources.reader(service.build_source)
+        told: Mapping[SubjectKey, Sequence[Commit]] = {}
+        try:
+            told = reader.commits([build.key for build in builds[:MOST_READ]]) if reader else {}
+        except IntegrationError as problem:
+            log.warning("commits not read, those that were heard of are shown", service=service.name, error=problem)
+        heard = self._store.read(lambda tx: {build.key: tx.subjects.get(build.key) for build in builds})
+        for build in builds:
+            yield from told.get(build.key, ())
+            if build.facts.commit:
+                record = heard[build.key]
+                title = build.facts.commit_title or (record.build().facts.commit_title if record else None)
+                yield Commit(build.facts.commit, title or "", build.facts.author or "")
 
     def _builds(self, service: Service) -> Sequence[Build]:
         """The newest builds of a service, newest first; what was heard of them where their source is away."""

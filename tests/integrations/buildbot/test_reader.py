@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bot.domain.builds import BuildStatus, Phase, Stage, StageStatus
 from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, Unavailable
+from bot.ports import Commit
 from integrations.buildbot.reader import BuildbotReader
 from tests.integrations.buildbot.stand_in import STARTED_AT, StandIn, build, rows
 
@@ -135,6 +137,21 @@ def test_without_a_known_outer_address_the_configured_one_is_used(reader: Buildb
     """An older Buildbot does not tell its address."""
     del stand_in.answers["GET /config"]
     assert reader.fetch(KEY, with_log=False).facts.url == "http://buildbot.example.com/#/builders/1/builds/1"
+
+
+def test_builds_tell_what_they_brought(reader: BuildbotReader, stand_in: StandIn) -> None:
+    """All changes since the last build that passed, with their titles; what is no change is left out."""
+    newer = {"revision": "c2", "author": "Ada <ada@example.com>", "comments": "Fix sums\n\nat last"}
+    stand_in.answers["GET builds/1/changes"] = rows("changes", newer, {"revision": "c1", "comments": None}, {"who": 7})
+    stand_in.answers["GET builds/2/changes"] = rows("changes")
+    stand_in.answers["GET builders/user-service/builds"] = rows("builds", build(2), build(1))
+    second, first, gone = (replace(KEY, number=number) for number in ("2", "1", "9"))
+    assert reader.commits([second, first, gone]) == {
+        second: [],
+        first: [Commit("c2", "Fix sums", "Ada"), Commit("c1", "")],
+    }
+    assert sorted(stand_in.calls[-3].query["number"]) == ["1", "2", "9"]
+    assert reader.commits([]) == {}
 
 
 def test_a_builder_that_never_was_is_not_an_empty_list(reader: BuildbotReader, stand_in: StandIn) -> None:

@@ -69,11 +69,11 @@ def _arming(function: Callable[..., Any], fuse: Fuse, is_armed: threading.Event)
 def _deadly(function: Callable[..., Any], point: Point, fuse: Fuse, counts: Callable[[], bool]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        is_last = counts() and fuse.count() == point.call
-        if is_last and not point.is_after:
+        is_counted = counts()
+        if is_counted and not point.is_after and fuse.count() == point.call:
             die(fuse)
-        result = function(*arguments, **named)
-        if is_last:
+        result = function(*arguments, **named)  # one that is cut short by a busy database is called again
+        if is_counted and point.is_after and fuse.count() == point.call:
             die(fuse)
         return result
 

@@ -55,7 +55,7 @@ def window(seconds: float, locale: str) -> str:
 
 
 def duration(seconds: float, locale: str) -> str:
-    """`<1 s`, `0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`; zero comes of clocks that count whole seconds."""
+    """`<1 s`, `0.4 s`, `42 s`, `3 min 5 s`, `10 min`, `2 h 10 min`; zero comes of clocks that count whole seconds."""
     if seconds < 10:
         tenths = f"{seconds:.1f}".removesuffix(".0")
         return translate(locale, "{seconds} s", seconds="<1" if tenths == "0" else tenths)
@@ -63,6 +63,8 @@ def duration(seconds: float, locale: str) -> str:
     if whole < 60:
         return translate(locale, "{seconds} s", seconds=whole)
     minutes, rest = divmod(whole, 60)
+    if minutes < 60 and not rest:
+        return translate(locale, "{minutes} min", minutes=minutes)
     if minutes < 60:
         return translate(locale, "{minutes} min {seconds} s", minutes=minutes, seconds=rest)
     hours, minutes = divmod(minutes, 60)

@@ -87,7 +87,7 @@ def test_many_threads_share_one_login(api: BuildbotApi, stand_in: StandIn) -> No
         ((400, b"<html>"), Rejected, "http_400"),
         ((200, b"<html>"), OutcomeUnknown, "bad_answer"),
         ((200, ["surprise"]), OutcomeUnknown, "bad_answer"),
-        (requests.ReadTimeout("slow"), OutcomeUnknown, "no_answer"),
+        (requests.ReadTimeout("slow"), OutcomeUnknown, "timeout"),
         (requests.ConnectionError("Connection refused"), Unavailable, "unreachable"),
         (requests.ConnectTimeout("no route"), Unavailable, "unreachable"),
     ],

@@ -265,14 +265,17 @@ class FaultProxy:
 
     def _pipe(self, client: socket.socket, server: socket.socket) -> None:
         """Whatever either side says, until one of them ends."""
-        loses_reply = threading.Event()
-        back = self._start(self._pass_pushes, server, client, loses_reply)
+        loses_reply, is_cut = threading.Event(), threading.Event()
+        back = self._start(self._pass_pushes, server, client, loses_reply, is_cut)
         try:
             while sent := client.recv(_CHUNK):
                 if loses_reply.is_set():
                     raise _Broken
+                is_last = self._met(sent, Kind.RESET_AFTER) is not None
+                if is_last:
+                    is_cut.set()  # before the server can have anything to say
                 server.sendall(sent)
-                if self._met(sent, Kind.RESET_AFTER):
+                if is_last:
                     raise _Broken
         except _Broken:
             _reset(client)
@@ -281,11 +284,15 @@ class FaultProxy:
             _shut(client)
             back.join(10)
 
-    def _pass_pushes(self, server: socket.socket, client: socket.socket, loses_reply: threading.Event) -> None:
+    def _pass_pushes(
+        self, server: socket.socket, client: socket.socket, loses_reply: threading.Event, is_cut: threading.Event
+    ) -> None:
         with suppress(OSError):
             while sent := server.recv(_CHUNK):
                 if self._met(sent, Kind.LOSE_PUSH):
                     _reset(client)
+                    break
+                if is_cut.is_set():
                     break
                 if self._met(sent, Kind.LOSE_REPLY):
                     loses_reply.set()

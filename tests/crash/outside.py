@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,8 +215,7 @@ class Outside:
         """The first request of a version after the one that was confirmed last; 0 where there is none."""
         wanted = f"state = 'requested' AND number > {self.newest}"
         rows = self.record.rows(f"SELECT number, snapshot FROM deployments WHERE {wanted} ORDER BY number")
-        named = f'"name": "{version}"'  # PostgreSQL gives the value, SQLite its text
-        return next((row["number"] for row in rows if named in _text(row["snapshot"])), 0)
+        return next((row["number"] for row in rows if _snapshot(row)["version"]["name"] == version), 0)
 
     def wish(self, verb: str) -> None:
         """Alice subscribes a channel to a project, or mutes it there; it is done when she is told."""
@@ -228,5 +227,7 @@ class Outside:
         return self.record.count(f"SELECT count(*) FROM audit WHERE verb = '{verb}' AND outcome = 'done'")
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _snapshot(row: Mapping[str, Any]) -> Json:
+    """PostgreSQL gives the value, SQLite its text."""
+    found = row["snapshot"]
+    return dict(json.loads(found) if isinstance(found, str) else found)

@@ -33,7 +33,7 @@ CAUSES = (
     Cause(
         "There is no such channel, or Shipmate was not invited to it.",
         "Correct the destination or invite Shipmate there, then replay.",
-        "channel_not_found",
+        "channel_not_found invalid_channel",
     ),
     Cause(
         "Shipmate is not a member of the channel.",
@@ -89,11 +89,16 @@ CAUSES = (
         "attachment_payload_limit_exceeded metadata_too_large",
     ),
     Cause(
+        "The platform takes no files, or no more of them.",
+        "Allow uploads in the workspace or make room there; nothing but pictures is missing meanwhile.",
+        "file_uploads_disabled file_type_not_allowed storage_limit_reached file_not_found",
+    ),
+    Cause(
         "The platform could not be reached, or did not answer.",
         "See whether it can be reached from here, then replay.",
         "unreachable deadline no_answer timeout unreadable_answer not_json too_many_pages slow_search "
         "throttled busy http_5xx server_error "
-        "service_unavailable request_timeout internal_error fatal_error update_failed "
+        "service_unavailable upload_refused request_timeout internal_error fatal_error update_failed "
         "external_channel_migrating team_added_to_org",
     ),
     Cause(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.errors import CommandInvalid
 
@@ -17,7 +17,7 @@ _BREAK_GLASS = frozenset({"break-glass", "紧急"})
 _NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]+))?#?(?P<number>\d{1,12})")
 DEPLOY_USAGE = "deploy <service> <version> to <environment> [because <reason>]"
 PROMOTE_USAGE = "promote <service> to <environment>"
-ROLLBACK_USAGE = "rollback <service> [in <environment>] [to <version>]"
+ROLLBACK_USAGE = "rollback <service>[#<number>] [in <environment>] [to <version>]"
 UNLOCK_USAGE = "unlock <service> [in <environment>]"
 CHART_USAGE = "chart <service>[#<number>] [check]"
 LOCK_USAGE = "lock <service> [in <environment>] because <reason>"
@@ -81,6 +81,15 @@ def parse_place(words: Sequence[str], usage: str) -> PlaceLine:
     if not 1 <= len(rest) <= 2:
         raise CommandInvalid("missing_argument", usage)
     return PlaceLine(rest[0], rest[1] if len(rest) == 2 else "", version, reason)
+
+
+def parse_rollback(words: Sequence[str]) -> tuple[PlaceLine, int]:
+    """`user-service#17 in production [to v1]`: as `parse_place`, and which deployment is meant, 0 for the last one."""
+    asked = parse_place(words, ROLLBACK_USAGE)
+    service, _, number = asked.service.partition("#")
+    if not number:
+        return asked, 0
+    return replace(asked, service=service), parse_number([asked.service], ROLLBACK_USAGE)[0]
 
 
 def parse_number(words: Sequence[str], usage: str) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 from bot.ports import Clock, Store, Transaction
 from bot.ports.metrics import DeploymentReports
 from bot.ports.tracking import TrackerTask
+from bot.services.deployments import standing
 
 REPORT, FAILURE = "report", "failure"
 PREFIX = "metrics:"
@@ -81,7 +82,7 @@ class Reporting:
 def _open_failures(tx: Transaction, good: Deployment) -> Sequence[Deployment]:
     """What failed in the same environment since the last success before this one."""
     line = (good.service, good.environment)
-    earlier = [one for one in tx.deployments.newest(*line, frozenset({_S.SUCCEEDED}), 2) if one.number != good.number]
+    earlier = [one for one in standing.good(tx, *line) if one.number != good.number]
     since = max((one.ended_at for one in earlier), default=0.0)
     failed = tx.deployments.newest(*line, frozenset(FAILED_STATES), MOST_OPEN)
     return [one for one in failed if one.ended_at >= since or one.rolled_back_by == good.number]

@@ -75,10 +75,10 @@ class Deploying(RuleBasedStateMachine):
         """Somebody stops one, or keeps it."""
         self.stage.ask(f"{verb} {SERVICE}#{number}", person)
 
-    @rule(environment=ENVIRONMENTS)
-    def roll_back(self, environment: str) -> None:
-        """Somebody wants the version before."""
-        self.stage.ask(f"rollback {SERVICE} in {environment}")
+    @rule(environment=ENVIRONMENTS, to=st.sampled_from(["", "", " to v1", " to v2", " to v3"]))
+    def roll_back(self, environment: str, to: str) -> None:
+        """Somebody wants the version before, or another one."""
+        self.stage.ask(f"rollback {SERVICE} in {environment}{to}")
         if newest := self._all():
             self.stage.ask(f"confirm {SERVICE}#{newest[-1].number}")
 
@@ -151,6 +151,9 @@ class Deploying(RuleBasedStateMachine):
             assert len(accounts) == len(one.approvals)
             if one.started_at:
                 assert one.terms.is_break_glass or len(accounts) >= one.terms.approvals
+            if one.rollback_of:
+                good = {known.version for known in self._all() if known.ended_at and known.number < one.number}
+                assert one.version in good
 
     @invariant()
     def who_approved_may_when_it_begins(self) -> None:

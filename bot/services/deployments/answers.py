@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bot.domain.cards import Card
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployment_lines import LATEST, parse_place
-from bot.domain.deployments import ACTIVE, WAITING, DeploymentState
+from bot.domain.deployments import ACTIVE, WAITING
 from bot.domain.dora import DAY_S, Dora, dora_of
 from bot.domain.services import Target
 from bot.domain.subjects import SubjectKey
@@ -15,6 +15,7 @@ from bot.errors import CommandInvalid
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.charting import Charting
 from bot.services.deployments.requests import Requests
+from bot.services.deployments.standing import good
 from bot.services.deployments.versions import Versions
 from bot.services.presenters.deployment_answers import Standing, deployments_card, dora_card, whats_in_card
 
@@ -98,12 +99,12 @@ class DeploymentReading:
 
 def _standing(tx: Transaction, target: Target) -> Standing:
     line = (target.service, target.environment)
-    good = tx.deployments.newest(*line, frozenset({DeploymentState.SUCCEEDED}), 1)
+    last_good = next(iter(good(tx, *line)), None)
     under_way = tx.deployments.newest(*line, _UNDER_WAY, 1)
     return Standing(
         *line,
-        version=good[0].version if good else None,
-        since=good[0].ended_at if good else 0.0,
+        version=last_good.version if last_good else None,
+        since=last_good.ended_at if last_good else 0.0,
         under_way=under_way[0] if under_way else None,
         lock=tx.locks.over(*line),
     )

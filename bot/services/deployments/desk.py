@@ -9,11 +9,11 @@ from bot.domain.cards import Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
 from bot.domain.deployment_lines import (
     LOCK_USAGE,
-    ROLLBACK_USAGE,
     parse_deploy,
     parse_number,
     parse_place,
     parse_promote,
+    parse_rollback,
 )
 from bot.domain.deployments import (
     KEPT,
@@ -107,12 +107,12 @@ class DeploymentDesk:
         return self._file(record, line, lambda tx, cause: self._requests.file(tx, proposal, cause), locale, timezone)
 
     def _roll_back(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Step:
-        asked = parse_place(line.arguments, ROLLBACK_USAGE)
+        asked, number = parse_rollback(line.arguments)
         service = self._requests.service(asked.service)
         target = self._requests.target(service, asked.environment)
         self._permit(record, line, service, target)
         wish = replace(self._wish(record, service, target), version=asked.version, reason=asked.reason)
-        proposal, undone = self._requests.propose_rollback(wish)
+        proposal, undone = self._requests.propose_rollback(wish, number)
         return self._file(
             record,
             line,
@@ -292,6 +292,8 @@ class DeploymentDesk:
         if line.verb is not Verb.CONFIRM:
             self._permit_at(record, line, known.service, known.environment)
             return
+        if known.terms.is_break_glass:
+            self._must_hold_one(record, line, target.break_glass, where)
         permission = SPECS[_VERB_OF_KIND[known.kind]].permission
         decision = self._people.decide(record.command.actor, permission, known.service, known.environment)
         if not decision.is_allowed:

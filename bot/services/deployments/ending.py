@@ -10,7 +10,6 @@ from bot.domain.deployments import (
     DeploymentState,
     Requester,
     Terms,
-    Version,
     move,
     note,
 )
@@ -18,6 +17,7 @@ from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
+from bot.services.deployments.standing import way_back
 
 _S = DeploymentState
 _RESTORABLE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED})
@@ -33,7 +33,7 @@ class Ending:
         """Store an ended deployment and what follows from it; `target` is what the configuration says, if anything."""
         now = self._records.now()
         has_failed = ended.state is _S.FAILED and ended.started_at > 0
-        hindrance = hindrance_of(ended, target) if has_failed and target is not None else "off"
+        hindrance = hindrance_of(tx, ended, target) if has_failed and target is not None else "off"
         if ended.state is not _S.FAILED or hindrance:
             kept = note(ended, not_rolled_back=hindrance) if has_failed else ended
             self._records.put(tx, kept, cause, due_at=None)
@@ -100,7 +100,7 @@ class Ending:
         self._records.put(tx, after, Cause("restore"), due_at=None)
 
 
-def hindrance_of(failed: Deployment, target: Target) -> str:
+def hindrance_of(tx: Transaction, failed: Deployment, target: Target) -> str:
     """Why a failed deployment is not rolled back by itself; empty where it is."""
     if failed.kind is DeploymentKind.ROLLBACK:
         return "is_rollback"
@@ -108,16 +108,4 @@ def hindrance_of(failed: Deployment, target: Target) -> str:
         return "nothing_changed"
     if not target.rollback.is_enabled:
         return "off"
-    return irreversible_of(failed, failed.previous, target)
-
-
-def irreversible_of(undone: Deployment, to: Version | None, target: Target) -> str:
-    """Why a deployment cannot be undone by going back to `to`; empty where it can."""
-    if to is None:
-        return "no_previous"
-    if to.name == undone.version.name and to.commit == undone.version.commit:
-        return "same_version"
-    markers = [marker.lower() for marker in target.rollback.irreversible]
-    if any(marker in change.title.lower() for change in undone.changes for marker in markers):
-        return "irreversible"
-    return ""
+    return way_back(tx, failed, failed.previous, target)

@@ -27,8 +27,8 @@ from bot.services.deployments.judging import (
     pipeline_of,
 )
 from bot.services.deployments.records import Cause, Records
+from bot.services.deployments.standing import in_place_of
 from bot.services.deployments.verifying import Verifying
-from bot.services.deployments.versions import in_place_of
 from bot.services.verification import Verification
 from bot.telemetry import logger
 

@@ -19,14 +19,14 @@ from bot.domain.deployments import (
 from bot.domain.services import Service, Target, WhenBusy
 from bot.errors import CommandInvalid, Conflict
 from bot.ports import Transaction
-from bot.services.deployments.ending import Ending, irreversible_of
+from bot.services.deployments.ending import Ending
 from bot.services.deployments.records import Cause, Records
-from bot.services.deployments.versions import Versions, good_before, good_version
+from bot.services.deployments.standing import good_before, good_once, good_version, latest, way_back
+from bot.services.deployments.versions import Versions
 from bot.services.people import People
 
 CONFIRM_S = 600.0
 _S = DeploymentState
-_BEGAN = frozenset(DeploymentState) - WAITING - {_S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,29 +100,52 @@ class Requests:
         current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
         return Proposal(wish, target, version, self._versions.between(service, current, version))
 
-    def propose_rollback(self, wish: Wish) -> tuple[Proposal, int]:
-        """The way back from what was last deployed, and its number; Conflict where there is none."""
+    def propose_rollback(self, wish: Wish, number: int = 0) -> tuple[Proposal, int]:
+        """The way back from what was last deployed, and its number; Conflict where there is none.
+
+        With a `number` only where that is what was last deployed.
+        """
         service = self.service(wish.service)
         target = self.target(service, wish.environment)
         line = (service.name, target.environment)
-        latest = self._records.store.read(lambda tx: tx.deployments.newest(*line, _BEGAN, 1))
-        if not latest:
+        undone = self._records.store.read(lambda tx: latest(tx, *line))
+        if undone is None:
             raise Conflict("Nothing was deployed there yet.")
-        undone = latest[0]
+        if number and undone.number != number:
+            raise _overtaken(f"{service.name}#{number}", undone)
         if undone.state.is_active or undone.state is _S.ROLLING_BACK:
             raise Conflict("{deployment} is under way: wait for its end, or cancel it.", deployment=undone.key.short)
         if wish.version:
-            version: Version | None = self._versions.resolve(service, wish.version)
+            asked = self._versions.resolve(service, wish.version)
+            version = self._records.store.read(lambda tx: good_once(tx, *line, asked))
+            if version is None:
+                raise Conflict(
+                    "{version} was never good in {environment}: deploy it instead.",
+                    version=asked.name,
+                    environment=target.environment,
+                )
         elif undone.state is _S.SUCCEEDED:
             version = self._records.store.read(lambda tx: good_before(tx, undone))
         else:
             version = self._records.store.read(lambda tx: good_version(tx, *line))
-        why = irreversible_of(undone, version, target)
+        if version is None:
+            raise Conflict("There is no earlier version to go back to.")
+        self._records.store.read(lambda tx: self._must_lead_back(tx, undone, version, target))
+        return Proposal(replace(wish, kind=DeploymentKind.ROLLBACK), target, version), undone.number
+
+    def _must_lead_back(self, tx: Transaction, undone: Deployment, to: Version, target: Target) -> None:
+        why = way_back(tx, undone, to, target)
         if why == "irreversible":
             raise Conflict("{deployment} made a change that cannot be undone: go forward.", deployment=undone.key.short)
-        if version is None or (why == "same_version" and undone.state is _S.SUCCEEDED):
+        if why == "same_version" and undone.state is _S.SUCCEEDED:
             raise Conflict("There is no earlier version to go back to.")
-        return Proposal(replace(wish, kind=DeploymentKind.ROLLBACK), target, version), undone.number
+
+    def _must_still_lead_back(self, tx: Transaction, rollback: Deployment, target: Target) -> None:
+        """What was previewed is looked at again: something else may have been deployed, or rolled back, meanwhile."""
+        undone = latest(tx, rollback.service, rollback.environment)
+        if undone is None or undone.number != rollback.rollback_of:
+            raise _overtaken(f"{rollback.service}#{rollback.rollback_of}", undone)
+        self._must_lead_back(tx, undone, rollback.version, target)
 
     def file(self, tx: Transaction, proposal: Proposal, cause: Cause, *, rollback_of: int = 0) -> Deployment | None:
         """Store the deployment that a proposal makes; None where it was asked for already.
@@ -161,6 +184,8 @@ class Requests:
         """Let a confirmed one wait for approval, or for its turn."""
         now = self._records.now()
         terms = requested.terms
+        if requested.rollback_of:
+            self._must_still_lead_back(tx, requested, target)
         if terms.approvals and not terms.is_break_glass:
             expires_at = now + target.approvals.expires_s
             asked = move(requested, _S.AWAITING_APPROVAL, now, terms=replace(terms, expires_at=expires_at))
@@ -201,3 +226,11 @@ class Requests:
             raise Conflict(
                 "{version} has to succeed in {environment} first.", version=version.name, environment=target.after
             )
+
+
+def _overtaken(name: str, by: Deployment | None) -> Conflict:
+    return Conflict(
+        "{deployment} is not what was deployed last there: {other} is.",
+        deployment=name,
+        other=by.key.short if by else "-",
+    )

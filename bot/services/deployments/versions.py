@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 from bot.domain.builds import Build, BuildStatus
 from bot.domain.deployment_lines import LATEST
-from bot.domain.deployments import WAITING, Change, Deployment, DeploymentState, Version
+from bot.domain.deployments import WAITING, Change, DeploymentState, Version
 from bot.domain.services import Service
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError
@@ -129,35 +128,6 @@ def _deployed(tx: Transaction, service: str, word: str) -> Version | None:
         version = deployment.version
         if version.name == word or (_COMMIT.fullmatch(word) and version.commit.startswith(word)):
             return version
-    return None
-
-
-def good_version(tx: Transaction, service: str, environment: str) -> Version | None:
-    """The version that last succeeded there and was not rolled back."""
-    good = tx.deployments.newest(service, environment, frozenset({DeploymentState.SUCCEEDED}), 1)
-    return good[0].version if good else None
-
-
-def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
-    """The deployment with what is there at this moment as what it replaces: others may have ended while it waited."""
-    if deployment.rollback_of:  # it replaces what it undoes, whatever that left behind
-        return deployment
-    previous = good_version(tx, deployment.service, deployment.environment)
-    commit = previous.commit if previous else ""
-    newer = takewhile(lambda change: not commit or change.commit != commit, deployment.changes)
-    return replace(deployment, previous=previous, changes=tuple(newer))
-
-
-def good_before(tx: Transaction, current: Deployment) -> Version | None:
-    """The version that was good before `current`: the one to go back to."""
-    good = tx.deployments.newest(current.service, current.environment, frozenset({DeploymentState.SUCCEEDED}), 50)
-    for earlier in good:
-        is_older = earlier.number < current.number
-        if is_older and (earlier.version.name, earlier.version.commit) != (
-            current.version.name,
-            current.version.commit,
-        ):
-            return earlier.version
     return None
 
 

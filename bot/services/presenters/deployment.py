@@ -283,7 +283,7 @@ def _actions(deployment: Deployment, locale: str) -> list[Action]:
         case _:
             pass
     if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and deployment.started_at:
-        command = f"rollback {deployment.service} in {deployment.environment}"
+        command = f"rollback {deployment.key.short} in {deployment.environment}"
         actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
     if any(check.is_charted for check in deployment.checks):
         add("chart", "Chart")

@@ -1,0 +1,129 @@
+"""Ways back that people ask for: to what was good there, from what is there, and not over what cannot be undone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.deployments import DeploymentState
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+S = DeploymentState
+
+
+@pytest.fixture
+def stage(store: SqlStore, database: Engine) -> Stage:
+    """Nothing was deployed yet."""
+    return a_stage(store, database)
+
+
+def approved(stage: Stage, number: int) -> None:
+    """Two people agree, and it begins."""
+    stage.ask(f"approve {SERVICE}#{number}", "U2")
+    stage.ask(f"approve {SERVICE}#{number}", "U3")
+    stage.go_on(1)
+
+
+def asked_back(stage: Stage) -> tuple[int, str]:
+    """Which deployment the newest one would undo, and the version it would bring."""
+    newest = stage.deployment(stage.newest())
+    return newest.rollback_of, newest.version.name
+
+
+def irreversible(stage: Stage, version: str) -> None:
+    """Deploy a version that changes what nobody can change back."""
+    stage.build(version, title="Drop a column [irreversible]")
+    stage.ask(f"deploy {SERVICE} {version} to production")
+    number = stage.newest()
+    stage.ask(f"confirm {SERVICE}#{number}")
+    approved(stage, number)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is S.SUCCEEDED
+
+
+def test_a_version_that_was_never_there_is_no_way_back(stage: Stage) -> None:
+    """It would get there without anybody's approval."""
+    stage.good("v1")
+    stage.build("v2")
+    assert "v2 was never good in production" in stage.ask(f"rollback {SERVICE} in production to v2")
+    assert stage.newest() == 1
+
+
+def test_what_was_good_elsewhere_is_no_way_back(stage: Stage) -> None:
+    """Each environment has its own past."""
+    stage.good("v1")
+    stage.good("v2", "staging")
+    assert "never good" in stage.ask(f"rollback {SERVICE} in production to v2")
+
+
+def test_a_way_back_does_not_lead_over_what_cannot_be_undone(stage: Stage) -> None:
+    """Whichever version is named, and however many steps it takes."""
+    stage.good("v1")
+    irreversible(stage, "v2")
+    stage.good("v3")
+    assert "cannot be undone" in stage.ask(f"rollback {SERVICE} in production to v1")
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#4")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(4), stage.deployment(4).version.name) == (S.SUCCEEDED, "v2")
+    assert "cannot be undone" in stage.ask(f"rollback {SERVICE} in production")
+
+
+def test_an_old_preview_is_looked_at_again(stage: Stage) -> None:
+    """Something else was deployed after it was shown: confirming it would undo that unasked."""
+    stage.good("v1")
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.good("v3")
+    assert f"{SERVICE}#2 is not what was deployed last" in stage.ask(f"confirm {SERVICE}#3")
+    assert (stage.state(2), stage.state(3)) == (S.SUCCEEDED, S.REQUESTED)
+
+
+def test_the_button_of_an_old_card_undoes_nothing_else(stage: Stage) -> None:
+    """Roll back names the deployment that its card shows."""
+    stage.good("v1")
+    stage.good("v2")
+    old, new = (next(one for one in stage.card(number).actions if one.id == "rollback_deployment") for number in (1, 2))
+    assert "is not what was deployed last" in stage.ask(str(old.command))
+    stage.ask(str(new.command))
+    assert asked_back(stage) == (2, "v1")
+
+
+def test_what_is_there_is_what_succeeded_last(stage: Stage) -> None:
+    """One that waited long for approval succeeds after a newer one: it is what is there, and what is gone back to."""
+    stage.good("v1")
+    stage.build("v2")
+    stage.ask(f"deploy {SERVICE} v2 to production")
+    stage.ask(f"confirm {SERVICE}#2")
+    stage.good("v3")
+    approved(stage, 2)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(2) is S.SUCCEEDED
+    stage.ask("deployments")
+    assert "v2" in str(stage.world.card_answer().sections[0])
+    stage.build("v4")
+    stage.ask(f"deploy {SERVICE} v4 to production")
+    previous = stage.deployment(4).previous
+    assert previous is not None
+    assert previous.name == "v2"
+    stage.ask(f"rollback {SERVICE} in production")
+    assert asked_back(stage) == (2, "v3")
+
+
+def test_break_glass_is_judged_again_when_it_is_confirmed(store: SqlStore, database: Engine) -> None:
+    """Whoever lost the role between the preview and the click starts nothing."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production break-glass because the shop is down")
+    people = stage.world.house.requests.people
+    people.roles = tuple(replace(role, members=frozenset()) if role.name == "sre" else role for role in people.roles)
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.go_on(5)
+    assert (stage.state(1), stage.runs()) == (S.REQUESTED, [])

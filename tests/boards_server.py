@@ -133,7 +133,9 @@ class FakeBoards(Loopback):
                 item.comments.append({"text": call.body["text"]})
                 return 200, {"text": call.body["text"]}
             case ["GET", "updates"]:
-                return 200, {"value": item.updates}
+                first = int(call.query.get("$skip", ["0"])[0])
+                most = min(200, int(call.query.get("$top", ["200"])[0]))
+                return 200, {"value": item.updates[first : first + most]}
             case _:
                 return 404, {"message": "no such page"}
 

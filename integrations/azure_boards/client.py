@@ -30,6 +30,7 @@ from integrations.transport import together
 API, COMMENTS_API = "7.1", "7.1-preview.4"
 POLL_S = 60.0
 RELATED = "System.LinkTypes.Related"
+PAGE, MOST_UPDATES = 200, 10_000
 MOST_CHANGED = 1000
 _CHANGED = (
     "SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = @project "
@@ -207,15 +208,24 @@ class BoardsTracker:
 
     def _updates(self, number: str, since: datetime) -> Iterator[IssueChange]:
         """Each update is told with what only the whole work item knows left out: whoever acts on it looks again."""
-        found = self._get(f"wit/workItems/{number}/updates")
         item = Issue(
             f"AB#{number}", "", "", project=self._config.project, url=self._page.replace("{key}", number), id=number
         )
-        rows = found.get("value") if isinstance(found, dict) else None
-        for update in rows or ():
-            at = changed_at(update) if isinstance(update, dict) else None
+        for update in self._all_updates(number):
+            at = changed_at(update)
             if at is not None and at >= since:
                 yield from changes_of(item, update, at)
+
+    def _all_updates(self, number: str) -> Iterator[Mapping[str, Any]]:
+        """A work item's whole history, which comes oldest first: page by page to its end."""
+        for first in range(0, MOST_UPDATES, PAGE):
+            found = self._get(f"wit/workItems/{number}/updates", **{"$top": str(PAGE), "$skip": str(first)})
+            rows = found.get("value") if isinstance(found, dict) else None
+            page = rows if isinstance(rows, list) else []
+            yield from (update for update in page if isinstance(update, dict))
+            if len(page) < PAGE:
+                return
+        raise Unavailable(SYSTEM, "too_many_changes", f"AB#{number} has more than {MOST_UPDATES} updates")
 
     def _get(self, path: str, **params: str) -> Any:  # noqa: ANN401 - JSON
         return _decoded(self._send("GET", path, {"api-version": API, **params}, changes=False))

@@ -194,6 +194,15 @@ def test_changes_are_told_by_the_keys_of_service_hooks(
     assert found[0].project == "Shop"
 
 
+def test_a_long_history_is_read_to_its_end(boards: FakeBoards, tracker: BoardsTracker) -> None:
+    """It comes oldest first, in pages: what changed now stands on the last one."""
+    for number in range(230):
+        boards.change(title=f"Title {number}")
+    boards.change(tags="deploy")
+    assert [change.value for change in tracker.changes(EPOCH)][-1] == "deploy"
+    assert len([call for call in boards.calls if call.path.endswith("/updates")]) == 2
+
+
 def test_too_many_changes_are_not_half_told(
     boards: FakeBoards, tracker: BoardsTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.fernet import MultiFernet
 from flask import Blueprint
@@ -63,6 +63,22 @@ ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
 UPKEEP_S = 5.0
 PRUNE_S = 900.0
 EXPIRE_S = 300.0
+
+
+class Size(NamedTuple):
+    """How many pieces of work a crew has in hand, and aside; `spare` as `Crew` has it."""
+
+    size: int
+    bench: int = 0
+    spare: int = 0
+
+
+DELIVERY_HANDS = Size(20, bench=40, spare=4)
+COMMAND_HANDS = Size(6, bench=12, spare=2)
+JOB_HANDS = Size(2, bench=4)
+TRACKER_HANDS = Size(2)
+DEPLOYMENT_HANDS = Size(8)
+HANDS = (DELIVERY_HANDS, COMMAND_HANDS, JOB_HANDS, TRACKER_HANDS, DEPLOYMENT_HANDS)
 
 log = logger(__name__)
 
@@ -251,11 +267,11 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
     )
     jobs = JobWorker(store, clock, core.sources, core.ingest)
     crews = (
-        Crew.of("deliveries", deliverer, 20, bench=40, spare=4),
-        Crew.of("commands", commands, 6, bench=12, spare=2),
-        Crew("jobs", jobs, 2, bench=4),
-        Crew("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), 2),
-        Crew("deployments", core.deployments.worker(outside.verification()), 8),
+        Crew.of("deliveries", deliverer, *DELIVERY_HANDS),
+        Crew.of("commands", commands, *COMMAND_HANDS),
+        Crew("jobs", jobs, *JOB_HANDS),
+        Crew("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), *TRACKER_HANDS),
+        Crew("deployments", core.deployments.worker(outside.verification()), *DEPLOYMENT_HANDS),
     )
     return Dispatcher(store, clock, core.signal, crews, others_s=others_s)
 

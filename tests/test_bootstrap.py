@@ -16,7 +16,7 @@ import requests
 from cryptography.fernet import Fernet
 
 from bot.application import Application
-from bot.bootstrap import ALL_ROLES, build
+from bot.bootstrap import ALL_ROLES, HANDS, build
 from bot.errors import ConfigError, StorageUnavailable
 from bot.settings import Settings, load
 from bot.storage import watch
@@ -26,6 +26,7 @@ from bot.storage.store import open_sqlite
 from bot.storage.watch import CommitWatch
 from handlers.schedules import Schedules
 from handlers.web import WebServer
+from integrations import transport
 
 KEY = Fernet.generate_key().decode()
 PATIENCE_S = 10.0
@@ -336,3 +337,8 @@ def test_a_watch_that_cannot_look_tries_again(tmp_path: Path, monkeypatch: pytes
     other.close()
     commits.stop()
     engine.dispose()
+
+
+def test_each_hand_has_a_connection() -> None:
+    """However much hangs at once, none of what the crews do waits for a connection of another's."""
+    assert sum(one.size + one.bench for one in HANDS) <= transport.CONNECTIONS

@@ -69,7 +69,7 @@ class Crew:
     shared: SharedWorker | None = None
 
     @classmethod
-    def of(cls, name: str, worker: SharedWorker, size: int, *, bench: int, spare: int) -> Self:
+    def of(cls, name: str, worker: SharedWorker, size: int, bench: int, spare: int) -> Self:
         """A crew whose hands are shared out."""
         return cls(name, worker, size, bench, spare, worker)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bot.bootstrap import COMMAND_HANDS, DELIVERY_HANDS
 from bot.domain.places import Place
 from bot.ports import Slot
 from bot.services.delivery import Deliverer
@@ -22,6 +23,7 @@ from tests.stores import NOW, event_of, key_of
 from tests.waiting import wait_until
 
 HANGING = 40
+SHARE = DELIVERY_HANDS.size - DELIVERY_HANDS.spare  # what one account may have of them
 ASKING = 120
 OPTIONS = {"locale": "en", "timezone": "UTC", "mention": []}
 
@@ -80,9 +82,9 @@ def _deliverer(world: World, messenger: FakeMessenger) -> Deliverer:
 def test_forty_places_that_hang_delay_no_other_platform(world: World, messenger: HangingMessenger) -> None:
     """All of them are due first; the card on the other platform is shown before a single moment has passed."""
     _want(world, *(f"slack:T/hang{number:02}" for number in range(HANGING)), "dingtalk:app/cid")
-    with running(world, Crew.of("deliveries", _deliverer(world, messenger), 20, bench=40, spare=4)):
+    with running(world, Crew.of("deliveries", _deliverer(world, messenger), *DELIVERY_HANDS)):
         wait_until(lambda: len(messenger.titles("dingtalk:app/cid")) == 1)
-        wait_until(lambda: len(messenger.hanging) == 16)
+        wait_until(lambda: len(messenger.hanging) == SHARE)
         messenger.let_go.set()
         wait_until(lambda: len(messenger.posts) >= HANGING + 1)
 
@@ -91,8 +93,8 @@ def test_places_of_the_same_account_are_late_by_a_moment_only(world: World, mess
     """What hangs is done aside after a second: those who are well come before anything of it has ended."""
     well = [f"slack:T/well{number}" for number in range(5)]
     _want(world, *(f"slack:T/hang{number:02}" for number in range(HANGING - 4)), *well)
-    with running(world, Crew.of("deliveries", _deliverer(world, messenger), 20, bench=40, spare=4)):
-        for hanging in (16, 32):
+    with running(world, Crew.of("deliveries", _deliverer(world, messenger), *DELIVERY_HANDS)):
+        for hanging in (SHARE, 2 * SHARE):
             wait_until(lambda hanging=hanging: len(messenger.hanging) == hanging)
             world.clock.advance(SLOW_S)
         wait_until(lambda: all(messenger.titles(place) for place in well))
@@ -116,8 +118,8 @@ def test_commands_that_hang_hold_none_that_need_nobody(world: World, monkeypatch
     world.ask("help")
     world.ask("status")
     try:
-        with running(world, Crew.of("commands", world.worker, 6, bench=12, spare=2)):
-            assert all(asked.acquire(timeout=30) for _ in range(4))
+        with running(world, Crew.of("commands", world.worker, *COMMAND_HANDS)):
+            assert all(asked.acquire(timeout=30) for _ in range(COMMAND_HANDS.size - COMMAND_HANDS.spare))
             wait_until(lambda: len(world.said) == 2)
             assert not asked.acquire(blocking=False)
             let_go.set()

@@ -83,7 +83,7 @@ def _add(counts: Counter[str], more: dict[str, int]) -> None:
 def _summary(tasks: Sequence[tuple[str, Task]], counts: Counter[str], failures: int) -> Iterator[str]:
     kinds = Counter(title.partition(" ")[0] for title, _ in tasks)
     yield f"{kinds['point']} points, {kinds['upgrade']} upgrades, {kinds['kills']} rounds of random kills"
-    yield f"{counts.pop('deaths', 0)} deaths; commands, jobs and deliveries excused: 0"
+    yield f"{counts.pop('deaths', 0)} deaths"
     yield ", ".join(f"{name}: {count}" for name, count in counts.items())
     yield f"{failures} failures"
 

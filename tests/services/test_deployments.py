@@ -286,7 +286,7 @@ def test_a_version_that_does_not_exist(stage: Stage) -> None:
     assert stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 5)) == []
 
 
-@pytest.mark.parametrize("word", ["v1", "latest green", "#1", "最新"])
+@pytest.mark.parametrize("word", ["v1", "latest green", "#1", "最新", "0000001", "0000001763100000000"])
 def test_versions_by_any_name(stage: Stage, word: str) -> None:
     """A branch or tag, the newest good build, a build's number."""
     stage.build("v1")

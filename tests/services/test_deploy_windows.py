@@ -1,0 +1,117 @@
+"""Windows and freezes while deployments run: what is approved waits for its hour, and what must not wait does not."""
+
+from __future__ import annotations
+
+from datetime import date, time
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.builds import BuildStatus
+from bot.domain.deployments import DeploymentState
+from bot.domain.windows import Freeze, Window
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+S = DeploymentState
+HOUR_S = 3600.0
+# The clock of these tests begins on Saturday, the 21st of November 2026, at 04:00 UTC, which is five in Berlin.
+SATURDAY = Window(frozenset({5}), time(9), time(17), "Europe/Berlin")
+EARLY = Window(frozenset({5}), time(4), time(5))
+FREEZE = Freeze(date(2026, 11, 20), date(2026, 11, 21), "the shop's birthday", "Europe/Berlin")
+
+
+def approved(stage: Stage, version: str, number: int, more: str = "") -> None:
+    """One to production that was built, asked for, confirmed and approved."""
+    stage.build(version)
+    stage.ask(f"deploy {SERVICE} {version} to production{more}")
+    stage.ask(f"confirm {SERVICE}#{number}")
+    stage.ask(f"approve {SERVICE}#{number}", "U2")
+    stage.ask(f"approve {SERVICE}#{number}", "U3")
+    stage.go_on(1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "detail", "sentence", "hours"),
+    [
+        ({"windows": (SATURDAY,)}, "window", "", "It waits for its deploy window.", 4),
+        ({"freezes": (FREEZE,)}, "freeze", "the shop's birthday", "A freeze is on.", 19),
+    ],
+)
+def test_what_is_approved_begins_by_itself_at_its_hour(
+    store: SqlStore, database: Engine, changed: dict[str, object], reason: str, detail: str, sentence: str, hours: int
+) -> None:
+    """Queued with the reason on its card until the moment when it may, and not a second before."""
+    stage = a_stage(store, database, **changed)
+    opens = stage.world.clock.now().timestamp() + hours * HOUR_S
+    approved(stage, "v1", 1)
+    waiting = stage.deployment()
+    assert (waiting.state, waiting.outcome, waiting.detail) == (S.QUEUED, reason, detail)
+    assert sentence in str(stage.card())
+    stage.go_on(opens - stage.world.clock.now().timestamp() - 1)
+    assert (stage.state(), stage.runs()) == (S.QUEUED, [])
+    stage.go_on(2)
+    assert (stage.state(), len(stage.runs())) == (S.DEPLOYING, 1)
+    assert 0 <= stage.deployment().started_at - opens < 1
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state() is S.SUCCEEDED
+
+
+@pytest.mark.parametrize("changed", [{"windows": (SATURDAY,)}, {"freezes": (FREEZE,)}])
+def test_break_glass_waits_for_no_hour(store: SqlStore, database: Engine, changed: dict[str, object]) -> None:
+    """Whoever may, and says why, deploys at once."""
+    stage = a_stage(store, database, break_glass=("sre",), **changed)
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production break-glass because the shop is down")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.go_on(1)
+    assert (stage.state(), len(stage.runs())) == (S.DEPLOYING, 1)
+
+
+def test_another_environment_has_hours_of_its_own(store: SqlStore, database: Engine) -> None:
+    """Production is shut, staging is not."""
+    stage = a_stage(store, database, windows=(SATURDAY,), freezes=(FREEZE,))
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(1)
+    assert stage.state() is S.DEPLOYING
+
+
+def test_a_person_goes_back_at_any_hour(store: SqlStore, database: Engine) -> None:
+    """The window shut an hour ago: what is to be deployed waits, the way back does not."""
+    stage = a_stage(store, database, windows=(EARLY,))
+    stage.good("v1")
+    stage.good("v2")
+    stage.world.clock.advance(HOUR_S)
+    approved(stage, "v3", 3)
+    assert (stage.state(3), stage.deployment(3).outcome) == (S.QUEUED, "window")
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#4")
+    stage.go_on(1)
+    assert (stage.state(4), stage.runs()[-1]["version"]) == (S.DEPLOYING, "v1")
+
+
+def test_what_fails_after_hours_is_rolled_back_at_once(store: SqlStore, database: Engine) -> None:
+    """It began in its window and failed outside of it: nobody waits a week for the version before."""
+    stage = a_stage(store, database, windows=(EARLY,))
+    stage.good("v1")
+    approved(stage, "v2", 2)
+    stage.world.clock.advance(HOUR_S)
+    stage.run_ends(BuildStatus.FAILED)
+    stage.go_on(1)
+    assert (stage.state(2), stage.state(3), len(stage.runs())) == (S.ROLLING_BACK, S.DEPLOYING, 3)
+
+
+def test_a_window_that_shuts_before_its_turn_holds_it(store: SqlStore, database: Engine) -> None:
+    """It was approved in time and waited for another one too long: the hour counts when it would begin."""
+    stage = a_stage(store, database, windows=(EARLY,))
+    approved(stage, "v1", 1)
+    approved(stage, "v2", 2)
+    assert (stage.state(1), stage.deployment(2).outcome) == (S.DEPLOYING, "busy")
+    stage.world.clock.advance(HOUR_S)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(1) is S.SUCCEEDED
+    assert (stage.state(2), stage.deployment(2).outcome) == (S.QUEUED, "window")
+    assert len(stage.runs()) == 1

@@ -52,6 +52,17 @@ RELEASED = Trigger(
     version="{{name}}",
     projects=("USER",),
 )
+LABELLED = Trigger(
+    name="trackers.jira.triggers[2]",
+    tracker="jira",
+    kind=ChangeKind.LABEL_ADDED,
+    value="deploy-to-staging",
+    service=SERVICE,
+    environment="staging",
+    version="{{fix_version}}",
+    projects=("USER",),
+    on_success="In Staging",
+)
 
 
 @dataclass
@@ -135,6 +146,33 @@ def test_an_issue_is_moved_and_its_version_deployed(office: Callable[..., Office
     [said] = here.jira.texts("USER-12")
     assert "user-service#1 · v1 → staging · deployed" in said
     assert ("trigger", "accepted:1") in [(entry[1], entry[3]) for entry in here.stage.world.trail()]
+
+
+def test_a_label_deploys_once(office: Callable[..., Office]) -> None:
+    """Put on an issue beside another one: the issue's version is deployed; one that stays on it does nothing more."""
+    here = office(LABELLED)
+    assert here.hear(here.jira.label("USER-12", "backend")) != [Taken.ACCEPTED]
+    assert here.hear(here.jira.label("USER-12", "backend", "Deploy-to-Staging")) == [Taken.ACCEPTED]
+    here.work()
+    deployment = here.stage.deployment()
+    assert (deployment.version.name, deployment.environment, deployment.issues) == ("v1", "staging", ("USER-12",))
+    assert deployment.requester.account == "jira:5b10"
+    here.stage.go_on(1)
+    here.stage.run_ends()
+    here.work()
+    assert (here.stage.state(), here.issue.status) == (DeploymentState.SUCCEEDED, "In Staging")
+    here.hear(here.jira.label("USER-12", "Deploy-to-Staging", "urgent"))
+    here.work()
+    assert here.stage.newest() == 1
+
+
+def test_a_label_that_was_taken_away_again_deploys_nothing(office: Callable[..., Office]) -> None:
+    """It was a slip, and gone before the bot looked."""
+    here = office(LABELLED)
+    here.hear(here.jira.label("USER-12", "deploy-to-staging"))
+    here.hear(here.jira.label("USER-12"))
+    here.work()
+    assert here.stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 1)) == []
 
 
 def test_who_moved_an_issue_does_not_approve_what_it_brings(office: Callable[..., Office]) -> None:

@@ -244,7 +244,7 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
         frozenset(destination.address for destination in outside.destinations.values()),
         core.settings.progress_interval_s,
         dead_letters=DeadLetters(outside.destinations.get(core.settings.admin)),
-        contents=Contents(core.trackers.trackers.links_in, charts, core.people.names_of),
+        contents=Contents(core.trackers.trackers.links_in, charts, core.people.names_of, core.deployments.pages.leads),
     )
     commands = CommandWorker(
         store=store,

@@ -36,6 +36,12 @@ def _is_template(text: str) -> str:
     return text
 
 
+def _is_page(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError("must be an http or https address such as https://user-service.example.com")
+    return text
+
+
 def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -52,6 +58,7 @@ def _is_length(text: str) -> str:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Template = Annotated[str, AfterValidator(_is_template), Field(max_length=500)]
+Page = Annotated[Template, AfterValidator(_is_page)]
 Zone = Annotated[str, AfterValidator(_is_zone)]
 Length = Annotated[Duration, AfterValidator(_is_length)]
 
@@ -169,7 +176,7 @@ class ServiceSettings(_Frozen):
     timeout: Length = "1h"
     checks: Mapping[str, CheckSettings] = Field(default_factory=dict)
     rollback: RollbackSettings = RollbackSettings()
-    url: str = ""
+    url: Page = ""
 
     @model_validator(mode="after")
     def _has_versions(self) -> ServiceSettings:

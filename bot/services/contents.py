@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.cards import Content, Link, Notice, Person, Text
+from bot.domain.deployments import Deployment
 from bot.domain.places import CHART_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKind
 from bot.ports.charts import Charts
@@ -13,16 +14,22 @@ from bot.services.noise import rings
 from bot.services.planning import Delivery
 from bot.services.presenters.build import present
 from bot.services.presenters.chart import chart_notice
-from bot.services.presenters.deployment import present_deployment
+from bot.services.presenters.deployment import Leads, present_deployment
 from bot.services.presenters.digest import digest_card, digest_overdue_notice
 
 IssuesOf = Callable[[str | None, str | None], Sequence[Link]]
+LeadsOf = Callable[[Deployment], Leads | None]
 NamesOf = Callable[[Collection[str]], Mapping[str, str]]
 
 
 def no_issues(_branch: str | None, _title: str | None) -> Sequence[Link]:
     """Where no tracker is configured."""
     return ()
+
+
+def no_leads(_deployment: Deployment) -> Leads | None:
+    """Where nothing is deployed."""
+    return None
 
 
 def no_names(_accounts: Collection[str]) -> Mapping[str, str]:
@@ -34,12 +41,13 @@ def no_names(_accounts: Collection[str]) -> Mapping[str, str]:
 class Contents:
     """What is shown in slots. `issues_of` finds the issues that a branch and a commit's title name; `charts` draws.
 
-    `names_of` are the names of accounts, as far as they are known.
+    `names_of` are the names of accounts, as far as they are known; `leads_of` is what a deployment's card leads to.
     """
 
     issues_of: IssuesOf = no_issues
     charts: Charts | None = None
     names_of: NamesOf = no_names
+    leads_of: LeadsOf = no_leads
 
     def of(self, delivery: Delivery, now: float) -> Content:
         """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense.
@@ -72,7 +80,9 @@ class Contents:
             options |= {"turns": flapping.turns, "turns_per_s": flapping.per_s}
             options["mentions_in_card"] = calls and flapping.resumes_at <= now
         if delivery.subject.key.kind is SubjectKind.DEPLOYMENT:
-            return present_deployment(delivery.subject.deployment(), card.slot, options, delivery.place.platform)
+            deployment = delivery.subject.deployment()
+            leads = self.leads_of(deployment)
+            return present_deployment(deployment, card.slot, options, delivery.place.platform, leads)
         build = delivery.subject.build()
         if issues := self.issues_of(build.facts.branch, build.facts.commit_title):
             options["issues"] = issues

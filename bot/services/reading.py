@@ -95,7 +95,7 @@ class Reading:
         reference = parse_reference(line.arguments[0])
         named = self._store.read(lambda tx: self._named(tx, reference))
         if isinstance(named, Deployment):
-            return deployment_card(named, locale, timezone)
+            return deployment_card(named, locale, timezone, self._deployments.pages.leads(named))
         key = named
         reader = self._sources.reader(key.source)
         known = self._store.read(lambda tx: tx.subjects.get(key))

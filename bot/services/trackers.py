@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from bot.domain.cards import Link
+from bot.domain.cards import Code, Link
 from bot.domain.issues import MOST_KEYS, KeyRules
 from bot.domain.triggers import Trigger
 from bot.errors import CommandInvalid
@@ -90,6 +90,15 @@ class Trackers:
             for key in access.rules.find("\n".join(text for text in texts if text)):
                 found.setdefault(key, Link(key, access.rules.url(key)))
         return tuple(found.values())[:MOST_KEYS]
+
+    def links_of(self, keys: Sequence[str]) -> tuple[Link | Code, ...]:
+        """Keys as they are shown: linked to the issue's page, plain where none is known."""
+        return tuple(self._link_of(key) for key in keys)
+
+    def _link_of(self, key: str) -> Link | Code:
+        home = self.home_of(key)
+        url = self._trackers[home].rules.url(key) if home is not None else ""
+        return Link(key, url) if url else Code(key)
 
     def _trackers_of(self, word: str) -> dict[str, str]:
         found = {name: key for name, access in self._trackers.items() if (key := access.rules.parse(word))}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.cards import Card, Notice
+from bot.domain.cards import Card, Link, Notice
 from bot.domain.deployments import DeploymentState, notices_of
 from bot.domain.places import CARD_SLOT, NOTICE_SLOT
-from bot.services.presenters.deployment import present_deployment
+from bot.services.presenters.deployment import Leads, present_deployment
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode
 from integrations.dingtalk.render import render as render_dingtalk
 from integrations.slack.render import render as render_slack
@@ -21,13 +21,17 @@ from tests.cards.deployments import asking, decided, deployments, waiting
 from tests.slack_limits import LARGEST_MESSAGE, problems_of_message
 
 HERE = Path(__file__).parent / "deployment"
+LEADING = ("typical", "longest", "decided", "rollback")  # what is configured beside them has pages
 ZONES = {CHINESE: "Asia/Shanghai", ENGLISH: "Europe/Berlin"}
 
 
 def card_of(name: str, locale: str) -> Card:
     """A case as a card."""
     options = {"locale": locale, "timezone": ZONES[locale]}
-    card = present_deployment(deployments()[name], CARD_SLOT, options, "slack")
+    deployment = deployments()[name]
+    links = tuple(Link(key, f"https://jira.example.com/browse/{key}") for key in deployment.issues)
+    leads = Leads(links, "https://user-service.example.com/production") if name in LEADING else None
+    card = present_deployment(deployment, CARD_SLOT, options, "slack", leads)
     assert isinstance(card, Card)
     return card
 
@@ -92,3 +96,24 @@ def test_nothing_that_has_ended_for_good_can_be_acted_on() -> None:
         card = present_deployment(replace(decided(), state=DeploymentState(state)), CARD_SLOT, {}, "slack")
         assert isinstance(card, Card)
         assert [action.id for action in card.actions] == ["chart", "open"]
+
+
+def test_the_services_page_is_opened_where_the_version_may_be_seen() -> None:
+    """While it is verified and when it succeeded or was rolled back; not before, and not where it failed."""
+    leads = Leads(service_url="https://user-service.example.com")
+    shown = set()
+    for state in DeploymentState:
+        card = present_deployment(replace(decided(), state=state), CARD_SLOT, {}, "slack", leads)
+        assert isinstance(card, Card)
+        if any(action.id == "open_service" and action.url == leads.service_url for action in card.actions):
+            shown.add(state.value)
+    assert shown == {"verifying", "succeeded", "rolled_back"}
+
+
+def test_what_is_deployed_with_alerts_is_no_plain_success() -> None:
+    """A glance tells the two apart."""
+    succeeded = replace(decided(), state=DeploymentState.SUCCEEDED, outcome="")
+    for outcome, emoji in (("", "🚀"), ("with_alerts", "⚠️")):
+        card = present_deployment(replace(succeeded, outcome=outcome), CARD_SLOT, {}, "slack")
+        assert isinstance(card, Card)
+        assert card.emoji == emoji

@@ -24,6 +24,7 @@ from tests.services.world import World
 from tests.stores import SqlStore
 
 SERVICE = "user-service"
+PAGE = "https://{{environment}}.example.com/{{service}}?version={{version}}"
 DEPLOY_PROJECT = "deploy-user-service"
 CHECK = CheckSpec("health", CheckKind.HTTP, duration_s=30.0, interval_s=10.0)
 ROLES = (
@@ -61,7 +62,7 @@ def a_service(**changed: object) -> Service:
         Target(SERVICE, "production", deploy, approvals=ApprovalRule(2, ("release",)), checks=(CHECK,)),
         **changed,  # type: ignore[arg-type]  # fields of a Target, by name
     )
-    return Service(SERVICE, {"staging": staging, "production": production}, "buildbot", SERVICE)
+    return Service(SERVICE, {"staging": staging, "production": production}, "buildbot", SERVICE, url=PAGE)
 
 
 @dataclass(slots=True)

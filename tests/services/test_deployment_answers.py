@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from bot.domain.cards import Card, Lines, Notice
+from bot.domain.builds import BuildStatus
+from bot.domain.cards import Card, Code, Inline, Lines, Link, Notice
 from bot.domain.commands import CommandLine, Verb
+from bot.domain.deployments import DeploymentState
+from bot.domain.issues import KeyRules
+from bot.domain.services import RollbackRule
 from bot.errors import Unavailable
 from bot.ports import PersonFacts
+from bot.services.trackers import TrackerAccess
 from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.services.tracker_world import FakeTracker
 from tests.stores import SqlStore
 
 
@@ -140,3 +146,74 @@ def shown_commits(stage: Stage) -> list[str]:
     assert isinstance(card, Card)
     (lines,) = words(card).values()
     return [line.split(" ", 1)[1].strip(" ·") for line in lines]
+
+
+def issues(card: object) -> list[Inline]:
+    """What stands in the field of issues, without the commas."""
+    assert isinstance(card, Card)
+    [field] = [field for field in card.fields if field.label == "Issues"]
+    return [part for part in field.value if isinstance(part, Link | Code)]
+
+
+def test_issues_lead_to_their_tracker(store: SqlStore, database: Engine) -> None:
+    """On the card, in the preview and in whats-in; also those that only a branch names, and plain ones of no page."""
+    rules = KeyRules(frozenset({"USER"}), page="https://jira.example.com/browse/{key}")
+    stage = a_stage(
+        store,
+        database,
+        known_trackers={
+            "jira": TrackerAccess(FakeTracker(), rules),
+            "other": TrackerAccess(FakeTracker(), KeyRules(frozenset({"OPS"}))),
+        },
+    )
+    stage.good("v1")
+    stage.build("feature/USER-8-login", title="Log in, OPS-3")
+    linked = [Link("USER-8", "https://jira.example.com/browse/USER-8"), Code("OPS-3")]
+    stage.ask(f"whats-in {SERVICE} production")
+    assert issues(stage.world.answer) == linked
+    stage.ask(f"deploy {SERVICE} feature/USER-8-login to production")
+    assert issues(stage.world.answer) == linked
+    stage.ask(f"confirm {SERVICE}#2")
+    assert issues(stage.card(2)) == linked
+    stage.ask(f"show deployment:{SERVICE}#2")
+    assert issues(stage.world.answer) == linked
+
+
+def test_the_services_page_is_that_of_the_deployment(stage: Stage) -> None:
+    """Its address is filled with what is deployed, where to."""
+    stage.build("release/v2")
+    stage.ask(f"deploy {SERVICE} release/v2 to staging")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    pages = [action.url for action in stage.card(stage.newest()).actions if action.id == "open_service"]
+    assert pages == [f"https://staging.example.com/{SERVICE}?version=release%2Fv2"]
+
+
+def what_is_where(stage: Stage) -> str:
+    """The line of production."""
+    stage.ask("deployments")
+    [line] = [
+        line for line in words(stage.world.card_answer())["What is where"] if "production" in line or "v1" in line
+    ]
+    return line
+
+
+def test_a_version_that_failed_and_stayed_is_what_runs_there(store: SqlStore, database: Engine) -> None:
+    """It stands beside the last good one until something else succeeds."""
+    stage = a_stage(store, database, rollback=RollbackRule(is_enabled=False))
+    stage.good("v1")
+    assert "failed" not in what_is_where(stage)
+    stage.build("v2")
+    stage.ask(f"deploy {SERVICE} v2 to production")
+    stage.ask(f"confirm {SERVICE}#2")
+    stage.ask(f"approve {SERVICE}#2", "U2")
+    stage.ask(f"approve {SERVICE}#2", "U3")
+    stage.go_on(1)
+    stage.run_ends(BuildStatus.FAILED)
+    assert stage.state(2) is DeploymentState.FAILED
+    assert "v1" in what_is_where(stage)
+    assert "❌ v2 failed and was not rolled back" in what_is_where(stage)
+    stage.good("v3")
+    stage.ask("deployments")
+    assert "not rolled back" not in str(words(stage.world.card_answer())["What is where"])

@@ -8,6 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.deployments import DeploymentState
+from handlers.slack_payloads import Own, Translator
+from integrations.slack.render import render
+from tests.handlers.slack_fakes import press
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
@@ -93,6 +96,35 @@ def test_the_button_of_an_old_card_undoes_nothing_else(stage: Stage) -> None:
     assert "is not what was deployed last" in stage.ask(str(old.command))
     stage.ask(str(new.command))
     assert asked_back(stage) == (2, "v1")
+
+
+def press_roll_back(stage: Stage, number: int) -> bool:
+    """Press the button as Slack draws it on the card; whether the press was heard for the first time."""
+    blocks = render(stage.card(number)).payload["attachments"][0]["blocks"]
+    buttons = [element for block in blocks if block["type"] == "actions" for element in block["elements"]]
+    [button] = [one for one in buttons if one["action_id"] == "ship:rollback_deployment"]
+    pressed = press(button["value"], action_id=button["action_id"])
+    heard = Translator(Own(), stage.world.clock).of_press(pressed)
+    assert heard is not None
+    is_new = stage.world.inbox.accept(
+        typed=heard.typed, dedup_key=heard.dedup_key, actor=heard.actor, reply_to=heard.reply_to, via=heard.via
+    )
+    stage.world.work()
+    return is_new
+
+
+def test_a_press_of_the_button_rolls_back(stage: Stage) -> None:
+    """The whole way from the card to the version before; the same press that is sent again asks for nothing more."""
+    stage.good("v1")
+    stage.good("v2")
+    assert press_roll_back(stage, 2)
+    assert not press_roll_back(stage, 2)
+    assert (stage.newest(), *asked_back(stage)) == (3, 2, "v1")
+    stage.ask(f"confirm {SERVICE}#3")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(2), stage.state(3)) == (S.ROLLED_BACK, S.SUCCEEDED)
 
 
 def test_what_is_there_is_what_succeeded_last(stage: Stage) -> None:

@@ -118,7 +118,9 @@ class World:
             {"slack": self.messenger},
             addresses,
             dead_letters=DeadLetters(self.destinations.get(self.admin)),
-            contents=Contents(self.trackers.trackers.links_in, self.charts, self.names_of),
+            contents=Contents(
+                self.trackers.trackers.links_in, self.charts, self.names_of, lambda one: self.house.pages.leads(one)
+            ),
         )
         sources = Sources(
             {

@@ -14,8 +14,9 @@ from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.charting import Charting
+from bot.services.deployments.pages import Pages
 from bot.services.deployments.requests import Requests
-from bot.services.deployments.standing import good
+from bot.services.deployments.standing import failed_there, good
 from bot.services.deployments.versions import Versions
 from bot.services.presenters.deployment_answers import Standing, deployments_card, dora_card, whats_in_card
 
@@ -28,11 +29,12 @@ _UNDER_WAY = frozenset(WAITING | ACTIVE)
 class DeploymentAnswers:
     """Answers from what is stored, and from the builds of a service."""
 
-    def __init__(self, store: Store, clock: Clock, requests: Requests, versions: Versions) -> None:
+    def __init__(self, store: Store, clock: Clock, requests: Requests, versions: Versions, pages: Pages) -> None:
         self._store = store
         self._clock = clock
         self._requests = requests
         self._versions = versions
+        self._pages = pages
 
     def answer(self, line: CommandLine, locale: str, timezone: str) -> Card:
         """The answer; CommandInvalid for what does not exist, IntegrationError."""
@@ -80,7 +82,9 @@ class DeploymentAnswers:
         except CommandInvalid:  # it has no builds, or no good one
             newest = None
         changes = self._versions.between(service, standing.version, newest) if newest else ()
-        return whats_in_card(service.name, target.environment, standing.version, newest, changes, locale)
+        keys = tuple(dict.fromkeys(key for change in changes for key in change.issues))
+        issues = self._pages.issues(keys)
+        return whats_in_card(service.name, target.environment, standing.version, newest, changes, locale, issues=issues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class DeploymentReading:
 
     answers: DeploymentAnswers
     charting: Charting
+    pages: Pages
 
     def answer(self, line: CommandLine, place: str, locale: str, timezone: str) -> Card:
         """The answer to who asks at `place`; CommandInvalid for what does not exist, IntegrationError."""
@@ -105,6 +110,7 @@ def _standing(tx: Transaction, target: Target) -> Standing:
         *line,
         version=last_good.version if last_good else None,
         since=last_good.ended_at if last_good else 0.0,
+        failed=failed_there(tx, *line),
         under_way=under_way[0] if under_way else None,
         lock=tx.locks.over(*line),
     )

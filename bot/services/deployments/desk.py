@@ -33,6 +33,7 @@ from bot.errors import CommandInvalid, Conflict, NotPermitted
 from bot.ports import CommandRecord, Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.ending import Ending
+from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests, Wish
 from bot.services.people import PARTED_COUNTS_S, People
@@ -62,11 +63,12 @@ DEPLOYMENT_VERBS = frozenset(
 class DeploymentDesk:
     """Carries out what people ask of deployments."""
 
-    def __init__(self, records: Records, requests: Requests, ending: Ending, people: People) -> None:
+    def __init__(self, records: Records, requests: Requests, ending: Ending, people: People, pages: Pages) -> None:
         self._records = records
         self._requests = requests
         self._ending = ending
         self._people = people
+        self._pages = pages
 
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """Do it; NotPermitted, CommandInvalid, Conflict or IntegrationError, the first of them audited."""
@@ -149,7 +151,8 @@ class DeploymentDesk:
 
     def _asked(self, filed: Deployment, locale: str, timezone: str) -> Content:
         if filed.state is _S.REQUESTED:
-            return cards.preview_card(filed, self._target_of(filed), locale, timezone)
+            issues = self._pages.issues(filed.issues)
+            return cards.preview_card(filed, self._target_of(filed), locale, timezone, issues)
         return cards.decided(Verb.CONFIRM, filed, locale)
 
     def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:

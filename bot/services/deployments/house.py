@@ -13,6 +13,7 @@ from bot.services.deployments.desk import DeploymentDesk
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.engine import DeploymentWorker
 from bot.services.deployments.gate import Gate
+from bot.services.deployments.pages import Pages
 from bot.services.deployments.pipelines import BuildDeploys
 from bot.services.deployments.records import Records
 from bot.services.deployments.requests import Requests
@@ -47,15 +48,16 @@ class DeploymentHouse:
         self.ending = Ending(self.records)
         versions = Versions(store, sources, trackers.trackers)
         self.requests = Requests(self.records, services, versions, self.ending, people)
-        self.desk = DeploymentDesk(self.records, self.requests, self.ending, people)
-        self.answers = DeploymentAnswers(store, clock, self.requests, versions)
+        self.pages = Pages(self._services, trackers.trackers)
+        self.desk = DeploymentDesk(self.records, self.requests, self.ending, people, self.pages)
+        self.answers = DeploymentAnswers(store, clock, self.requests, versions, self.pages)
 
     def reading(
         self, verification: Verification, charts: Charts | None, messengers: Mapping[str, Messenger]
     ) -> DeploymentReading:
         """Who answers what people ask about deployments, and shows how the values of checks went on."""
         charting = Charting(self.records.store, self._clock, self._services, verification, charts, messengers)
-        return DeploymentReading(self.answers, charting)
+        return DeploymentReading(self.answers, charting, self.pages)
 
     def worker(self, verification: Verification) -> DeploymentWorker:
         """Who carries deployments out, by every source that can both be asked and told."""

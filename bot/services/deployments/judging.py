@@ -19,11 +19,15 @@ _S = DeploymentState
 def pipeline_of(deployment: Deployment, target: Target) -> Pipeline:
     """The pipeline that carries it out: a rollback may have its own."""
     template = target.rollback.pipeline if deployment.rollback_of and target.rollback.pipeline else target.deploy
+    return template.filled(values_of(deployment))
+
+
+def values_of(deployment: Deployment) -> dict[str, str]:
+    """What its templates are filled with."""
     previous = deployment.previous.name if deployment.previous else ""
-    values = deployment_values(
+    return deployment_values(
         deployment.service, deployment.environment, deployment.version.name, deployment.version.commit, previous
     )
-    return template.filled(values)
 
 
 def order_of(deployment: Deployment, target: Target) -> Order:

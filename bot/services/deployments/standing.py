@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from bot.domain.deployments import WAITING, Deployment, DeploymentState, Version
+from bot.domain.deployments import ACTIVE, WAITING, Deployment, DeploymentState, Version
 from bot.domain.services import Target
 from bot.ports import Transaction
 
@@ -41,6 +41,21 @@ def good_once(tx: Transaction, service: str, environment: str, asked: Version) -
 def latest(tx: Transaction, service: str, environment: str) -> Deployment | None:
     """What began last there, whatever became of it."""
     return next(iter(_began(tx, service, environment)), None)
+
+
+def failed_there(tx: Transaction, service: str, environment: str) -> Deployment | None:
+    """What failed there, changed something and was not brought back since; None where a good version is what runs.
+
+    A way back that failed is no version of its own: what it could not undo is what stays.
+    """
+    for one in _began(tx, service, environment):
+        if one.state in ACTIVE or not (one.run and one.run.request):  # nothing is known to have changed by it
+            continue
+        if one.state in (_S.FAILED, _S.ROLLBACK_FAILED) and not one.rollback_of:
+            return one
+        if one.state is not _S.FAILED:
+            return None
+    return None
 
 
 def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from bot.domain.cards import (
     Content,
     Field,
     Lines,
+    Link,
     Moment,
     Notice,
     Paragraph,
@@ -32,6 +34,7 @@ from bot.services.presenters.checks import checks_of
 from bot.services.presenters.words import duration
 
 CARD_CHANGES = 6
+MOST_ISSUES = 10
 COMMIT_LENGTH = 8
 _S = DeploymentState
 EMOJI = {
@@ -119,32 +122,62 @@ QUESTIONS = {
 }
 
 
-def present_deployment(deployment: Deployment, slot: str, options: Mapping[str, Any], platform: str) -> Content:
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """Where a deployment's card leads to: its issues, linked where that is possible, and the service's page."""
+
+    issues: tuple[Link | Code, ...] = ()
+    service_url: str = ""
+
+
+def present_deployment(
+    deployment: Deployment, slot: str, options: Mapping[str, Any], platform: str, leads: Leads | None = None
+) -> Content:
     """What stands in a slot of a deployment; `options` are those of the card's route and destination."""
     locale, timezone = options.get("locale", "en"), options.get("timezone", "UTC")
     kind = kind_of_slot(slot)
     if kind in (NOTICE_SLOT, OVERDUE_SLOT):
         return _notice(deployment, slot, options.get("mention", ()), platform, locale, timezone)
-    return deployment_card(deployment, locale, timezone)
+    return deployment_card(deployment, locale, timezone, leads)
 
 
-def deployment_card(deployment: Deployment, locale: str, timezone: str) -> Card:
-    """The live card: what goes where, who agreed, how the checks stand, and what can be done about it."""
+def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: Leads | None = None) -> Card:
+    """The live card: what goes where, who agreed, how the checks stand, and what can be done about it.
+
+    Without `leads` its issues are named and nothing is linked.
+    """
     run = deployment.run
+    if leads is None:
+        leads = Leads(tuple(Code(key) for key in deployment.issues))
     return Card(
         tone=TONE.get(deployment.state, Tone.RUNNING),
-        emoji=EMOJI[deployment.state],
+        emoji=emoji_of(deployment),
         title=_title(deployment, locale),
         title_url=run.url if run and run.url else None,
-        fields=_fields(deployment, locale),
+        fields=(*_fields(deployment, locale), *issues_of(leads.issues, locale)),
         sections=tuple(_sections(deployment, locale)),
-        actions=tuple(_actions(deployment, locale)),
+        actions=tuple(_actions(deployment, locale, leads.service_url)),
         footer=_footer(deployment, locale),
         subject=str(deployment.key),
         is_final=deployment.state.is_ended,
         locale=locale,
         timezone=timezone,
     )
+
+
+def emoji_of(deployment: Deployment) -> str:
+    """How it stands, in one character."""
+    return "⚠️" if deployment.state is _S.SUCCEEDED and deployment.outcome == "with_alerts" else EMOJI[deployment.state]
+
+
+def issues_of(issues: Sequence[Link | Code], locale: str) -> tuple[Field, ...]:
+    """The issues side by side, at most ten of them; no field where there are none."""
+    if not issues:
+        return ()
+    parts: list[Any] = [part for issue in issues[:MOST_ISSUES] for part in (", ", issue)][1:]
+    if len(issues) > MOST_ISSUES:
+        parts.append(" " + translate(locale, "… {count} more", count=len(issues) - MOST_ISSUES))
+    return (Field(translate(locale, "Issues"), text(*parts)),)
 
 
 def _title(deployment: Deployment, locale: str) -> str:
@@ -234,7 +267,7 @@ def story_of(deployment: Deployment, locale: str) -> tuple[Text, ...]:
         steps.append((one.at, text(f"🚫 {one.name} ", words)))
     if deployment.started_at:
         steps.append((deployment.started_at, text("⏳ ", translate(locale, "began"))))
-    parts: list[Any] = [f"{EMOJI[deployment.state]} ", Strong(translate(locale, WORD[deployment.state]))]
+    parts: list[Any] = [f"{emoji_of(deployment)} ", Strong(translate(locale, WORD[deployment.state]))]
     parts += [f" · {one}" for one in _said(deployment, locale)]
     steps.sort(key=lambda step: step[0])
     steps.append((deployment.state_since, text(*parts)))
@@ -264,7 +297,7 @@ def changes_of(changes: Sequence[Change], locale: str, most: int) -> list[Lines]
     return [Lines(tuple(lines[:most]), title=title, hidden=max(0, len(lines) - most))]
 
 
-def _actions(deployment: Deployment, locale: str) -> list[Action]:
+def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Action]:
     short = deployment.key.short
     actions: list[Action] = []
 
@@ -289,6 +322,8 @@ def _actions(deployment: Deployment, locale: str) -> list[Action]:
         add("chart", "Chart")
     if deployment.run is not None and deployment.run.url:
         actions.append(Action("open", translate(locale, "View deployment"), url=deployment.run.url))
+    if service_url and deployment.state in (_S.VERIFYING, _S.SUCCEEDED, _S.ROLLED_BACK):
+        actions.append(Action("open_service", translate(locale, "View service"), url=service_url))
     return actions
 
 
@@ -304,9 +339,7 @@ def _stop_question(deployment: Deployment, locale: str) -> Confirm:
 def _footer(deployment: Deployment, locale: str) -> Text:
     parts: list[Any] = []
     if deployment.terms.is_break_glass:
-        parts.append("🚨 " + translate(locale, "Without approvals (break-glass)") + " ")
-    if deployment.issues:
-        parts.append("🎫 " + ", ".join(deployment.issues[:10]))
+        parts.append("🚨 " + translate(locale, "Without approvals (break-glass)"))
     return text(*parts)
 
 
@@ -331,7 +364,7 @@ def _notice(
         case "break_glass":
             sentence, emoji = "is deployed without approvals", "🚨"
         case _:
-            sentence, emoji = WORD[deployment.state], EMOJI[deployment.state]
+            sentence, emoji = WORD[deployment.state], emoji_of(deployment)
     parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
     said = [_line(deployment.reason)] if name == "break_glass" else _said(deployment, locale)
     if name.startswith("struck"):

@@ -13,6 +13,7 @@ from bot.domain.cards import (
     Code,
     Field,
     Lines,
+    Link,
     Moment,
     Notice,
     Paragraph,
@@ -30,15 +31,17 @@ from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
-from bot.services.presenters.deployment import EMOJI, WORD, changes_of, way_of
+from bot.services.presenters.deployment import EMOJI, WORD, changes_of, emoji_of, issues_of, way_of
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
 _S = DeploymentState
 
 
-def preview_card(deployment: Deployment, target: Target, locale: str, timezone: str) -> Card:
-    """What would happen, for the person who asked and must confirm it."""
+def preview_card(
+    deployment: Deployment, target: Target, locale: str, timezone: str, issues: Sequence[Link | Code]
+) -> Card:
+    """What would happen, for the person who asked and must confirm it; `issues` are those that it brings."""
     short = deployment.key.short
     rows: list[Text] = []
     terms = deployment.terms
@@ -65,7 +68,7 @@ def preview_card(deployment: Deployment, target: Target, locale: str, timezone: 
             service=deployment.service,
             environment=deployment.environment,
         ),
-        fields=(Field(translate(locale, "Version"), way_of(deployment)),),
+        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(issues, locale)),
         sections=tuple(sections),
         actions=(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
@@ -125,12 +128,16 @@ def locked(verb: Verb, where: str, stood: Lock | None, locale: str) -> Notice:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an environment of a service has: the good version, what is under way, and the lock on it."""
+    """What an environment of a service has: the good version, what is under way, and the lock on it.
+
+    `failed` is what came after the good version, went wrong and was not brought back: it is what runs there.
+    """
 
     service: str
     environment: str
     version: Version | None
     since: float
+    failed: Deployment | None = None
     under_way: Deployment | None = None
     lock: Lock | None = None
 
@@ -153,7 +160,7 @@ def deployments_card(standings: Sequence[Standing], newest: Sequence[Deployment]
 def deployment_line(deployment: Deployment, locale: str) -> Text:
     """A deployment in one line of a list."""
     parts: list[Any] = [
-        f"{EMOJI[deployment.state]} ",
+        f"{emoji_of(deployment)} ",
         Strong(deployment.key.short),
         f" {deployment.environment} · ",
         Code(deployment.version.name),
@@ -166,13 +173,21 @@ def deployment_line(deployment: Deployment, locale: str) -> Text:
 
 
 def whats_in_card(
-    service: str, environment: str, old: Version | None, new: Version | None, changes: Sequence[Change], locale: str
+    service: str,
+    environment: str,
+    old: Version | None,
+    new: Version | None,
+    changes: Sequence[Change],
+    locale: str,
+    *,
+    issues: Sequence[Link | Code],
 ) -> Card:
     """What lies between two versions: commits and the issues that they name."""
     title = translate(locale, "What is new for {environment}: {service}", environment=environment, service=service)
     fields = [
         Field(translate(locale, "There now"), text(Code(old.name) if old else "—")),
         Field(translate(locale, "Newest good build"), text(Code(new.name) if new else "—")),
+        *issues_of(issues, locale),
     ]
     sections: list[Section] = [*changes_of(changes, locale, LIST_CHANGES)]
     if not changes:
@@ -207,6 +222,8 @@ def _standing(one: Standing, locale: str) -> Text:
     parts.append(Code(one.version.name) if one.version else "—")
     if one.since:
         parts += [" · ", Moment(datetime.fromtimestamp(one.since, UTC))]
+    if one.failed is not None:
+        parts.append(f" · {_failed(one.failed, locale)}")
     if one.under_way is not None:
         under_way = one.under_way
         word = translate(locale, WORD[under_way.state])
@@ -214,3 +231,10 @@ def _standing(one: Standing, locale: str) -> Text:
     if one.lock is not None:
         parts.append(f" · 🔒 {one.lock.name}: {one.lock.reason}")
     return text(*parts)
+
+
+def _failed(deployment: Deployment, locale: str) -> str:
+    version = deployment.version.name
+    if deployment.state is _S.ROLLBACK_FAILED:
+        return f"{emoji_of(deployment)} {version} {translate(locale, WORD[deployment.state])}"
+    return "❌ " + translate(locale, "{version} failed and was not rolled back", version=version)

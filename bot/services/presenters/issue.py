@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.cards import (
     Action,
@@ -86,7 +86,7 @@ def issue_card(issue: Issue, locale: str, timezone: str) -> Card:
 
 def deployment_comment(deployment: Deployment, locale: str) -> tuple[Section, ...]:
     """What an issue is told of a deployment that ended: what its card says, in the words of a comment."""
-    card = deployment_card(deployment, locale, "UTC")
+    card = deployment_card(replace(deployment, issues=()), locale, "UTC")  # whoever reads it is at one of them
     facts = tuple(text(Strong(f"{field.label}: "), *field.value) for field in card.fields)
     sections: list[Section] = [Paragraph(text(f"{card.emoji} ", Strong(card.title))), Lines(facts), *card.sections]
     if card.title_url:

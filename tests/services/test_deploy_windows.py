@@ -115,3 +115,17 @@ def test_a_window_that_shuts_before_its_turn_holds_it(store: SqlStore, database:
     assert stage.state(1) is S.SUCCEEDED
     assert (stage.state(2), stage.deployment(2).outcome) == (S.QUEUED, "window")
     assert len(stage.runs()) == 1
+
+
+def test_a_long_freeze_ends_nothing_that_waits_for_it(store: SqlStore, database: Engine) -> None:
+    """What the calendar holds back begins when it may, however long that takes."""
+    freeze = Freeze(date(2026, 11, 20), date(2026, 12, 2), "the year's end", "Europe/Berlin")
+    stage = a_stage(store, database, freezes=(freeze,))
+    approved(stage, "v1", 1)
+    for _ in range(11):
+        stage.world.clock.advance(24 * HOUR_S)
+        stage.go_on(1)
+        assert (stage.state(), stage.deployment().outcome) == (S.QUEUED, "freeze")
+    stage.world.clock.advance(24 * HOUR_S)
+    stage.go_on(1)
+    assert stage.state() is S.DEPLOYING

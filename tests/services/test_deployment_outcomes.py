@@ -22,17 +22,17 @@ def stage(store: SqlStore, database: Engine) -> Stage:
     return stage
 
 
-def test_queued_for_a_whole_day(stage: Stage) -> None:
+def test_queued_for_a_whole_week(stage: Stage) -> None:
     """A lock that nobody takes away: it ends, says why, and does not begin when the lock is gone at last."""
     stage.ask(f"lock {SERVICE} in staging because load test")
     stage.ask(f"deploy {SERVICE} v1 to staging")
     stage.go_on(60)
-    stage.world.clock.advance(24 * HOUR_S - 120)
+    stage.world.clock.advance(7 * 24 * HOUR_S - 120)
     stage.go_on(20)
     assert (stage.state(), stage.deployment().outcome) == (S.QUEUED, "locked")
     stage.go_on(60)
     assert (stage.state(), stage.deployment().outcome) == (S.EXPIRED, "queued_too_long")
-    assert "Waited a whole day for its turn." in str(stage.card())
+    assert "Waited a whole week for its turn." in str(stage.card())
     stage.ask(f"unlock {SERVICE} in staging")
     stage.go_on(60)
     assert (stage.state(), stage.runs()) == (S.EXPIRED, [])

@@ -248,21 +248,6 @@ def test_a_lost_answer_starts_nothing_twice(stage: Stage) -> None:
     assert stage.state() is S.SUCCEEDED
 
 
-def test_a_worker_that_dies_before_the_call_is_followed_by_one_that_makes_it(stage: Stage) -> None:
-    """The state says deploying and no run is known: the next worker looks for it, then starts it, once."""
-    stage.build("v1")
-    stage.ask(f"deploy {SERVICE} v1 to staging")
-    stage.builds.away = {"find_run"}
-    stage.builds.projects = (SERVICE,)  # the call finds no such project and fails as a crash would leave it
-    [lease] = stage.world.deployments.claim(1)
-    assert lease.deployment.state is S.QUEUED
-    stage.builds.projects = (SERVICE, DEPLOY_PROJECT)
-    stage.world.clock.advance(61)  # it died with the lease in hand
-    stage.builds.away = set()
-    stage.go_on(5)
-    assert (stage.state(), len(stage.runs())) == (S.DEPLOYING, 1)
-
-
 def test_the_ci_system_away_for_an_hour(stage: Stage) -> None:
     """It is tried again and again, people are told, and it goes on when the system is back."""
     stage.build("v1")

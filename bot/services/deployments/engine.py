@@ -17,7 +17,7 @@ from bot.ports.deploying import DeploymentLease, DeploySystem, Order, RunReport,
 from bot.services.acting import TRIGGER_WITHIN_S
 from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.deployments.ending import Ending
-from bot.services.deployments.gate import QUEUE_S, RECHECK, Gate, Held
+from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held
 from bot.services.deployments.judging import (
     REST_S,
     carried_out,
@@ -164,7 +164,7 @@ class DeploymentWorker:
 
     def _stay_queued(self, tx: Transaction, step: Step, current: Deployment, why: Held) -> None:
         now = self._records.now()
-        if now - current.state_since > QUEUE_S:
+        if now - current.state_since > QUEUE_S and why.outcome not in SHUT:
             late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
             self._ending.end(tx, late, step.target, Cause("expire"))
             return

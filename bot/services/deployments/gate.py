@@ -16,7 +16,8 @@ from bot.services.deployments.records import Cause, Records
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.verification import Verification
 
-QUEUE_S = 24 * 3600.0
+QUEUE_S = 7 * 86_400.0
+SHUT = frozenset({"window", "freeze"})  # what the calendar holds back waits for as long as it takes
 LONGEST_REST_S = 3600.0
 RECHECK = Cause("recheck")
 

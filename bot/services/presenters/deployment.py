@@ -89,7 +89,7 @@ OUTCOMES = {
     "rejected": "Rejected.",
     "not_confirmed": "Not confirmed in time.",
     "not_approved": "Not approved in time, which means rejected.",
-    "queued_too_long": "Waited a whole day for its turn.",
+    "queued_too_long": "Waited a whole week for its turn.",
     "superseded": "A newer one took its place.",
     "approval_struck": "An approval was struck out.",
     "approvers_unknown": "I cannot ask whether those who approved it still may:",

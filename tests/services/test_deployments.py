@@ -12,7 +12,7 @@ from bot.domain.commands import Verb
 from bot.domain.deployments import DeploymentKind, DeploymentState
 from bot.domain.services import RollbackRule, WhenBusy
 from bot.services.deployments.desk import DEPLOYMENT_VERBS
-from tests.services.deployment_world import CHECK, DEPLOY_PROJECT, SERVICE, Stage, a_stage
+from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
 S = DeploymentState

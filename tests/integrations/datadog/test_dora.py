@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,7 @@ from integrations.datadog import SPEC
 from integrations.datadog.config import Config
 from tests.answering import Answer, Answering
 from tests.fakes import FakeClock
-from tests.integrations.datadog.organisation import API_KEY, APPLICATION_KEY, Organisation, listening
+from tests.integrations.datadog.organisation import API_KEY, APPLICATION_KEY, Organisation
 
 T0 = 1_795_233_600.0
 COMMIT = "9fceb02d" * 5
@@ -34,22 +33,6 @@ FAILED = Deployment(
     outcome="checks_failed",
     detail="errors: 0.2 > 0.01",
 )
-
-
-@pytest.fixture
-def organisation() -> Iterator[Organisation]:
-    """What Datadog knows; nothing that was told may contradict its specification."""
-    known = Organisation()
-    yield known
-    assert known.problems == []
-
-
-@pytest.fixture
-def server(organisation: Organisation) -> Iterator[Answering]:
-    """Its API."""
-    answering = listening(organisation)
-    yield answering
-    answering.close()
 
 
 @pytest.fixture

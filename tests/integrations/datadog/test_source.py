@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 
 import pytest
 import requests
@@ -16,29 +15,13 @@ from integrations.datadog.config import Config
 from integrations.datadog.source import Datadog
 from tests.answering import Answer, Answering
 from tests.fakes import FakeClock
-from tests.integrations.datadog.organisation import API_KEY, APPLICATION_KEY, Organisation, listening
+from tests.integrations.datadog.organisation import API_KEY, APPLICATION_KEY, Organisation
 
 T0 = 1_700_000_000
 RATE = Query(
     "sum:errors{service:{{service}}}.as_count() / sum:hits{service:{{service}}}.as_count()", {"service": "web"}
 )
 CPU = Query("avg:system.cpu.user{*} by {host}")
-
-
-@pytest.fixture
-def organisation() -> Iterator[Organisation]:
-    """What Datadog knows; nothing that was asked or answered may contradict its specification."""
-    known = Organisation()
-    yield known
-    assert known.problems == []
-
-
-@pytest.fixture
-def server(organisation: Organisation) -> Iterator[Answering]:
-    """Its API."""
-    answering = listening(organisation)
-    yield answering
-    answering.close()
 
 
 @pytest.fixture

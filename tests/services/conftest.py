@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 from sqlalchemy import Engine
 
+from integrations.transport import open_session
 from tests.services.world import World
 from tests.stores import SqlStore
 
@@ -21,3 +23,10 @@ def make_world(store: SqlStore, database: Engine) -> Callable[..., World]:
 def world(make_world: Callable[..., World]) -> World:
     """One route to one channel, everybody known, nothing broken."""
     return make_world()
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """The application's session, whose connections are closed afterwards."""
+    with open_session() as opened:
+        yield opened

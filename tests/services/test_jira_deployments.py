@@ -16,18 +16,15 @@ from bot.domain.deployments import DeploymentState
 from bot.domain.issues import ChangeKind
 from bot.domain.triggers import Trigger
 from bot.ports import PersonFacts
-from bot.services.deployments.triggered import TriggeredDeployments
-from bot.services.dispatcher import carry_out
-from bot.services.trackers import Told, TrackerAccess
+from bot.services.trackers import Told
 from bot.services.tracking import Taken
 from integrations.jira.config import Config
 from integrations.jira.tracker import build_tracker
-from integrations.spec import IssueTracker
 from integrations.tokens import TokenShelf
-from integrations.transport import open_session
 from tests.fakes import FakeClock
 from tests.jira_server import SECRET, TOKEN, USER, FakeJira
-from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.services.deployment_world import SERVICE
+from tests.services.office import Office, a_tracked_stage
 from tests.stores import SqlStore
 
 READY = Trigger(
@@ -66,29 +63,10 @@ LABELLED = Trigger(
 
 
 @dataclass
-class Office:
-    """Jira, the bot and the CI system, on one clock."""
+class JiraOffice(Office):
+    """One whose tracker is a Jira with the issue USER-12."""
 
     jira: FakeJira
-    stage: Stage
-    connected: IssueTracker
-
-    def hear(self, body: dict[str, Any]) -> list[Taken]:
-        """A signed webhook comes in."""
-        headers, raw = self.jira.signed(body)
-        received = self.connected.webhook.receive(headers, raw, self.stage.world.clock.now())
-        return self.stage.world.trackers.inbox.accept("jira", received.changes)
-
-    def work(self, seconds: float = 0.0) -> None:
-        """Let what trackers told and are to be told be done."""
-        world = self.stage.world
-        worker = world.trackers.worker(TriggeredDeployments(world.house.requests))
-        end = world.clock.now().timestamp() + max(seconds, 0.1)  # what follows from one piece is done as well
-        while (due := world.store.read(lambda tx: tx.tracker_tasks.next_due_at())) is not None and due <= end:
-            world.clock.advance(max(0.0, due - world.clock.now().timestamp()) + 1e-5)
-            for task in worker.claim(4):
-                carry_out(worker, task)
-        self.jira.now = world.clock.now()
 
     @property
     def issue(self) -> Any:
@@ -97,39 +75,24 @@ class Office:
 
 
 @pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """The application's session, whose connections are closed afterwards."""
-    with open_session() as opened:
-        yield opened
-
-
-@pytest.fixture
-def office(store: SqlStore, database: Engine, session: requests.Session) -> Iterator[Callable[..., Office]]:
-    """Make an office with triggers of its own; a build v1 is good."""
+def office(store: SqlStore, database: Engine, session: requests.Session) -> Iterator[Callable[..., JiraOffice]]:
+    """Make an office with triggers of its own; a build v1 is good, and USER-12 is of that version."""
     with FakeJira() as jira:
 
-        def make(*triggers: Trigger, told: Told | None = None, **changed: object) -> Office:
+        def make(*triggers: Trigger, **more: Any) -> JiraOffice:
             clock = FakeClock()
             auth = {"method": "basic", "user": USER, "token": TOKEN}
             known = {"url": jira.url, "auth": auth, "projects": ["USER"], "webhook_secret": SECRET}
-            config = Config.model_validate(known)
-            connected = build_tracker("jira", config, session, clock, TokenShelf(), True)
-            access = TrackerAccess(
-                tracker=connected.tracker,
-                rules=connected.rules,
-                releases=connected.releases,
-                triggers=triggers or (READY, RELEASED),
-                told=told or Told(),
-            )
-            stage = a_stage(store, database, clock, known_trackers={"jira": access}, **changed)
-            stage.build("v1")
+            connected = build_tracker("jira", Config.model_validate(known), session, clock, TokenShelf(), True)
             jira.add(fix_versions=["v1"])
-            return Office(jira, stage, connected)
+            wanted = triggers or (READY, RELEASED)
+            stage = a_tracked_stage("jira", connected, (store, database), wanted, clock, **more)
+            return JiraOffice("jira", jira, jira.signed, stage, connected, jira)
 
         yield make
 
 
-def test_an_issue_is_moved_and_its_version_deployed(office: Callable[..., Office]) -> None:
+def test_an_issue_is_moved_and_its_version_deployed(office: Callable[..., JiraOffice]) -> None:
     """The whole way: moved by a person, deployed by the pipeline, moved on and commented by the bot."""
     here = office()
     assert here.hear(here.jira.move("USER-12", "Ready for Staging")) == [Taken.ACCEPTED]
@@ -148,7 +111,7 @@ def test_an_issue_is_moved_and_its_version_deployed(office: Callable[..., Office
     assert ("trigger", "accepted:1") in [(entry[1], entry[3]) for entry in here.stage.world.trail()]
 
 
-def test_a_label_deploys_once(office: Callable[..., Office]) -> None:
+def test_a_label_deploys_once(office: Callable[..., JiraOffice]) -> None:
     """Put on an issue beside another one: the issue's version is deployed; one that stays on it does nothing more."""
     here = office(LABELLED)
     assert here.hear(here.jira.label("USER-12", "backend")) != [Taken.ACCEPTED]
@@ -166,7 +129,7 @@ def test_a_label_deploys_once(office: Callable[..., Office]) -> None:
     assert here.stage.newest() == 1
 
 
-def test_a_label_that_was_taken_away_again_deploys_nothing(office: Callable[..., Office]) -> None:
+def test_a_label_that_was_taken_away_again_deploys_nothing(office: Callable[..., JiraOffice]) -> None:
     """It was a slip, and gone before the bot looked."""
     here = office(LABELLED)
     here.hear(here.jira.label("USER-12", "deploy-to-staging"))
@@ -175,7 +138,7 @@ def test_a_label_that_was_taken_away_again_deploys_nothing(office: Callable[...,
     assert here.stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 1)) == []
 
 
-def test_who_moved_an_issue_does_not_approve_what_it_brings(office: Callable[..., Office]) -> None:
+def test_who_moved_an_issue_does_not_approve_what_it_brings(office: Callable[..., JiraOffice]) -> None:
     """Their account in chat has the address that the tracker tells; somebody else's does."""
     here = office(replace(READY, environment="production"))
     here.stage.world.directory.people["U2"] = PersonFacts("Ada", "Ada@Example.com", False)
@@ -189,7 +152,7 @@ def test_who_moved_an_issue_does_not_approve_what_it_brings(office: Callable[...
     assert [one.account for one in here.stage.deployment().approvals] == ["slack:U3"]
 
 
-def test_a_run_that_fails_moves_it_back(office: Callable[..., Office]) -> None:
+def test_a_run_that_fails_moves_it_back(office: Callable[..., JiraOffice]) -> None:
     """With the reason in the comment."""
     here = office()
     here.hear(here.jira.move("USER-12", "Ready for Staging"))
@@ -201,22 +164,22 @@ def test_a_run_that_fails_moves_it_back(office: Callable[..., Office]) -> None:
     assert "The run that deploys it failed." in here.jira.texts("USER-12")[0]
 
 
-def test_webhook_retry_and_poll_deploy_once(office: Callable[..., Office]) -> None:
+def test_webhook_retry_and_poll_deploy_once(office: Callable[..., JiraOffice]) -> None:
     """The same move told three times, once of them half an hour late."""
     here = office()
-    here.stage.world.trackers.poller.poll("jira")
+    here.poll()
     body = here.jira.move("USER-12", "Ready for Staging")
     here.hear(body)
     here.work()
     here.stage.world.clock.advance(1800)
     assert here.hear(body) == [Taken.DUPLICATE]
     here.jira.now = here.stage.world.clock.now()
-    assert here.stage.world.trackers.poller.poll("jira") == 0
+    assert here.poll() == 0
     here.work()
     assert here.stage.newest() == 1
 
 
-def test_a_version_that_was_released_waits_for_its_approvals(office: Callable[..., Office]) -> None:
+def test_a_version_that_was_released_waits_for_its_approvals(office: Callable[..., JiraOffice]) -> None:
     """What the environment asks for holds for Jira too; a failed check rolls back, and nobody is asked twice."""
     here = office()
     here.stage.good("v1")
@@ -235,7 +198,7 @@ def test_a_version_that_was_released_waits_for_its_approvals(office: Callable[..
     assert here.hear(here.jira.release("user-service v2")) == [Taken.DUPLICATE]
 
 
-def test_jira_away_at_the_end_delays_only_the_comment(office: Callable[..., Office]) -> None:
+def test_jira_away_at_the_end_delays_only_the_comment(office: Callable[..., JiraOffice]) -> None:
     """The deployment is done; the issue is told when Jira is back, once."""
     here = office()
     here.hear(here.jira.move("USER-12", "Ready for Staging"))
@@ -252,7 +215,7 @@ def test_jira_away_at_the_end_delays_only_the_comment(office: Callable[..., Offi
     assert len(here.jira.texts("USER-12")) == 1
 
 
-def test_a_version_nobody_built_is_refused_at_the_issue(office: Callable[..., Office]) -> None:
+def test_a_version_nobody_built_is_refused_at_the_issue(office: Callable[..., JiraOffice]) -> None:
     """With the newest good build, and nothing is started."""
     here = office()
     here.issue.fix_versions = ["v9"]
@@ -263,7 +226,7 @@ def test_a_version_nobody_built_is_refused_at_the_issue(office: Callable[..., Of
     assert here.stage.runs() == []
 
 
-def test_issues_in_the_commits_are_told_too(office: Callable[..., Office]) -> None:
+def test_issues_in_the_commits_are_told_too(office: Callable[..., JiraOffice]) -> None:
     """Those between the version before and the new one, where the tracker's settings ask for it."""
     here = office(told=Told(comment=("staging",), link=("staging",)))
     here.stage.good("v1", "staging")

@@ -87,6 +87,13 @@ class Lock:
 class Deployments(Protocol):
     """The deployments as stored: a snapshot each, changed under its row's lock."""
 
+    def hold_line(self, service: str, environment: str) -> None:
+        """Keep others from changing what stands in one environment of a service until the transaction ends.
+
+        Taken before any of its rows: who changes one deployment may have to change, or to heed, the others.
+        """
+        ...
+
     def add(self, deployment: Deployment, *, dedup_key: str, due_at: float) -> Deployment | None:
         """Store a new one under the next number (its `number` is ignored); None where `dedup_key` is known already."""
         ...
@@ -100,6 +107,10 @@ class Deployments(Protocol):
 
         Conflict where another deployment of the same service and environment is active.
         """
+        ...
+
+    def wake(self, service: str, environment: str, at: float) -> None:
+        """Let what is queued there be taken up at `at`."""
         ...
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[DeploymentLease]:

@@ -14,6 +14,7 @@ from bot.domain.deployments import Deployment, DeploymentState
 from bot.errors import Conflict
 from bot.ports.deploying import DeploymentLease, Lock
 from bot.storage.dialects import Insert, greatest, insert_new
+from bot.storage.locks import hold_named
 from bot.storage.tables import deployments, locks
 from bot.storage.unit import Unit
 from bot.telemetry import logger
@@ -38,6 +39,10 @@ class SqlDeployments:
 
     def __init__(self, connection: Unit) -> None:
         self._connection = connection
+
+    def hold_line(self, service: str, environment: str) -> None:
+        """Keep others from changing what stands in one environment of a service until the transaction ends."""
+        hold_named(self._connection, f"deployments:{service}/{environment}")
 
     def add(self, deployment: Deployment, *, dedup_key: str, due_at: float) -> Deployment | None:
         """Store a new one under the next number (its `number` is ignored); None where `dedup_key` is known already."""
@@ -88,6 +93,15 @@ class SqlDeployments:
                 service=deployment.service,
                 environment=deployment.environment,
             ) from None
+
+    def wake(self, service: str, environment: str, at: float) -> None:
+        """Let what is queued there be taken up at `at`; what has gone on meanwhile is left as it is."""
+        is_meant = and_(
+            deployments.c.service == service,
+            deployments.c.environment == environment,
+            deployments.c.state == DeploymentState.QUEUED.value,
+        )
+        self._connection.execute(update(deployments).where(is_meant).values(due_at=at))
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[DeploymentLease]:
         """Take deployments that are due; one that cannot be read rests, and the others do not wait."""

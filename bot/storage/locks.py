@@ -1,7 +1,7 @@
 """Advisory locks (PostgreSQL): what one at a time may do where no row stands for it yet.
 
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS. Those here are pairs of numbers, which
-never meet the single numbers that projects are hashed to. SQLite has one writer and needs none of them.
+never meet the single numbers that names are hashed to. SQLite has one writer and needs none of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from bot.storage.unit import Unit
 _OURS = 7447  # "SHIP" on a telephone: apart from the locks of others in the same database
 _HOLD = text(f"SELECT pg_advisory_xact_lock({_OURS}, :lock)")
 _SHARE = text(f"SELECT pg_advisory_xact_lock_shared({_OURS}, :lock)")
+_HOLD_NAMED = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _TRY_FOR_SESSION = text(f"SELECT pg_try_advisory_lock({_OURS}, :lock)")
 
 
@@ -40,6 +41,12 @@ def share(connection: Unit, lock: Lock) -> None:
     """The same, beside others who share it."""
     if _has_locks(connection):
         connection.execute(_SHARE, {"lock": lock.value})
+
+
+def hold_named(connection: Unit, name: str) -> None:
+    """Wait for the lock of something that has a name, and keep it until the transaction ends."""
+    if _has_locks(connection):
+        connection.execute(_HOLD_NAMED, {"name": name})
 
 
 def try_for_session(connection: Connection, lock: Lock) -> bool:

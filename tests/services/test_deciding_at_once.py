@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from bot.domain.deployments import DeploymentState
+from bot.domain.checks import Verdict
+from bot.domain.deployments import DeploymentState, move
+from bot.ports import Transaction
 from bot.services.dispatcher import Worker, carry_out
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore, make_store
@@ -36,9 +38,9 @@ def other(stage: Stage, database: Engine) -> Iterator[Stage]:
     store.close()
 
 
-def lacks_one(stage: Stage, number: int = 1) -> None:
+def lacks_one(stage: Stage, number: int = 1, version: str = "v1") -> None:
     """One to production that waits for the last of its approvals."""
-    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"deploy {SERVICE} {version} to production")
     stage.ask(f"confirm {SERVICE}#{number}")
     stage.ask(f"approve {SERVICE}#{number}", "m2")
     assert stage.state(number) is S.AWAITING_APPROVAL
@@ -59,6 +61,25 @@ def at_once(*works: Callable[[], None]) -> None:
 def doing(worker: Worker, work: object) -> Callable[[], None]:
     """One piece of work, to be done later."""
     return lambda: carry_out(worker, work)
+
+
+def said_at_once(stage: Stage, other: Stage, *lines: tuple[str, str]) -> list[str]:
+    """What two people are answered whose lines are carried out at the same moment, each in a process of its own."""
+    for typed, person in lines:
+        stage.world.ask(typed, person, platform="dingtalk" if person.startswith("m") else "slack")
+    one, two = stage.world.take()
+    at_once(doing(stage.world.worker, one), doing(other.world.worker, two))
+    stage.world.work()
+    return [*stage.world.said[-1:], *other.world.said[-1:]]
+
+
+def said_while_it_begins(stage: Stage, other: Stage, typed: str, person: str) -> str:
+    """What somebody is answered whose line is carried out in the moment in which what is due takes its step."""
+    [lease] = stage.world.deployments.claim(1)
+    stage.world.ask(typed, person)
+    [record] = stage.world.take()
+    at_once(doing(stage.world.deployments, lease), doing(other.world.worker, record))
+    return other.world.said[-1]
 
 
 def test_a_rejection_before_the_last_approval(stage: Stage) -> None:
@@ -94,12 +115,8 @@ def test_approve_and_reject_in_two_processes(stage: Stage, other: Stage) -> None
     """Whoever comes first: it is rejected, once, and nothing runs; an approval that came second is told so."""
     for number in range(1, ROUNDS + 1):
         lacks_one(stage, number)
-        stage.world.ask(f"approve {SERVICE}#{number}", "U3")
-        stage.world.ask(f"reject {SERVICE}#{number} no", "U2")
-        one, two = stage.world.take()
-        at_once(doing(stage.world.worker, one), doing(other.world.worker, two))
-        stage.world.work()
-        answers = [*stage.world.said[-1:], *other.world.said[-1:]]
+        key = f"{SERVICE}#{number}"
+        answers = said_at_once(stage, other, (f"approve {key}", "U3"), (f"reject {key} no", "U2"))
         after = stage.deployment(number)
         assert (after.state, after.outcome) == (S.CANCELLED, "rejected")
         assert any(WAITS_NOT in said for said in answers) is (len(after.approvals) == 1), answers
@@ -113,14 +130,10 @@ def test_two_last_approvals_in_two_processes(stage: Stage, other: Stage) -> None
     """Of two people who agree at the same moment one completes it, and the other is told that it waits no more."""
     for number in range(1, ROUNDS + 1):
         lacks_one(stage, number)
-        stage.world.ask(f"approve {SERVICE}#{number}", "U3")
-        stage.world.ask(f"approve {SERVICE}#{number}", "U2")
-        one, two = stage.world.take()
-        at_once(doing(stage.world.worker, one), doing(other.world.worker, two))
-        stage.world.work()
+        key = f"{SERVICE}#{number}"
+        answers = said_at_once(stage, other, (f"approve {key}", "U3"), (f"approve {key}", "U2"))
         after = stage.deployment(number)
         assert (after.state, len(after.approvals)) == (S.QUEUED, 2)
-        answers = [*stage.world.said[-1:], *other.world.said[-1:]]
         assert sum(WAITS_NOT in said for said in answers) == 1, answers
         stage.ask(f"reject {SERVICE}#{number} next", "U2")
 
@@ -131,11 +144,8 @@ def test_a_rejection_while_it_begins(stage: Stage, other: Stage) -> None:
         lacks_one(stage, number)
         stage.ask(f"approve {SERVICE}#{number}", "U3")
         before = len(stage.runs())
-        [lease] = stage.world.deployments.claim(1)
-        stage.world.ask(f"reject {SERVICE}#{number} no", "U2")
-        [record] = stage.world.take()
-        at_once(doing(stage.world.deployments, lease), doing(other.world.worker, record))
-        after, said = stage.deployment(number), other.world.said[-1]
+        said = said_while_it_begins(stage, other, f"reject {SERVICE}#{number} no", "U2")
+        after = stage.deployment(number)
         if after.state is S.CANCELLED:
             assert (after.outcome, len(stage.runs()), TOO_LATE in said) == ("rejected", before, False)
         else:
@@ -143,3 +153,89 @@ def test_a_rejection_while_it_begins(stage: Stage, other: Stage) -> None:
             stage.run_ends()
             stage.go_on(60)
         assert stage.deployment(number).state.is_ended
+
+
+def test_a_way_back_is_confirmed_while_a_newer_one_begins(stage: Stage, other: Stage) -> None:
+    """Either the newer one gives way and never runs, or it is what is there now and the way back is refused."""
+    stage.good("v1")
+    for number in (2, 5):
+        stage.good(f"v{number}")
+        stage.ask(f"lock {SERVICE} in production because so")
+        lacks_one(stage, number + 1)
+        stage.ask(f"approve {SERVICE}#{number + 1}", "U3")
+        stage.ask(f"rollback {SERVICE} in production")
+        stage.ask(f"unlock {SERVICE} in production")
+        before = len(stage.runs())
+        said = said_while_it_begins(stage, other, f"confirm {SERVICE}#{number + 2}", "U1")
+        newer, back = stage.deployment(number + 1), stage.deployment(number + 2)
+        if newer.state is S.SUPERSEDED:
+            assert (len(stage.runs()), back.state) == (before, S.QUEUED)
+        else:
+            assert (newer.state, len(stage.runs()), back.state) == (S.DEPLOYING, before + 1, S.REQUESTED)
+            assert "is not what was deployed last there" in said
+        stage.go_on(30)
+        stage.run_ends()
+        stage.go_on(60)
+        assert stage.state(number + 1).is_ended
+
+
+def test_two_ways_back_are_confirmed_at_once(stage: Stage, other: Stage) -> None:
+    """What two people want undone is undone once; the second one is told that it is under way."""
+    stage.good("v1")
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production", "U1")
+    stage.ask(f"rollback {SERVICE} in production", "m1")
+    answers = said_at_once(stage, other, (f"confirm {SERVICE}#3", "U1"), (f"confirm {SERVICE}#4", "m1"))
+    assert sum("2 is under way" in said or "2 正在进行" in said for said in answers) == 1, answers
+    stage.go_on(30)
+    assert sorted((stage.state(3), stage.state(4))) == [S.DEPLOYING, S.REQUESTED]
+    assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v1"]
+
+
+def test_what_began_after_a_way_back_was_confirmed_is_not_undone(stage: Stage) -> None:
+    """However it came about, by a process of an older version say: the way back ends, and its card says why."""
+    stage.good("v1")
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#3")
+    stage.build("v3")
+    lacks_one(stage, 4, "v3")
+    stage.ask(f"approve {SERVICE}#4", "U3")
+
+    def begin_unseen(tx: Transaction) -> None:
+        at = stage.world.clock.now().timestamp()
+        tx.deployments.put(move(move(stage.deployment(4), S.DEPLOYING, at), S.SUCCEEDED, at), due_at=None)
+
+    stage.world.store.write(begin_unseen)
+    stage.go_on(30)
+    back = stage.deployment(3)
+    assert (back.state, back.outcome, stage.state(2), stage.state(4)) == (
+        *(S.SUPERSEDED, "overtaken"),
+        *(S.ROLLBACK_FAILED, S.SUCCEEDED),
+    )
+    assert [run["version"] for run in stage.runs()] == ["v1", "v2"]
+    assert "Something else was deployed after it was confirmed" in str(stage.card(3).sections[0])
+    key = f"deployment:shipmate/{SERVICE}#3 v1 → production"
+    assert ("shipmate", "supersede", key, "superseded:overtaken") in stage.world.trail()
+
+
+def test_a_way_back_that_begins_by_itself_goes_before_what_waits(stage: Stage) -> None:
+    """What was approved meanwhile does not begin in between: it stays outside of the lock."""
+    stage.good("v1")
+    stage.build("v2")
+    stage.build("v3")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    for number, version in ((2, "v2"), (3, "v3")):
+        lacks_one(stage, number, version)
+        stage.ask(f"approve {SERVICE}#{number}", "U3")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(30)
+    assert (stage.state(2), stage.deployment(3).outcome, stage.deployment(4).rollback_of) == (
+        *(S.ROLLING_BACK, "locked"),
+        2,
+    )
+    stage.run_ends()
+    stage.go_on(60)
+    assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v1"]
+    assert (stage.state(2), stage.state(3), stage.state(4)) == (S.ROLLED_BACK, S.QUEUED, S.SUCCEEDED)

@@ -138,8 +138,8 @@ class DeploymentDesk:
         timezone: str,
     ) -> Step:
         def work(tx: Transaction) -> Deployment | None:
-            self._people.note(tx, record.command.actor)
             filed = file(tx, self._cause(record, line))
+            self._people.note(tx, record.command.actor)
             self._settle(tx, record, {"deployment": filed.number} if filed else {})
             return filed
 
@@ -177,6 +177,7 @@ class DeploymentDesk:
         actor = record.command.actor
 
         def work(tx: Transaction) -> Deployment:
+            tx.deployments.hold_line(known.service, known.environment)
             self._people.note(tx, actor)
             current = tx.deployments.get(number, for_change=True)
             assert current is not None  # deployments are kept

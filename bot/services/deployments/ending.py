@@ -46,8 +46,7 @@ class Ending:
 
     def wake_line(self, tx: Transaction, service: str, environment: str) -> None:
         """Let those that wait for their turn look again now."""
-        for waiting in tx.deployments.newest(service, environment, frozenset({_S.QUEUED}), 100):
-            tx.deployments.put(waiting, due_at=self._records.now())
+        tx.deployments.wake(service, environment, self._records.now())
 
     def begin_restoring(self, tx: Transaction, rollback: Deployment, cause: Cause) -> None:
         """Mark the deployment that `rollback` undoes, if it can still be undone."""

@@ -27,7 +27,7 @@ from bot.services.deployments.judging import (
     pipeline_of,
 )
 from bot.services.deployments.records import Cause, Records
-from bot.services.deployments.standing import in_place_of
+from bot.services.deployments.standing import in_place_of, overtaken_by
 from bot.services.deployments.verifying import Verifying
 from bot.services.verification import Verification
 from bot.telemetry import logger
@@ -148,11 +148,15 @@ class DeploymentWorker:
             self._trigger(replace(step, deployment=begun))
 
     def _begin(self, tx: Transaction, step: Step, judged: Deployment) -> Held | None:
-        """Store that it began, or waits for approval again; why it may not where another one was faster."""
+        """Store that it began, or that it may not any more; what holds it back where another one was faster."""
         now = self._records.now()
         if judged.state is _S.AWAITING_APPROVAL:
             self._records.put(tx, judged, RECHECK, due_at=now)
             self._give_back(tx, step.lease, now)
+            return None
+        if judged.rollback_of and (newer := overtaken_by(tx, judged)):
+            ended = move(judged, _S.SUPERSEDED, now, outcome="overtaken", detail=newer.key.short)
+            self._ending.end(tx, ended, step.target, Cause("supersede"))
             return None
         run = Run(now, certain_at=now + CERTAIN_AFTER_S)
         try:
@@ -363,6 +367,7 @@ class DeploymentWorker:
         """Run `work` on the deployment under its row's lock; None where it has moved on since it was taken up."""
 
         def guarded(tx: Transaction) -> Deployment | None:
+            tx.deployments.hold_line(step.deployment.service, step.deployment.environment)
             current = tx.deployments.get(step.deployment.number, for_change=True)
             if not tx.deployments.holds(step.lease):
                 raise LeaseLost(f"another worker has {step.deployment.key.short}")
@@ -389,6 +394,7 @@ class DeploymentWorker:
             return
 
         def work(tx: Transaction) -> None:
+            tx.deployments.hold_line(deployment.service, deployment.environment)
             current = tx.deployments.get(deployment.number, for_change=True)
             if current is not None and current.state.is_waiting and tx.deployments.holds(lease):
                 ended = move(current, _S.CANCELLED, self._records.now(), outcome="not_configured")

@@ -113,8 +113,7 @@ class Requests:
             raise Conflict("Nothing was deployed there yet.")
         if number and undone.number != number:
             raise _overtaken(f"{service.name}#{number}", undone)
-        if undone.state.is_active or undone.state is _S.ROLLING_BACK:
-            raise Conflict("{deployment} is under way: wait for its end, or cancel it.", deployment=undone.key.short)
+        _must_be_at_rest(undone)
         if wish.version:
             asked = self._versions.resolve(service, wish.version)
             version = self._records.store.read(lambda tx: good_once(tx, *line, asked))
@@ -145,6 +144,7 @@ class Requests:
         undone = latest(tx, rollback.service, rollback.environment)
         if undone is None or undone.number != rollback.rollback_of:
             raise _overtaken(f"{rollback.service}#{rollback.rollback_of}", undone)
+        _must_be_at_rest(undone)
         self._must_lead_back(tx, undone, rollback.version, target)
 
     def file(self, tx: Transaction, proposal: Proposal, cause: Cause, *, rollback_of: int = 0) -> Deployment | None:
@@ -153,6 +153,7 @@ class Requests:
         One that needs no confirmation goes on at once.
         """
         wish, target, now = proposal.wish, proposal.target, self._records.now()
+        tx.deployments.hold_line(target.service, target.environment)
         previous = good_version(tx, target.service, target.environment)
         is_free = bool(rollback_of) or wish.is_break_glass
         if not is_free and target.after:
@@ -226,6 +227,11 @@ class Requests:
             raise Conflict(
                 "{version} has to succeed in {environment} first.", version=version.name, environment=target.after
             )
+
+
+def _must_be_at_rest(undone: Deployment) -> None:
+    if undone.state.is_active or undone.state is _S.ROLLING_BACK:
+        raise Conflict("{deployment} is under way: wait for its end, or cancel it.", deployment=undone.key.short)
 
 
 def _overtaken(name: str, by: Deployment | None) -> Conflict:

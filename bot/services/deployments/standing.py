@@ -43,6 +43,14 @@ def latest(tx: Transaction, service: str, environment: str) -> Deployment | None
     return next(iter(_began(tx, service, environment)), None)
 
 
+def overtaken_by(tx: Transaction, rollback: Deployment) -> Deployment | None:
+    """What began there after the deployment that `rollback` undoes, and would be undone with it."""
+    undone, last = tx.deployments.get(rollback.rollback_of), latest(tx, rollback.service, rollback.environment)
+    if undone is None or last is None or _order(last) <= _order(undone):
+        return None
+    return last
+
+
 def failed_there(tx: Transaction, service: str, environment: str) -> Deployment | None:
     """What failed there, changed something and was not brought back since; None where a good version is what runs.
 
@@ -94,4 +102,8 @@ def is_same(one: Version, other: Version) -> bool:
 def _began(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
     """What began there, the latest first."""
     found = [one for one in tx.deployments.newest(service, environment, _BEGAN, LOOKED_AT) if one.started_at]
-    return sorted(found, key=lambda one: (one.started_at, one.number), reverse=True)
+    return sorted(found, key=_order, reverse=True)
+
+
+def _order(deployment: Deployment) -> tuple[float, int]:
+    return deployment.started_at, deployment.number

@@ -42,8 +42,8 @@ class TriggeredDeployments:
         """See `Triggers.fire`."""
         assert isinstance(proposal, Proposal)
         change = firing.change
-        if change.account:  # whoever has its address is kept from approving what was asked for there
-            self.requests.people.note(tx, Actor(change.account, change.person, email=change.email or None))
         cause = Cause("trigger", change.account or firing.trigger.tracker, firing.trigger.name)
         filed = self.requests.file(tx, proposal, cause)
+        if change.account:  # whoever has its address is kept from approving what was asked for there
+            self.requests.people.note(tx, Actor(change.account, change.person, email=change.email or None))
         return Fired(number=filed.number) if filed is not None else Fired(reason="duplicate")

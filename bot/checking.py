@@ -19,7 +19,7 @@ from bot.errors import (
     Unavailable,
 )
 from bot.services.tokens import StoredTokens
-from bot.settings import Settings
+from bot.settings import Settings, deployed_of
 from bot.storage.opening import obstacle, open_database, open_key, place_of, store_of
 from bot.system import SystemClock
 from bot.tracker_settings import triggers_of
@@ -51,6 +51,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _destinations(outside)
     yield from _routes(settings)
     yield from _triggers(settings)
+    yield from _services(settings)
     yield from _roles(settings)
     yield from _storage(settings)
 
@@ -163,6 +164,18 @@ def _triggers(settings: Settings) -> Iterator[Finding]:
         where = f" in {', '.join(trigger.projects)}" if trigger.projects else ""
         words = f"{what}{where} → {trigger.service} {trigger.version} to {trigger.environment}"
         yield Finding(OK, trigger.name, f"{words} (dry run)" if trigger.is_dry_run else words)
+
+
+def _services(settings: Settings) -> Iterator[Finding]:
+    """What each deployment's pipeline is told of a version that people approve."""
+    for service in deployed_of(settings).values():
+        named = [target for target in service.targets.values() if target.deploy.is_told_names_alone]
+        if service.takes_any_version and any(target.approvals.needed for target in named):
+            words = "any: its pipeline is told words that may mean something else by the time they are approved"
+            yield Finding(DOUBT, f"services.{service.name}.versions", words)
+        elif named:
+            words = "is told {{version}} and no {{commit}}: in a branch's place it is told the commit of its build"
+            yield Finding(OK, f"services.{service.name}.deploy", words)
 
 
 def _roles(settings: Settings) -> Iterator[Finding]:

@@ -264,6 +264,34 @@ def test_check_asks_for_no_route_to_the_admin(run: Run, playground: Playground) 
     assert doubt not in run("check", config=_at(playground, places, more=f"{routes}admin: ops\n"), **TOKENS).output
 
 
+SERVICES = """
+sources: {nightly: {kind: generic, secrets: '${NIGHTLY_SECRET}'}}
+roles: {release: {members: ada@example.com, can: approve}}
+environments: {production: {approvals: {needed: 1, from: release}}}
+services:
+  shop:
+    builds: {source: nightly, project: shop}
+    deploy: {source: nightly, project: deploy, parameters: {version: "{{version}}"}}
+    environments: {production: {}}
+  site:
+    versions: any
+    deploy: {source: nightly, project: deploy, parameters: {version: "{{version}}"}}
+    environments: {production: {}}
+  blog:
+    builds: {source: nightly, project: blog}
+    deploy: {source: nightly, project: deploy, parameters: {version: "{{version}}", commit: "{{commit}}"}}
+    environments: {production: {}}
+"""
+
+
+def test_check_says_what_holds_a_deployment_to_what_was_approved(run: Run) -> None:
+    """A pipeline that is told no commit, and words that nothing can be held to."""
+    lines = run("check", config=SERVICES).output.splitlines()
+    told = [line for line in lines if " services." in line]
+    assert [line.partition(": ")[0] for line in told] == ["ok services.shop.deploy", "?? services.site.versions"]
+    assert "in a branch's place it is told the commit of its build" in told[0]
+
+
 def test_check_looks_at_the_key_and_the_database(run: Run) -> None:
     """Both can be used, or what is wrong with them is said."""
     run("db", "upgrade")

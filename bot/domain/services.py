@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.checks import CheckSpec
-from bot.domain.templates import fill
+from bot.domain.templates import fill, names_in
 from bot.domain.windows import Freeze, Window
 
 
@@ -25,6 +25,12 @@ class Pipeline:
     source: str
     project: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_told_names_alone(self) -> bool:
+        """Whether a run is told what a version is called, and not of which commit it is."""
+        asked = frozenset[str]().union(*map(names_in, (self.project, *self.parameters.values())))
+        return "version" in asked and "commit" not in asked
 
     def filled(self, values: Mapping[str, str]) -> Pipeline:
         """With the values of one deployment."""

@@ -119,8 +119,9 @@ class Stage:
         return [request.parameters for request in self.builds.requests if request.project == DEPLOY_PROJECT]
 
     def good(self, version: str, environment: str = "production") -> None:
-        """Deploy a version, with all that belongs to it."""
-        self.build(version)
+        """Deploy a version, with all that belongs to it, from its build on if it has none yet."""
+        if version not in [run.facts.branch for run in self.builds.runs.values()]:
+            self.build(version)
         self.ask(f"deploy {SERVICE} {version} to {environment}")
         number = self.newest()
         if environment == "production":

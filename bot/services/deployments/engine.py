@@ -19,12 +19,15 @@ from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held
 from bot.services.deployments.judging import (
+    LOOK_S,
     REST_S,
-    carried_out,
+    in_doubt,
     judge_checks,
+    judge_run,
     next_look_at,
     order_of,
     pipeline_of,
+    still_running,
 )
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import in_place_of, overtaken_by
@@ -33,9 +36,7 @@ from bot.services.verification import Verification
 from bot.telemetry import logger
 
 LEASE_S = 60.0
-LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 UNREACHABLE_S = 5.0
-DOUBT_S = 600.0
 
 log = logger(__name__)
 _S = DeploymentState
@@ -130,6 +131,9 @@ class DeploymentWorker:
                 seen = self._gate.look(deployment, target)
             except IntegrationError as problem:
                 away = Held("approvers_unknown", problem.system, self._records.now() + UNREACHABLE_S)
+        if seen is not None and seen.version is None:
+            self._settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="version_moved"))
+            return
         if seen is not None and not seen.refused and (obstacle := self._gate.obstacle(deployment, target)):
             self._settle(step, lambda now: move(deployment, _S.FAILED, now, outcome="not_ready", detail=obstacle))
             return
@@ -248,14 +252,8 @@ class DeploymentWorker:
         log.warning("run not started or not known, looked at again", number=step.deployment.number, error=problem)
 
         def later(now: float) -> tuple[Deployment, float]:
-            deployment, run = step.deployment, step.deployment.run
-            assert run is not None  # it was stored together with the state
             pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
-            asks = now - deployment.state_since > min(DOUBT_S, step.target.timeout_s)
-            question = "run_unknown" if asks else deployment.question
-            changed = (question, certain_at) != (deployment.question, run.certain_at)
-            after = note(deployment, question=question, run=replace(run, certain_at=certain_at))
-            return after if changed else deployment, now + pause_s
+            return in_doubt(step.deployment, step.target, certain_at, now), now + pause_s
 
         self._note(step, later)
 
@@ -285,33 +283,11 @@ class DeploymentWorker:
             log.info("run not stopped yet", error=problem)
 
     def _judge(self, step: Step, report: RunReport) -> None:
-        deployment, run = step.deployment, report.run
-        match report.state:
-            case RunState.SUCCEEDED:
-                self._settle(step, lambda now: carried_out(deployment, step.target, run, now))
-            case RunState.FAILED:
-                self._settle(
-                    step,
-                    lambda now: move(
-                        deployment, _S.FAILED, now, outcome="run_failed", detail=report.detail[:500], run=run
-                    ),
-                )
-            case RunState.CANCELLED:
-                by = deployment.stop_asked_by
-                self._settle(
-                    step,
-                    lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by, run=run),
-                )
-            case _:
-                self._note(step, lambda now: self._still_running(step, run, now))
-
-    def _still_running(self, step: Step, run: Run, now: float) -> tuple[Deployment, float]:
-        deployment = step.deployment
-        question = "takes_long" if now - deployment.state_since > step.target.timeout_s else ""
-        if (run, question) != (deployment.run, deployment.question):
-            deployment = note(deployment, run=run, question=question)
-        pause_s = min(max(LOOK_S, (now - deployment.state_since) / 60.0), LONGEST_LOOK_S)
-        return deployment, now + pause_s
+        deployment, target = step.deployment, step.target
+        if report.state in (RunState.WAITING, RunState.RUNNING):
+            self._note(step, lambda now: still_running(deployment, target, report.run, now))
+        else:
+            self._settle(step, lambda now: judge_run(deployment, target, report, now))
 
     # --- the checks
 

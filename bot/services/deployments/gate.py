@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Actor
-from bot.domain.deployments import ACTIVE, Approval, Deployment, DeploymentState, strike
+from bot.domain.deployments import ACTIVE, Approval, Deployment, DeploymentState, Version, strike
 from bot.domain.services import Target
 from bot.domain.windows import closed
+from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
 from bot.services.deployments.judging import REST_S, context_of, goes_first
 from bot.services.deployments.records import Cause, Records
-from bot.services.people import PARTED_COUNTS_S, People
+from bot.services.deployments.requests import Requests
+from bot.services.people import PARTED_COUNTS_S
 from bot.services.verification import Verification
+from bot.telemetry import logger
 
 QUEUE_S = 7 * 86_400.0
 SHUT = frozenset({"window", "freeze"})  # what the calendar holds back waits for as long as it takes
 LONGEST_REST_S = 3600.0
 RECHECK = Cause("recheck")
+
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +39,23 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Those who approved, as their platforms know them now, and why some would not be let approve any more."""
+    """Those who approved, as their platforms know them now, and why some would not be let approve any more.
+
+    `version` is what its pipeline may be told; None where its name means something else by now.
+    """
 
     actors: Sequence[Actor]
     refused: Mapping[str, str]
+    version: Version | None
 
 
 class Gate:
     """Lets a deployment begin, or says what holds it back."""
 
-    def __init__(self, records: Records, people: People, verification: Verification) -> None:
+    def __init__(self, records: Records, requests: Requests, verification: Verification) -> None:
         self._records = records
-        self._people = people
+        self._requests = requests
+        self._people = requests.people
         self._verification = verification
 
     def held(self, tx: Transaction, deployment: Deployment, target: Target) -> Held | None:
@@ -83,7 +94,17 @@ class Gate:
             actors.append(actor)
             if not decision.is_allowed:
                 refused[one.account] = decision.reason
-        return Seen(actors, refused)
+        return Seen(actors, refused, self._version(deployment, target))
+
+    def _version(self, deployment: Deployment, target: Target) -> Version | None:
+        """Its version, by its commit where its name has moved on since it was asked for."""
+        try:
+            return self._requests.exact(target, deployment.version, is_rollback=deployment.rollback_of > 0)
+        except Conflict:
+            return None
+        except IntegrationError as problem:
+            log.warning("builds not read, the version keeps its name", number=deployment.number, error=problem)
+            return deployment.version
 
     def strike(self, tx: Transaction, deployment: Deployment, seen: Seen) -> Deployment:
         """The deployment with those approvals alone that would be taken now; each one struck is on the trail."""
@@ -103,4 +124,5 @@ class Gate:
                 self._records.tell(tx, RECHECK, f"{deployment.key} {one.account}", f"refused:{why}")
             else:
                 counted.add(one.account)
-        return strike(deployment, struck, now) if struck else deployment
+        exact = replace(deployment, version=seen.version or deployment.version)
+        return strike(exact, struck, now) if struck else exact

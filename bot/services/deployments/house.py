@@ -66,5 +66,5 @@ class DeploymentHouse:
             control, reader = self._sources.control(name), self._sources.reader(name)
             if control is not None and reader is not None:
                 systems[name] = BuildDeploys(control, reader)
-        gate = Gate(self.records, self.requests.people, verification)
+        gate = Gate(self.records, self.requests, verification)
         return DeploymentWorker(self.records, self._services, systems, verification, self.ending, gate)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bot.domain.checks import Policy, Verdict, begin
 from bot.domain.deployments import KEPT, Deployment, DeploymentState, Run, move, note
 from bot.domain.services import Pipeline, Target
 from bot.domain.templates import deployment_values
-from bot.ports.deploying import Order
+from bot.ports.deploying import Order, RunReport, RunState
 from bot.services.verification import CheckContext
 
 REST_S = 15.0
 ANSWER_S = 1800.0
+LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
+DOUBT_S = 600.0
 _S = DeploymentState
 
 
 def pipeline_of(deployment: Deployment, target: Target) -> Pipeline:
     """The pipeline that carries it out: a rollback may have its own."""
-    template = target.rollback.pipeline if deployment.rollback_of and target.rollback.pipeline else target.deploy
-    return template.filled(values_of(deployment))
+    return template_of(target, is_rollback=deployment.rollback_of > 0).filled(values_of(deployment))
+
+
+def template_of(target: Target, *, is_rollback: bool) -> Pipeline:
+    """The same before it is filled."""
+    return target.rollback.pipeline if is_rollback and target.rollback.pipeline else target.deploy
 
 
 def values_of(deployment: Deployment) -> dict[str, str]:
@@ -91,6 +98,39 @@ def carried_out(deployment: Deployment, target: Target, run: Run, now: float) ->
         return move(deployment, _S.SUCCEEDED, now, run=run, question="")
     checks = tuple(begin(spec, now) for spec in target.checks)
     return move(deployment, _S.VERIFYING, now, run=run, checks=checks, question="")
+
+
+def judge_run(deployment: Deployment, target: Target, report: RunReport, now: float) -> Deployment:
+    """The deployment after the end of its run, as its system tells of it."""
+    run = report.run
+    match report.state:
+        case RunState.SUCCEEDED:
+            return carried_out(deployment, target, run, now)
+        case RunState.CANCELLED:
+            by = deployment.stop_asked_by
+            return move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by, run=run)
+        case _:
+            return move(deployment, _S.FAILED, now, outcome="run_failed", detail=report.detail[:500], run=run)
+
+
+def still_running(deployment: Deployment, target: Target, run: Run, now: float) -> tuple[Deployment, float]:
+    """The deployment while its run goes on, and when to look again."""
+    went_s = now - deployment.state_since
+    question = "takes_long" if went_s > target.timeout_s else ""
+    if (run, question) != (deployment.run, deployment.question):
+        deployment = note(deployment, run=run, question=question)
+    return deployment, now + min(max(LOOK_S, went_s / 60.0), LONGEST_LOOK_S)
+
+
+def in_doubt(deployment: Deployment, target: Target, certain_at: float, now: float) -> Deployment:
+    """The deployment while nobody can say whether it has a run: after some time people are asked to look."""
+    run = deployment.run
+    assert run is not None  # it was stored together with the state
+    asks = now - deployment.state_since > min(DOUBT_S, target.timeout_s)
+    question = "run_unknown" if asks else deployment.question
+    if (question, certain_at) == (deployment.question, run.certain_at):
+        return deployment
+    return note(deployment, question=question, run=replace(run, certain_at=certain_at))
 
 
 def goes_first(other: Deployment, deployment: Deployment) -> bool:

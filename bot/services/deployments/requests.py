@@ -20,8 +20,9 @@ from bot.domain.services import Service, Target, WhenBusy
 from bot.errors import CommandInvalid, Conflict
 from bot.ports import Transaction
 from bot.services.deployments.ending import Ending
+from bot.services.deployments.judging import template_of
 from bot.services.deployments.records import Cause, Records
-from bot.services.deployments.standing import good_before, good_once, good_version, latest, way_back
+from bot.services.deployments.standing import good_before, good_once, good_version, is_same, latest, way_back
 from bot.services.deployments.versions import Versions
 from bot.services.people import People
 
@@ -95,10 +96,24 @@ class Requests:
         """Look a wish up, which may ask the CI system; raises CommandInvalid, Conflict or IntegrationError."""
         service = self.service(wish.service)
         target = self.target(service, wish.environment)
-        version = self._version(service, target, wish)
+        version = self.exact(target, self._version(service, target, wish))
         self.people.learn_names(self.people.called_for(target.approvals.approvers))
         current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
         return Proposal(wish, target, version, self._versions.between(service, current, version))
+
+    def exact(self, target: Target, version: Version, *, is_rollback: bool = False) -> Version:
+        """The version as its pipeline can be told it without being told what moves on; Conflict where it cannot.
+
+        What is brought back is never refused.
+        """
+        if not template_of(target, is_rollback=is_rollback).is_told_names_alone:
+            return version
+        try:
+            return self._versions.pinned(self.service(target.service), version)
+        except Conflict:
+            if is_rollback:
+                return version
+            raise
 
     def propose_rollback(self, wish: Wish, number: int = 0) -> tuple[Proposal, int]:
         """The way back from what was last deployed, and its number; Conflict where there is none.
@@ -130,7 +145,8 @@ class Requests:
         if version is None:
             raise Conflict("There is no earlier version to go back to.")
         self._records.store.read(lambda tx: self._must_lead_back(tx, undone, version, target))
-        return Proposal(replace(wish, kind=DeploymentKind.ROLLBACK), target, version), undone.number
+        exact = self.exact(target, version, is_rollback=True)
+        return Proposal(replace(wish, kind=DeploymentKind.ROLLBACK), target, exact), undone.number
 
     def _must_lead_back(self, tx: Transaction, undone: Deployment, to: Version, target: Target) -> None:
         why = way_back(tx, undone, to, target)
@@ -223,7 +239,7 @@ class Requests:
     def _must_have_succeeded(self, tx: Transaction, proposal: Proposal) -> None:
         target, version = proposal.target, proposal.version
         good = tx.deployments.newest(target.service, target.after, frozenset({_S.SUCCEEDED}), 100)
-        if not any((one.version.name, one.version.commit) == (version.name, version.commit) for one in good):
+        if not any(is_same(one.version, version) for one in good):
             raise Conflict(
                 "{version} has to succeed in {environment} first.", version=version.name, environment=target.after
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from bot.domain.builds import Build, BuildStatus
@@ -20,8 +21,10 @@ from bot.telemetry import logger
 MOST_BUILDS = 100
 MOST_CHANGES = 100
 MOST_READ = 20  # builds whose commits are asked for
+SHORT = 8  # characters of a commit, as it is named
 
 log = logger(__name__)
+_BEGAN = frozenset(DeploymentState) - WAITING
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BUILD = re.compile(r"(?:[^#\s]*)#(?P<number>\S+)")
 
@@ -52,6 +55,26 @@ class Versions:
             return Version(word)
         newest = _find(builds, LATEST)
         raise CommandInvalid("unknown_version", newest.key.short if newest else None)
+
+    def pinned(self, service: Service, version: Version) -> Version:
+        """The version by its commit where its name is, or was, that of another one too: a branch moves on.
+
+        Conflict where it has such a name and its build tells no commit.
+        """
+        if version.name in (version.commit[:SHORT], version.commit) or "#" in version.name:
+            return version
+        builds = [build for build in self._builds(service) if build.facts.branch == version.name]
+        if version.commit:
+            commits = {build.facts.commit for build in builds if build.facts.commit}
+            commits |= self._store.read(lambda tx: _commits_of(tx, service.name, version.name))
+            return replace(version, name=version.commit[:SHORT]) if commits - {version.commit} else version
+        if version.build and any(str(build.key) != version.build for build in builds):
+            raise Conflict(
+                "{version} was built more than once, and its builds do not tell of which commits: name a tag, or a "
+                "build.",
+                version=version.name,
+            )
+        return version
 
     def between(self, service: Service, old: Version | None, new: Version) -> tuple[Change, ...]:
         """The commits after `old` up to `new`, newest first, as far as the service's builds tell them.
@@ -118,17 +141,24 @@ def _find(builds: Sequence[Build], word: str) -> Build | None:
 def _version(build: Build, word: str) -> Version:
     commit = build.facts.commit or ""
     is_name = word not in (LATEST, build.key.short) and not _COMMIT.fullmatch(word.lower()) and "#" not in word
-    return Version(word if is_name else (commit[:8] or f"#{build.key.number}"), commit, str(build.key))
+    return Version(word if is_name else (commit[:SHORT] or f"#{build.key.number}"), commit, str(build.key))
 
 
 def _deployed(tx: Transaction, service: str, word: str) -> Version | None:
     """A version of that name, or commit, that was deployed before."""
-    began = frozenset(DeploymentState) - WAITING
-    for deployment in tx.deployments.newest(service, None, began, MOST_BUILDS):
+    for deployment in tx.deployments.newest(service, None, _BEGAN, MOST_BUILDS):
         version = deployment.version
-        if version.name == word or (_COMMIT.fullmatch(word) and version.commit.startswith(word)):
+        if version.name == word:
             return version
+        if _COMMIT.fullmatch(word.lower()) and version.commit.startswith(word.lower()):
+            return replace(version, name=version.commit[:SHORT])
     return None
+
+
+def _commits_of(tx: Transaction, service: str, name: str) -> set[str]:
+    """Of which commits a version of that name was deployed before."""
+    newest = tx.deployments.newest(service, None, _BEGAN, MOST_BUILDS)
+    return {one.version.commit for one in newest if one.version.name == name and one.version.commit}
 
 
 def _order(build: str) -> tuple[int, int, str]:

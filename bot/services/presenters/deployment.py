@@ -92,6 +92,7 @@ OUTCOMES = {
     "queued_too_long": "Waited a whole week for its turn.",
     "superseded": "A newer one took its place.",
     "overtaken": "Something else was deployed after it was confirmed, and would have been undone with it:",
+    "version_moved": "Its version is the name of another build by now, and nobody can tell the two apart.",
     "approval_struck": "An approval was struck out.",
     "approvers_unknown": "I cannot ask whether those who approved it still may:",
     "not_configured": "It is not in the configuration any more.",

@@ -23,6 +23,7 @@ class Tracker(Protocol):
     def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
         """Move it to the status of that name, saying why; False when it is there already, and nothing is said.
 
+        False also where a comment that ends in `marker` stands already: it was moved then, and somebody moved it on.
         Rejected: `no_transition` when no way leads there, with the ways that there are.
         """
         ...

@@ -93,7 +93,11 @@ class Tidings:
 
 
 class Teller:
-    """Tells a tracker what was written down; every call may be made again."""
+    """Tells a tracker what was written down; every call may be made again.
+
+    Ends may be told out of their order, for one that failed is tried again later: the comment of an earlier end is
+    written all the same, but where an issue stands and what it is linked to follow the last one.
+    """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -120,7 +124,7 @@ class Teller:
         sections = deployment_comment(deployment, access.locale) if body["comment"] else ()
         marker = _marker(deployment)
         troubles = []
-        if body["status"]:
+        if body["status"] and self._last(deployment) is deployment:
             try:
                 access.tracker.transition(key, body["status"], sections, marker)
             except Rejected as problem:  # the workflow's matter: the rest is told all the same
@@ -129,12 +133,19 @@ class Teller:
         if body["comment"]:
             access.tracker.comment(key, sections, marker)
         if body["link"] and deployment.run is not None and deployment.run.url:
-            access.tracker.link(key, _link(deployment))
+            access.tracker.link(key, _link(self._last(deployment)))
         if body.get("relate") and access.relations is not None:
             troubles += _relate(access.relations, body["origin"], key, body["relate"])
         if body["fix_version"] and access.releases is not None:
             troubles += _add_fix_version(access.releases, key, deployment.version.name)
         return f"done:{','.join(troubles)}" if troubles else "done"
+
+    def _last(self, ended: Deployment) -> Deployment:
+        """The deployment as it ended last: one that succeeded or failed may have been rolled back since."""
+        current = self._store.read(lambda tx: tx.deployments.get(ended.number))
+        if current is None or not current.state.is_ended or current.state is ended.state:
+            return ended
+        return current if current.requested_at == ended.requested_at else ended
 
     def _submit(self, body: Mapping[str, Any], access: TrackerAccess) -> str:
         if access.records is None:

@@ -77,7 +77,7 @@ class BoardsTracker:
             row = self._item(_number(key))
             item = parse_item(row, self._page)
             target = self._target(item, status)
-            if target is None:
+            if target is None or (comment and self._stands(_number(key), marker)):
                 return False
             operations = [_test(row), _add(f"/fields/{STATE}", target)]
             if comment:
@@ -88,12 +88,9 @@ class BoardsTracker:
     def comment(self, key: str, sections: Sequence[Section], marker: str) -> bool:
         """See `Tracker`; an earlier one is found on the first page of comments."""
         with together(CALL_DEADLINE_S):
-            path = f"wit/workItems/{_number(key)}/comments"
-            found = self._get(path, **{"api-version": COMMENTS_API})
-            rows = found.get("comments") if isinstance(found, dict) else None
-            if any(_holds(row, marker) for row in rows or ()):
+            if self._stands(_number(key), marker):
                 return False
-            params = {"api-version": COMMENTS_API}
+            path, params = _comments_of(_number(key)), {"api-version": COMMENTS_API}
             self._send("POST", path, params, json={"text": render(sections, marker)}, changes=True)
             return True
 
@@ -145,6 +142,11 @@ class BoardsTracker:
         return [row["name"] for row in rows or () if isinstance(row, dict) and isinstance(row.get("name"), str)]
 
     # ---
+
+    def _stands(self, number: str, marker: str) -> bool:
+        found = self._get(_comments_of(number), **{"api-version": COMMENTS_API})
+        rows = found.get("comments") if isinstance(found, dict) else None
+        return any(_holds(row, marker) for row in rows or ())
 
     def _target(self, item: Issue, status: str) -> str | None:
         """The state to go to; None when it is there already. Rejected: `no_transition`, with the states there are."""
@@ -292,6 +294,10 @@ def _number(key: str) -> str:
     if found is None:
         raise DestinationGone(SYSTEM, "no_such_issue")
     return found[1]
+
+
+def _comments_of(number: str) -> str:
+    return f"wit/workItems/{number}/comments"
 
 
 def _test(row: Mapping[str, Any]) -> dict[str, Any]:

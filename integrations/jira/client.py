@@ -62,7 +62,7 @@ class JiraTracker:
         with together(CALL_DEADLINE_S):
             issue = parse_issue(self._row(key, ("status",)), self._page)
             chosen = choose(self._transitions(key), issue, status)
-            if chosen is None:
+            if chosen is None or (comment and self._stands(key, marker)):
                 return False
             body: dict[str, Any] = {"transition": {"id": str(chosen["id"])}}
             if fields := fields_for(chosen):
@@ -80,9 +80,7 @@ class JiraTracker:
     def comment(self, key: str, sections: Sequence[Section], marker: str) -> bool:
         """See `Tracker`; an earlier one is found among the newest 50."""
         with together(CALL_DEADLINE_S):
-            found = self._api.get(f"issue/{key}/comment", orderBy="-created", maxResults=MOST_COMMENTS)
-            rows = found.get("comments") if isinstance(found, dict) else None
-            if any(_holds(row, marker) for row in rows or ()):
+            if self._stands(key, marker):
                 return False
             self._api.change("POST", f"issue/{key}/comment", {"body": self._body(sections, marker)})
             return True
@@ -190,6 +188,11 @@ class JiraTracker:
         if not isinstance(row, dict):
             raise Unavailable(SYSTEM, "bad_answer", "no issue")
         return row
+
+    def _stands(self, key: str, marker: str) -> bool:
+        found = self._api.get(f"issue/{key}/comment", orderBy="-created", maxResults=MOST_COMMENTS)
+        rows = found.get("comments") if isinstance(found, dict) else None
+        return any(_holds(row, marker) for row in rows or ())
 
     def _transitions(self, key: str) -> list[Mapping[str, Any]]:
         found = self._api.get(f"issue/{key}/transitions", expand="transitions.fields")

@@ -128,6 +128,15 @@ def test_it_is_moved_once(held: Held) -> None:
     assert held.comments() == 1
 
 
+def test_what_was_passed_on_is_not_taken_back(held: Held) -> None:
+    """Who asks again whether it was moved, for that was never noted, leaves it where somebody moved it since."""
+    held.tracker.transition(held.key, held.second, SAID, MARKER)
+    held.move(held.first, EPOCH + timedelta(minutes=1))
+    assert held.tracker.transition(held.key, held.second, SAID, MARKER) is False
+    assert held.tracker.issue(held.key).status == held.first
+    assert held.comments() == 1
+
+
 def test_a_comment_is_found_by_its_marker(held: Held) -> None:
     """Also the one that a transition left."""
     held.tracker.transition(held.key, held.second, SAID, MARKER)

@@ -128,6 +128,27 @@ def test_a_lost_answer_to_the_transition_says_nothing_twice(started: TrackerWorl
     assert len(started.tracker.calls) == 2
 
 
+@pytest.mark.parametrize(("late", "last"), [(_S.SUCCEEDED, _S.ROLLED_BACK), (_S.FAILED, _S.ROLLBACK_FAILED)])
+def test_an_end_that_is_told_late_undoes_no_later_one(
+    make: Make, store: SqlStore, late: DeploymentState, last: DeploymentState
+) -> None:
+    """Its comment is written; where the issue stands, and what its link says, is what the deployment came to since."""
+    world = make(told=EVERYTHING)
+    world.hear(moved())
+    world.work()
+    world.tracker.fails = [Unavailable("jira", "unreachable")]
+    world.tell(deployment(late))
+    world.work()
+    store.write(lambda tx: tx.deployments.add(deployment(last), dedup_key="one", due_at=EPOCH.timestamp()))
+    world.tell(deployment(last))
+    world.work()
+    assert world.tracker.issues["USER-12"].status == "Broken"
+    world.work(60)
+    assert world.tracker.issues["USER-12"].status == "Broken"
+    assert [call[0] for call in world.tracker.calls].count("comment") == 2
+    assert [link.summary for link in world.tracker.links.values()] == [last.value.replace("_", " ")]
+
+
 def test_a_workflow_that_knows_no_such_way_keeps_nobody_from_reading(started: TrackerWorld) -> None:
     """The comment is written all the same, and the outcome names what was not done."""
 

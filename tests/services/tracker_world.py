@@ -50,6 +50,7 @@ class FakeTracker:
     changed: list[IssueChange] = field(default_factory=list)
     calls: list[tuple[str, ...]] = field(default_factory=list)
     markers: set[str] = field(default_factory=set)
+    links: dict[str, RemoteLink] = field(default_factory=dict)
     submitted: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     submission: Submission = field(default_factory=lambda: Submission(1))
     fails: list[Exception] = field(default_factory=list)
@@ -65,7 +66,7 @@ class FakeTracker:
     def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
         """See `Tracker`."""
         self._may_fail()
-        if self.issues[key].status == status:
+        if self.issues[key].status == status or (comment and marker in self.markers):
             return False
         self.issues[key] = replace(self.issues[key], status=status)
         self.calls.append(("transition", key, status))
@@ -87,6 +88,7 @@ class FakeTracker:
         """See `Tracker`."""
         self._may_fail()
         self.calls.append(("link", key, link.title))
+        self.links[link.global_id] = link
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
         """See `Tracker`."""

@@ -31,6 +31,11 @@ STATUSES = {
     "In Staging": "In Progress",
     "Closed": "Done",
 }
+REUSE = timedelta(minutes=10)
+"""For which Atlassian takes a refresh token again that was exchanged: nobody may have got what came for it.
+
+Later that ends the whole line of tokens. https://community.developer.atlassian.com/t/83103 and /t/54172.
+"""
 
 
 @dataclass
@@ -75,6 +80,9 @@ class FakeJira(Loopback):
         self.builds: list[Json] = []
         self.refresh_tokens: list[str] = ["first-refresh-token"]
         self.access_tokens: list[str] = []
+        self.exchanged: dict[str, datetime] = {}
+        self.reused = 0
+        self.life_s = 3600
         self._ids = iter(range(10_000, 1_000_000))
 
     # --- what tests do with it
@@ -271,12 +279,25 @@ class FakeJira(Loopback):
         grant = body.get("grant_type") if isinstance(body, dict) else None
         access = f"access-{len(self.access_tokens) + 1}"
         if grant == "refresh_token":
-            if body["refresh_token"] != self.refresh_tokens[-1]:
+            if not self._is_exchangeable(body["refresh_token"]):
                 return 403, {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}
             self.refresh_tokens.append(f"refresh-{len(self.refresh_tokens)}")
         self.access_tokens.append(access)
-        told = {"access_token": access, "expires_in": 3600, "token_type": "Bearer", "scope": "read:jira-work"}
+        told = {"access_token": access, "expires_in": self.life_s, "token_type": "Bearer", "scope": "read:jira-work"}
         return 200, told | ({"refresh_token": self.refresh_tokens[-1]} if grant == "refresh_token" else {})
+
+    def _is_exchangeable(self, token: str) -> bool:
+        exchanged_at = self.exchanged.get(token)
+        if exchanged_at is not None:
+            is_soon = self.now - exchanged_at <= REUSE
+            self.reused += 1
+            if not is_soon:
+                self.refresh_tokens.append("nobody has this one: a person must authorise anew")
+            return is_soon
+        is_newest = token == self.refresh_tokens[-1]
+        if is_newest:
+            self.exchanged[token] = self.now
+        return is_newest
 
     def _bulk(self, kind: str, call: Call) -> Answer:
         if call.headers.get("authorization", "").removeprefix("Bearer ") not in self.access_tokens:

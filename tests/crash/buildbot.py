@@ -31,11 +31,18 @@ class LastingBuildbot:
     `rebuilt` and `stopped` are the numbers of builds, `forced` the reasons of those that were forced, one entry a time,
     `deployed` the versions that a deployment brought. What was rebuilt or forced succeeds at once, and a service that
     is deployed has a health page, which is no good in the version `bad`.
+
+    Of services that go by the project `shipping`, `shipped` are the orders: service and version. Runs of `endless`
+    versions go on until they are stopped (`halted`) or let go, those of `broken` versions fail.
     """
 
-    def __init__(self, deploying: str = "", bad: str = "") -> None:
+    def __init__(self, deploying: str = "", bad: str = "", shipping: str = "") -> None:
         self.deployed: list[str] = []
-        self._deploying, self._bad = deploying, bad
+        self._deploying, self._bad, self._shipping = deploying, bad, shipping
+        self.shipped: list[str] = []
+        self.halted: list[int] = []
+        self.endless: set[str] = set()
+        self.broken: set[str] = set()
         self.rebuilt: list[int] = []
         self.stopped: list[int] = []
         self.forced: list[str] = []
@@ -52,6 +59,11 @@ class LastingBuildbot:
             ),
             f"GET builders/{deploying}": rows("builders", {"builderid": 7, "name": deploying, "masterids": [1]}),
             "POST forceschedulers/deploy": self._deploy,
+            "GET forceschedulers/ship": scheduler(
+                *map(field_of, ("reason", "version", "service")), name="ship", builder_names=[shipping]
+            ),
+            f"GET builders/{shipping}": rows("builders", {"builderid": 7, "name": shipping, "masterids": [1]}),
+            "POST forceschedulers/ship": self._ship,
             "GET /health": lambda _: self._health(),
             "GET buildsets": self._found_sets,
             "GET buildrequests": self._found_requests,
@@ -89,6 +101,13 @@ class LastingBuildbot:
             now = int(datetime.now(UTC).timestamp())
             self._builds[number][1].update(complete=True, complete_at=now, results=results, state_string=state_string)
 
+    def let_go(self) -> None:
+        """Let the runs that would go on end well."""
+        with self._lock:
+            for number, (project, row) in self._builds.items():
+                if project == self._shipping and not row["complete"]:
+                    self.end(number, SUCCESS, "finished")
+
     def told(self, number: int, *, is_over: bool) -> Json:
         """What the reporter says of a build, at its beginning or its end."""
         project, row = self._builds[number]
@@ -122,7 +141,7 @@ class LastingBuildbot:
 
     def _control(self, project: str, number: int, call: Call) -> Answer:
         if call.body["method"] == "stop":
-            self.stopped.append(number)
+            (self.halted if project == self._shipping else self.stopped).append(number)
             self.end(number, CANCELLED, f"build stopped: {call.body['params']['reason']} (cancelled)")
             return 200, {"result": None}
         self.rebuilt.append(number)
@@ -139,6 +158,16 @@ class LastingBuildbot:
         version, reason = str(call.body["params"]["version"]), str(call.body["params"]["reason"])
         self.deployed.append(version)
         made = self._make(self._deploying, reason=reason, results=SUCCESS)
+        return 200, {"result": [made, {"7": made}]}
+
+    def _ship(self, call: Call) -> Answer:
+        service, version, reason = (str(call.body["params"][name]) for name in ("service", "version", "reason"))
+        self.shipped.append(f"{service} {version}")
+        self._stand_in.answers[f"GET /health/{service}"] = (503 if version == self._bad else 200, {"version": version})
+        known: Json = {"results": FAILED if version in self.broken else SUCCESS}
+        if version in self.endless:
+            known = {"complete": False, "complete_at": None, "results": None, "state_string": "shipping"}
+        made = self._make(self._shipping, reason=reason, **known)
         return 200, {"result": [made, {"7": made}]}
 
     def _health(self) -> Answer:

@@ -1,12 +1,13 @@
 """What must hold after any deaths, judged by what Slack, DingTalk and Buildbot saw and by what is on the record.
 
-What is counted instead of found: a robot's post that stands twice, at most one for each death, and an answer that was
-given twice, because a process died after it had said something and before it had noted that.
+What is counted instead of found: a robot's post that stands twice, at most one for each death; an answer that was
+given twice, because a process died after it had said something and before it had noted that; and a refresh token that
+was exchanged again, because a process died before it had stored what came for it.
 
-What is not held as a failure: a confirmation or an approval that failed because its person had given it before, without
-hearing so; where rows were aged and pruned, that fewer commands are on the record than were taken, that more runs were
-started than it tells of, and that messages stand whose cards it has forgotten; and a build of the storm without a line
-of its own, where a digest counts it.
+What is not held as a failure: a confirmation or another decision that failed because its person had given it before,
+without hearing so; where rows were aged and pruned, that fewer commands are on the record than were taken, that more
+runs were started than it tells of, and that messages stand whose cards it has forgotten; and a build of the storm
+without a line of its own, where a digest counts it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from bot.bootstrap import COMMAND_HANDS
 from bot.domain.commands import SPECS, CommandState, Verb, begin_command, parse_reference
 from playground import world
 from tests.crash.buildbot import PROJECT
-from tests.crash.deployments import went_right
+from tests.crash.deployments import PREFIX, went_right
+from tests.crash.issues import told_right
 from tests.crash.load import is_at_rest
 from tests.crash.outside import Outside, Told
 from tests.crash.places import (
@@ -30,7 +32,6 @@ from tests.crash.places import (
     CI,
     CROWDED,
     DOOMED,
-    GREETER,
     GROUP,
     LOST,
     OTHER,
@@ -41,6 +42,7 @@ from tests.crash.places import (
     shows,
 )
 
+DECISIONS = (Verb.CONFIRM, Verb.APPROVE, Verb.REJECT, Verb.ABORT)
 MOST_IN_HAND = COMMAND_HANDS.size + COMMAND_HANDS.bench  # commands that one process answers at a time
 STARTED = re.compile(r"(?:Started build|已启动构建) ?\S*?#(\d+)")
 Json = dict[str, Any]
@@ -94,7 +96,7 @@ def _commands(outside: Outside, counts: Counter[str]) -> Iterator[str]:
 def _was_done_before(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether it is a decision on a deployment that its person repeated, for its first time was not acknowledged."""
     line = begin_command(row["typed"])
-    decides = line is not None and line.verb in (Verb.CONFIRM, Verb.APPROVE) and row["state"] == CommandState.FAILED
+    decides = line is not None and line.verb in DECISIONS and row["state"] == CommandState.FAILED
     return decides and any((one["typed"], one["state"]) == (row["typed"], CommandState.DONE) for one in rows)
 
 
@@ -150,7 +152,7 @@ def _trail(outside: Outside, _counts: Counter[str]) -> Iterator[str]:
     rows = outside.record.rows("SELECT command_id, verb, target, outcome FROM audit")
     ends = Counter(row["command_id"] for row in rows if row["outcome"].partition(":")[0] in ("done", "already_ended"))
     yield from (f"command {name} is on the trail as done {times} times" for name, times in ends.items() if times != 1)
-    deployments = [row for row in rows if row["target"].startswith(f"deployment:shipmate/{GREETER}#")]
+    deployments = [row for row in rows if row["target"].startswith(PREFIX)]
     decided = {row["command_id"] for row in deployments}
     already = {row["command_id"] for row in rows if row["outcome"].startswith(("duplicate:", "unchanged"))}
     commands = outside.record.rows("SELECT id, typed, state FROM commands")
@@ -271,4 +273,17 @@ def _letters(outside: Outside, counts: Counter[str]) -> Iterator[str]:
         yield f"the admins were told {notices} times of {doomed} dead cards"
 
 
-PARTS = (_commands, _triggers, _answers, _trail, went_right, _builds, _robots, _messages, _digests, _letters, _wishes)
+PARTS = (
+    _commands,
+    _triggers,
+    _answers,
+    _trail,
+    went_right,
+    told_right,
+    _builds,
+    _robots,
+    _messages,
+    _digests,
+    _letters,
+    _wishes,
+)

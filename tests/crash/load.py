@@ -23,6 +23,7 @@ from tests.crash.places import (
     SLOW,
     STORM,
 )
+from tests.crash.shipping import SHIPPING
 
 
 def usual(outside: Outside) -> None:
@@ -133,10 +134,13 @@ def deploy(outside: Outside) -> None:
 LOADS: dict[str, Callable[[Outside], None]] = {
     load.__name__: load
     for load in (usual, storm, doomed, robot, group, cancel, look, wishes, late, unheard, aged, deploy)
-}
-AT_REST = (  # commands make jobs and cards, jobs make cards: each is looked at after what makes it
+} | SHIPPING
+_UNDER_WAY = "('awaiting_approval', 'queued', 'deploying', 'verifying', 'rolling_back')"
+AT_REST = (  # commands, issues and deployments make what follows: each is looked at after what makes it
     "SELECT count(*) FROM commands WHERE is_open",
-    "SELECT count(*) FROM deployments WHERE state IN ('awaiting_approval', 'queued', 'deploying', 'verifying')",
+    "SELECT count(*) FROM tracker_tasks WHERE is_open",
+    f"SELECT count(*) FROM deployments WHERE state IN {_UNDER_WAY}",
+    "SELECT count(*) FROM tracker_tasks WHERE is_open",
     "SELECT count(*) FROM jobs WHERE kind <> 'reconcile'",  # that one never ends
     "SELECT count(*) FROM cards WHERE wanted_revision > shown_revision AND NOT is_dead",
     "SELECT count(*) FROM audit WHERE hash IS NULL",

@@ -27,6 +27,7 @@ from tests.crash.places import (
     shows,
 )
 from tests.crash.record import Record
+from tests.crash.trackers import Expected, LivingBoards, LivingJira
 
 PATIENCE_S = 90.0
 WINDOW_S = 2.0
@@ -47,13 +48,18 @@ class Outside:
 
     `told` are the builds that a webhook was taken for, `unwanted` those that may not be shown at a place; `taken`
     counts what people asked for and were told that it arrived, by verb and aim; `answered` counts webhooks; `newest`
-    is the deployment that was confirmed last.
+    is the deployment that was confirmed last. `expected` is what must come of each issue, `locked` are the services
+    that must be locked in the end.
     """
 
     life: Life
     record: Record
     buildbot: LastingBuildbot
     playground: Playground
+    jira: LivingJira
+    boards: LivingBoards
+    expected: dict[str, Expected] = field(default_factory=dict)
+    locked: set[str] = field(default_factory=set)
     told: dict[tuple[str, int], Told] = field(default_factory=dict)
     unwanted: list[tuple[str, str, int]] = field(default_factory=list)
     taken: Counter[str] = field(default_factory=Counter)
@@ -61,7 +67,7 @@ class Outside:
     newest: int = 0
     deploying: threading.Lock = field(default_factory=threading.Lock)
     aged: set[str] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def pressed(self) -> set[int]:
@@ -101,7 +107,7 @@ class Outside:
                     return False
 
         self.until(push, f"{project} #{number} to be taken")
-        with self._lock:
+        with self.lock:
             self.answered += 1
             self.told[project, number] = expects or self.told.get((project, number)) or Told(PLACES[project])
 
@@ -128,18 +134,20 @@ class Outside:
 
         def type_it() -> bool:
             client, platform = Client(self.playground.url), platform_of(channel)
+            if not client.state(platform=platform)["platforms"][platform]["connections"]:
+                return False  # it would be told later, each time that it was said
             said = client.act(platform=platform, channel=channel, say=line)
             ack = said.get("ack")
             return ack is not None and ack.get("code", 200) == 200
 
         self.until(type_it, f"{line} to be taken")
-        with self._lock:
+        with self.lock:
             self.taken[name] += 1
 
     def press_retry(self, number: int, channel: str = CI) -> None:
         """Somebody presses Retry until it is said that the press arrived, or the button is gone for it did."""
         self.until(lambda: self._press(channel, number, "retry"), f"a press on #{number}")
-        with self._lock:
+        with self.lock:
             self.taken[f"retry #{number}"] += 1
 
     def _press(self, channel: str, number: int, action: str) -> bool:
@@ -189,7 +197,7 @@ class Outside:
             return False
 
         self.until(see, f"the details of #{number}")
-        with self._lock:
+        with self.lock:
             self.taken["look"] += 1
 
     def deploy(self, version: str, state: str) -> None:
@@ -201,15 +209,32 @@ class Outside:
         self.say(CI, f"/ship {line}", line)
         number = self.newest = int(self.until(lambda: self._requested(version), "the request to be filed"))
         self.say(CI, f"/ship confirm {GREETER}#{number}", f"confirm #{number}")
-        self.until(lambda: self._state(number) == "awaiting_approval", f"{GREETER}#{number} to wait for approval")
+        self.until(lambda: self.state(number) == "awaiting_approval", f"{GREETER}#{number} to wait for approval")
         self.say(GROUP, f"@Shipmate 批准 {GREETER}#{number}", f"approve #{number}")
-        self.until(lambda: self._state(number) == state, f"{GREETER}#{number} to be {state}")
+        self.until(lambda: self.state(number) == state, f"{GREETER}#{number} to be {state}")
         if state == "rolled_back":
             self.say(CI, f"/ship unlock {GREETER} in production", f"unlock {GREETER} in production")
 
-    def _state(self, number: int) -> str:
+    def state(self, number: int) -> str:
+        """How far a deployment has come."""
         (row,) = self.record.rows(f"SELECT state FROM deployments WHERE number = {number}")
         return str(row["state"])
+
+    def deployments(self) -> list[Json]:
+        """All that there are, as they stand."""
+        return [_snapshot(row) for row in self.record.rows("SELECT snapshot FROM deployments ORDER BY number")]
+
+    def asked_by(self, issue: str) -> list[Json]:
+        """The deployments that an issue asked for; what undoes one is none of them."""
+        return [one for one in self.deployments() if issue in one["issues"] and not one["rollback_of"]]
+
+    def becomes(self, issue: str, state: str) -> int:
+        """Wait until the deployment that an issue asked for is in a state; its number."""
+        found = self.until(
+            lambda: [one["number"] for one in self.asked_by(issue) if one["state"] == state],
+            f"what {issue} asked for to be {state}",
+        )
+        return int(found[0])
 
     def _requested(self, version: str) -> int:
         """The first request of a version after the one that was confirmed last; 0 where there is none."""

@@ -11,7 +11,10 @@ STORM, DOOMED, PLAIN, LATE, SIDE = "storm-service", "doomed-service", "plain-ser
 CI, CROWDED, LOST, ADMINS, OTHER, SLOW = "#ci", "#deploys", "#lost", "#admins", "#other", "#slow"
 GROUP, ROBOTS = (one.name for one in world.DINGTALK_GROUPS)
 GREETER, DEPLOYS = "greeter", "deploy-greeter"
+PARCEL, BEACON, SHIPS = "parcel", "beacon", "ship-it"
 GOOD, BAD = "v1", "v2"
+SLOW_VERSION, NEXT = "v3", "v4"
+LAB, GATE = "lab", "gate"
 PLACES = {
     PROJECT: (CI, GROUP),
     STORM: (CROWDED,),

@@ -18,9 +18,11 @@ from tests.crash.checker import Verdict, check
 from tests.crash.life import FLEET, WHOLE, Doom
 from tests.crash.load import LOADS
 from tests.crash.outside import Outside
-from tests.crash.places import BAD, DOOMED, GOOD, GROUP, PLAIN, STORM
+from tests.crash.places import BAD, DOOMED, GOOD, GROUP, NEXT, PLAIN, STORM
 from tests.crash.points import POINTS
+from tests.crash.shipping import WELL
 from tests.crash.stage import outside_of
+from tests.crash.trackers import SHIP, label, move
 from tests.postgres_server import Cluster, cluster
 
 RECORDS = Path(".crash")
@@ -144,6 +146,7 @@ def _go_on(outside: Outside, draw: random.Random) -> None:
         lambda: outside.wish(draw.choice(("subscribe", "mute"))): 0.05,
         outside.leave_unheard: 0.05,
         lambda: _deploy(outside, draw): 0.10,
+        lambda: _ship(outside, draw): 0.06,
     }
     life, done = -1, 0
     while outside.life.is_doomed and not outside.life.is_over.is_set():
@@ -163,6 +166,12 @@ def _deploy(outside: Outside, draw: random.Random) -> None:
         outside.deploy(BAD, "rolled_back") if is_bad else outside.deploy(GOOD, "succeeded")
     finally:
         outside.deploying.release()
+
+
+def _ship(outside: Outside, draw: random.Random) -> None:
+    """An issue asks for a deployment, by the status that it reaches or by a label."""
+    issue = move(outside, [GOOD], WELL) if draw.random() < 0.5 else label(outside, SHIP, NEXT, WELL)
+    outside.becomes(issue, "succeeded")
 
 
 def _type_retry(outside: Outside) -> None:

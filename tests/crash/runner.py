@@ -14,12 +14,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.crash.marks import Fuse
-from tests.crash.points import LOAD, Point, point_of
+from tests.crash.point import LOAD, Point
+from tests.crash.points import point_of
 
 LEASE_S = 3.0
 CERTAIN_S = 6.0
@@ -86,14 +87,18 @@ def die(fuse: Fuse) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def shorten_times() -> None:
+def shorten_times(points: Sequence[Point]) -> None:
     """Let a lease end after three seconds instead of half a minute or a whole one, and all else in proportion."""
-    from bot import bootstrap
-    from bot.services import acting, checking, commands, doubts, ingest, jobs, planning, steps, upkeep
-    from bot.services.deployments import desk, engine
+    from bot import bootstrap, tracker_settings
+    from bot.services import acting, checking, commands, doubts, ingest, jobs, planning, steps, tracking, upkeep
+    from bot.services.deployments import desk, engine, requests
+    from integrations.jira import auth
 
-    for module in (commands, jobs, planning):
+    for module in (commands, jobs, planning, tracking):
         module.LEASE_S = LEASE_S
+    auth.HOLD_S, tracker_settings.LEAST_POLL_S = LEASE_S, POLL_S
+    if any(point.load == "expired" for point in points):
+        requests.CONFIRM_S = LEASE_S
     steps.STEP_S = desk.STEP_S = LEASE_S
     doubts.LATE_S, doubts.BROKEN_S, doubts.FIRST_REPEAT_S = 2 * LEASE_S, LEASE_S / 3, 2 * LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
@@ -109,9 +114,10 @@ def shorten_times() -> None:
 def main() -> None:
     """Run `shipmate` with the rest of the command line."""
     marks, names = Path(sys.argv.pop(1)), sys.argv.pop(1)
-    shorten_times()
-    for number, name in enumerate(names.split(",") if names != "none" else ()):
-        make_deadly(point_of(name), Fuse(marks, number))
+    points = [point_of(name) for name in names.split(",")] if names != "none" else []
+    shorten_times(points)
+    for number, point in enumerate(points):
+        make_deadly(point, Fuse(marks, number))
     from bot.cli import main as run
 
     run()

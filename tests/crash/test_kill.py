@@ -15,9 +15,12 @@ from tests.crash.load import LOADS
 from tests.crash.offline import starts, upgrade_from
 from tests.crash.outside import Outside
 from tests.crash.places import GOOD
-from tests.crash.points import BACKUP_POINTS, LOAD, PHASES, POINTS, WHOLE_POINTS
+from tests.crash.point import LOAD
+from tests.crash.points import BACKUP_POINTS, PHASES, POINTS, WHOLE_POINTS
 from tests.crash.rounds import POSTGRESQL, SEVERAL, Setting, live_through
 from tests.crash.runner import target
+from tests.crash.shipping import WELL
+from tests.crash.trackers import move
 from tests.postgres_server import Cluster
 
 pytestmark = pytest.mark.slow
@@ -63,6 +66,24 @@ def test_a_deployment_goes_on_where_it_was() -> None:
     verdict = live_through(Setting(), doom, lambda outside: outside.deploy(GOOD, "succeeded"))
     assert verdict.found == []
     assert verdict.counts["deployments"] == 1
+
+
+def test_an_issue_is_moved_once_and_its_tracker_stays_open() -> None:
+    """It dies when it has another token and when it has moved the issue, neither noted: no comment stands twice."""
+
+    def load(outside: Outside) -> None:
+        outside.becomes(move(outside, [GOOD], WELL), "succeeded")
+
+    verdict = live_through(Setting(), Doom(("after_token", "after_transition")), load)
+    assert verdict.found == []
+    assert verdict.counts["refresh tokens exchanged twice"] == 1
+
+
+def test_a_way_back_that_failed_calls_people_and_locks() -> None:
+    """It dies storing that, and when it has called: one last state, one call a place, the lock, the issue told."""
+    verdict = live_through(Setting(), Doom(("in_not_restored", "after_page")), LOADS["rollback_failed"])
+    assert verdict.found == []
+    assert verdict.counts["deployments"] == 4
 
 
 @pytest.mark.postgres

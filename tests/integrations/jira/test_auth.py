@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -139,6 +140,32 @@ def test_a_token_that_cannot_be_stored_is_still_used(
     assert jira.refresh_tokens[-1] == "refresh-2"
     [stored] = tokens.tokens.values()
     assert "refresh-2" in stored.value
+
+
+def test_a_renewal_that_was_never_stored_is_made_again(
+    connect: Connect, jira: FakeJira, clock: FakeClock, tokens: FakeTokens
+) -> None:
+    """Atlassian takes a token that was exchanged for ten minutes more: who comes back within those goes on."""
+    tokens.loses = 1
+    connect(jira, auth=through(jira, REFRESH)).tracker.issue("USER-12")
+    assert tokens.tokens == {}
+    anew = connect(jira, auth=through(jira, REFRESH)).tracker
+    assert anew.issue("USER-12").key == "USER-12"
+    [stored] = tokens.tokens.values()
+    assert "refresh-2" in stored.value
+    assert jira.reused == 1
+
+
+def test_a_renewal_that_was_never_stored_is_lost_after_ten_minutes(
+    connect: Connect, jira: FakeJira, tokens: FakeTokens
+) -> None:
+    """Then a person has to authorise anew, and says so in the configuration."""
+    tokens.loses = 1
+    connect(jira, auth=through(jira, REFRESH)).tracker.issue("USER-12")
+    jira.now += timedelta(minutes=11)
+    with pytest.raises(AuthFailed) as caught:
+        connect(jira, auth=through(jira, REFRESH)).tracker.issue("USER-12")
+    assert (caught.value.reason, caught.value.detail) == ("token_refused", "invalid_grant")
 
 
 def test_a_refused_refresh_token_keeps_nobody_waiting(

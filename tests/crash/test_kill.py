@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.crash.life import Doom
+from tests.crash.life import ROOT, Doom
 from tests.crash.load import LOADS
 from tests.crash.offline import starts, upgrade_from
 from tests.crash.outside import Outside
@@ -118,4 +118,5 @@ def test_the_points_cover_every_phase() -> None:
     phases = {name: phase for phase, points in PHASES.items() for name in points}
     assert phases.keys() == POINTS.keys() > {*BACKUP_POINTS, *WHOLE_POINTS}
     assert len(phases) == sum(map(len, PHASES.values())) >= 100
+    assert f"{len(phases)} named points" in (ROOT / "docs" / "reliability.md").read_text("utf-8")
     assert {phases[name] for name in SAMPLE} == {"migrate", "ingest", "render", "send", "settle", "command", "trigger"}

@@ -31,7 +31,7 @@ from bot.check_settings import MetricsFrame
 from bot.configuration import join, read
 from bot.deployment_settings import EnvironmentSettings, ServiceSettings, check_references, services_of
 from bot.domain.builds import BuildStatus
-from bot.domain.deployments import DeploymentState
+from bot.domain.deployments import ASKED, DeploymentState
 from bot.domain.identity import Role
 from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.domain.services import Service
@@ -319,6 +319,8 @@ def _check_senders(settings: Settings) -> None:
     for name in settings.trackers:
         if name in settings.sources:
             raise ConfigError(f"trackers.{name}", "is the name of a source already: choose another one")
+        if name == ASKED:
+            raise ConfigError(f"trackers.{name}", "is a word of its own for deployments: choose another one")
 
 
 def deployed_of(settings: Settings) -> dict[str, Service]:

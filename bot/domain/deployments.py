@@ -16,6 +16,8 @@ from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict
 
 SOURCE = "shipmate"
+ASKED = "chat"  # the origin of what a person, or a program, asked for itself
+VOID = frozenset({"requester_refused", "version_moved", "overtaken"})  # ends that nobody decided, before it began
 KEPT = "kept"  # the answer to a question about checks, in the question's place
 
 
@@ -167,7 +169,7 @@ class Deployment:
     requester: Requester
     requested_at: float
     kind: DeploymentKind = DeploymentKind.DEPLOY
-    origin: str = "chat"
+    origin: str = ASKED
     reason: str = ""
     state: DeploymentState = DeploymentState.REQUESTED
     state_since: float = 0.0
@@ -350,6 +352,8 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("question")
     if deployment.state in FAILED_STATES:
         names.append("failed")
+    if deployment.state.is_ended and deployment.outcome in VOID:
+        names.append("void")
     if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
         names.append(deployment.state.value)
     return names

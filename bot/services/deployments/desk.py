@@ -33,6 +33,7 @@ from bot.errors import CommandInvalid, Conflict, NotPermitted
 from bot.ports import CommandRecord, Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.ending import Ending
+from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests, Wish
@@ -298,7 +299,7 @@ class DeploymentDesk:
             return
         if known.terms.is_break_glass:
             self._must_hold_one(record, line, target.break_glass, where)
-        permission = SPECS[_VERB_OF_KIND[known.kind]].permission
+        permission = permission_to(known.kind)
         decision = self._people.decide(record.command.actor, permission, known.service, known.environment)
         if not decision.is_allowed:
             self._refuse(record, line, where, decision.reason)
@@ -326,10 +327,3 @@ class DeploymentDesk:
 
     def _target_of(self, deployment: Deployment) -> Target:
         return self._requests.target(self._requests.service(deployment.service), deployment.environment)
-
-
-_VERB_OF_KIND = {
-    DeploymentKind.DEPLOY: Verb.DEPLOY,
-    DeploymentKind.PROMOTE: Verb.PROMOTE,
-    DeploymentKind.ROLLBACK: Verb.ROLLBACK,
-}

@@ -123,7 +123,7 @@ class DeploymentWorker:
         self._change(step, work)
 
     def _start(self, step: Step) -> None:
-        """Let one begin that nothing holds back; who approved it, and what will measure it, is asked about first."""
+        """Let one begin that nothing holds back; who asked, who approved and what will measure it is seen to first."""
         deployment, target = step.deployment, step.target
         seen = away = None
         if self._records.store.read(lambda tx: self._gate.held(tx, deployment, target)) is None:
@@ -131,15 +131,16 @@ class DeploymentWorker:
                 seen = self._gate.look(deployment, target)
             except IntegrationError as problem:
                 away = Held("approvers_unknown", problem.system, self._records.now() + UNREACHABLE_S)
-        if seen is not None and seen.version is None:
-            self._settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="version_moved"))
-            return
-        if seen is not None and not seen.refused and (obstacle := self._gate.obstacle(deployment, target)):
+        may_begin = seen is not None and not (seen.void or seen.refused)
+        if may_begin and (obstacle := self._gate.obstacle(deployment, target)):
             self._settle(step, lambda now: move(deployment, _S.FAILED, now, outcome="not_ready", detail=obstacle))
             return
 
         def work(tx: Transaction, current: Deployment) -> None:
             why = away or self._gate.held(tx, current, target)
+            if why is None and seen is not None and seen.void:
+                self._ending.end(tx, self._gate.ended(tx, current, seen), target, RECHECK)
+                return
             if why is None and seen is not None:
                 why = self._begin(tx, step, self._gate.strike(tx, current, seen))
                 if why is None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Actor
-from bot.domain.deployments import ACTIVE, Approval, Deployment, DeploymentState, Version, strike
+from bot.domain.deployments import ACTIVE, ASKED, Approval, Deployment, DeploymentState, Version, move, strike
 from bot.domain.services import Target
 from bot.domain.windows import closed
 from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
-from bot.services.deployments.judging import REST_S, context_of, goes_first
+from bot.services.deployments.judging import REST_S, context_of, goes_first, permission_to
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests
 from bot.services.people import PARTED_COUNTS_S
@@ -41,12 +41,19 @@ class Held:
 class Seen:
     """Those who approved, as their platforms know them now, and why some would not be let approve any more.
 
-    `version` is what its pipeline may be told; None where its name means something else by now.
+    `version` is what its pipeline may be told; None where its name means something else by now. `not_to_ask` is why who
+    asked for it would not be let ask any more; empty for those who would.
     """
 
     actors: Sequence[Actor]
     refused: Mapping[str, str]
     version: Version | None
+    not_to_ask: str = ""
+
+    @property
+    def void(self) -> str:
+        """The outcome of a deployment that may not begin any more; empty where it may."""
+        return "requester_refused" if self.not_to_ask else "" if self.version else "version_moved"
 
 
 class Gate:
@@ -85,7 +92,8 @@ class Gate:
         return "; ".join(problems)[:500] if problems else None
 
     def look(self, deployment: Deployment, target: Target) -> Seen:
-        """Ask anew about those who approved; raises IntegrationError where one that matters cannot be asked about."""
+        """Ask anew about who asked for it and who approved; IntegrationError where one that matters cannot be known."""
+        not_to_ask = self._not_to_ask(deployment, target)
         roles = deployment.terms.approvers or target.approvals.approvers
         actors, refused = [], {}
         for one in deployment.approvals:
@@ -94,7 +102,36 @@ class Gate:
             actors.append(actor)
             if not decision.is_allowed:
                 refused[one.account] = decision.reason
-        return Seen(actors, refused, self._version(deployment, target))
+        return Seen(actors, refused, self._version(deployment, target), not_to_ask)
+
+    def _not_to_ask(self, deployment: Deployment, target: Target) -> str:
+        """Why its requester may ask for it no more; what issues and policies ask for goes by rules of their own.
+
+        A way back was judged when it was confirmed, and waits for nobody's directory.
+        """
+        if deployment.origin != ASKED:
+            return ""
+        try:
+            asked = deployment.requester
+            actor = self._people.whole(self._people.complete(Actor(asked.account, asked.name)))
+            where = (deployment.service, deployment.environment)
+            decision = self._people.decide(actor, permission_to(deployment.kind), *where)
+            if decision.is_allowed and deployment.terms.is_break_glass:
+                decision = self._people.holds(actor, target.break_glass)
+        except IntegrationError:
+            if deployment.rollback_of:
+                return ""
+            raise
+        return "" if decision.is_allowed else decision.reason
+
+    def ended(self, tx: Transaction, deployment: Deployment, seen: Seen) -> Deployment:
+        """The deployment at the end of what may not begin any more; whose fault it is is on the trail."""
+        detail = ""
+        if seen.not_to_ask:
+            detail = deployment.requester.name
+            about = f"{deployment.key} {deployment.requester.account}"
+            self._records.tell(tx, RECHECK, about, f"refused:{seen.not_to_ask}")
+        return move(deployment, DeploymentState.CANCELLED, self._records.now(), outcome=seen.void, detail=detail)
 
     def _version(self, deployment: Deployment, target: Target) -> Version | None:
         """Its version, by its commit where its name has moved on since it was asked for."""

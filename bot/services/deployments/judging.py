@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bot.domain.checks import Policy, Verdict, begin
-from bot.domain.deployments import KEPT, Deployment, DeploymentState, Run, move, note
+from bot.domain.commands import SPECS, Verb
+from bot.domain.deployments import KEPT, Deployment, DeploymentKind, DeploymentState, Run, move, note
 from bot.domain.services import Pipeline, Target
 from bot.domain.templates import deployment_values
 from bot.ports.deploying import Order, RunReport, RunState
@@ -17,6 +18,11 @@ ANSWER_S = 1800.0
 LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 DOUBT_S = 600.0
 _S = DeploymentState
+_VERBS = {
+    DeploymentKind.DEPLOY: Verb.DEPLOY,
+    DeploymentKind.PROMOTE: Verb.PROMOTE,
+    DeploymentKind.ROLLBACK: Verb.ROLLBACK,
+}
 
 
 def pipeline_of(deployment: Deployment, target: Target) -> Pipeline:
@@ -131,6 +137,11 @@ def in_doubt(deployment: Deployment, target: Target, certain_at: float, now: flo
     if (question, certain_at) == (deployment.question, run.certain_at):
         return deployment
     return note(deployment, question=question, run=replace(run, certain_at=certain_at))
+
+
+def permission_to(kind: DeploymentKind) -> str:
+    """What a role must allow whoever asks for it."""
+    return SPECS[_VERBS[kind]].permission
 
 
 def goes_first(other: Deployment, deployment: Deployment) -> bool:

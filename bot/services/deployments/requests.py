@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.domain.deployments import (
+    ASKED,
     WAITING,
     Change,
     Deployment,
@@ -43,7 +44,7 @@ class Wish:
     dedup_key: str
     version: str = ""
     kind: DeploymentKind = DeploymentKind.DEPLOY
-    origin: str = "chat"
+    origin: str = ASKED
     reason: str = ""
     issues: tuple[str, ...] = ()
     is_break_glass: bool = False

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bot.domain.builds import Build
 from bot.domain.cards import Content, Link, Notice, Person, Text
 from bot.domain.deployments import Deployment
-from bot.domain.places import CHART_SLOT, OVERDUE_SLOT, kind_of_slot
+from bot.domain.places import CARD_SLOT, CHART_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.domain.subjects import SubjectKind
+from bot.domain.volatile import steady
 from bot.ports.charts import Charts
 from bot.services.noise import rings
 from bot.services.planning import Delivery
@@ -35,6 +37,10 @@ def no_leads(_deployment: Deployment) -> Leads | None:
 def no_names(_accounts: Collection[str]) -> Mapping[str, str]:
     """Where nobody is known."""
     return {}
+
+
+def _whole(build: Build) -> Build:
+    return build
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +71,25 @@ class Contents:
             return replace(content, mentions=people)
         return replace(content, footer=_named(content.footer, names))
 
-    def _of(self, delivery: Delivery, now: float) -> Content:
+    def steady_of(self, delivery: Delivery, now: float) -> Content | None:
+        """The same without what changes by itself in the texts of builds: states in between are compared by it.
+
+        None where each change counts: at the end, in remarks, and of deployments, whose figures are news.
+        """
+        is_of_builds = delivery.subject.key.kind in (SubjectKind.BUILD, SubjectKind.DIGEST)
+        if delivery.is_final or delivery.card.slot != CARD_SLOT or not is_of_builds:
+            return None
+        return self._of(delivery, now, steady)
+
+    def _of(self, delivery: Delivery, now: float, seen: Callable[[Build], Build] = _whole) -> Content:
         card, flapping = delivery.card, delivery.flapping
         if kind_of_slot(card.slot) == CHART_SLOT:
             return chart_notice(card.options, card.slot, self.charts)
         if delivery.digest is not None:
+            digest = replace(delivery.digest, shown=[seen(build) for build in delivery.digest.shown])
             if kind_of_slot(card.slot) == OVERDUE_SLOT:
-                return digest_overdue_notice(delivery.digest, card.options["locale"], card.options["timezone"])
-            return digest_card(delivery.digest, card.options["locale"], card.options["timezone"])
+                return digest_overdue_notice(digest, card.options["locale"], card.options["timezone"])
+            return digest_card(digest, card.options["locale"], card.options["timezone"])
         # Where each state is a post of its own the end calls people itself, once.
         calls = not delivery.capabilities.can_edit and not card.shown_final
         options = {**card.options, "mentions_in_card": calls}
@@ -86,7 +103,7 @@ class Contents:
         build = delivery.subject.build()
         if issues := self.issues_of(build.facts.branch, build.facts.commit_title):
             options["issues"] = issues
-        return present(build, card.slot, options)
+        return present(seen(build), card.slot, options)
 
 
 def _named(words: Text, names: Mapping[str, str]) -> Text:

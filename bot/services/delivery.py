@@ -19,6 +19,7 @@ from bot.services import budgeting, doubts
 from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.hands import Shares
+from bot.services.looks import looks_of, why_unchanged
 from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly, not_found
 from bot.services.planning import Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
@@ -121,9 +122,10 @@ class Deliverer:
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         operation = delivery.operation
         try:
-            rendered = messenger.render(self._contents.of(delivery, self._now()), delivery.place)
-            if card.message_ref is not None and rendered.digest == card.shown_digest:
-                unchanged = Settlement(card.id, "unchanged", shown_revision=delivery.subject.revision)
+            rendered, looks = self._render(delivery, messenger)
+            reason = None if card.message_ref is None else why_unchanged(looks, card.shown_digest)
+            if reason is not None:
+                unchanged = Settlement(card.id, reason, shown_revision=delivery.subject.revision)
                 return Outcome(unchanged, was_called=False)
             self._must_be_in_time(delivery, LATE_START)
             if delivery.asks_first:
@@ -147,7 +149,16 @@ class Deliverer:
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
             # This card's own fault: the others there do not wait.
             return replace(self._after_mistake(card, "render_failed"), rest_s=0.0)
-        return Outcome(self._shown(delivery, rendered, ref))
+        return Outcome(self._shown(delivery, looks, ref))
+
+    def _render(self, delivery: Delivery, messenger: Messenger) -> tuple[Rendered, str]:
+        """The newest state, and how it looks."""
+        content = self._contents.of(delivery, self._now())
+        rendered = messenger.render(content, delivery.place)
+        steady = self._contents.steady_of(delivery, self._now())
+        if steady is None or steady == content:
+            return rendered, looks_of(rendered, None if steady is None else rendered)
+        return rendered, looks_of(rendered, messenger.render(steady, delivery.place))
 
     def _is_back(self, delivery: Delivery, outcome: Outcome) -> bool:
         """Whether an account answers again after a long silence."""
@@ -157,13 +168,13 @@ class Deliverer:
             return False
         return outcome.was_called and self._silence.end(delivery.place, self._now())
 
-    def _shown(self, delivery: Delivery, rendered: Rendered, ref: str) -> Settlement:
+    def _shown(self, delivery: Delivery, looks: str, ref: str) -> Settlement:
         card, is_final = delivery.card, delivery.is_final
         due_at = 0.0
         if not is_final or delivery.digest is not None:
             due_at = self._now() + card.options.get("progress_interval_s", self._progress_interval_s)
         revision = delivery.subject.revision
-        shown = Settlement(card.id, "sent", revision, rendered.digest, ref, due_at=due_at, shown_final=is_final)
+        shown = Settlement(card.id, "sent", revision, looks, ref, due_at=due_at, shown_final=is_final)
         if delivery.operation is Operation.UPDATE and self._now() < doubts.undone_until(card):
             return doubts.shown_for_now(card, shown)
         is_repeated = delivery.is_in_doubt and not delivery.capabilities.can_find

@@ -9,6 +9,7 @@ REASON_WORDS = {
     "": "waits for its turn",
     "sent": "shown",
     "unchanged": "looks the same as what stands there",
+    "unchanged:times": "nothing has changed there but times and ids",
     "found": "no answer came, but the post stands there",
     "absent": "no answer came and the post does not stand there, it is posted anew",
     "repeated": "no answer came and nobody could be asked: posted again, it may stand there twice",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.click import press
-from benchmarks.databases import analyse, is_at_rest, open_engine
+from benchmarks.databases import analyse, durable_postgres, is_at_rest, open_engine
 from benchmarks.driver import closed, percentile
 from benchmarks.filling import repeat
 from benchmarks.harness import Ground, Report, bot_command, secrets, slack_settings, wait_until
@@ -26,6 +26,7 @@ ROUNDS = 15
 MODELS = 200  # builds, with five events each
 PRESSES = 20
 REPETITIONS = 1000
+OLD_EVENTS = MODELS * 5 * REPETITIONS
 AGE_S = 120 * 86400.0  # beyond every limit of retention but that for the last builds of a branch
 SETTLED_S = 60.0
 
@@ -54,11 +55,13 @@ class Side:
 
 
 def measure(ground: Ground, report: Report) -> None:
-    """On SQLite."""
-    compare(ground, report, lambda number: f"sqlite:///{ground.folder / f'{number}.db'}")
+    """On SQLite, then on PostgreSQL with durable commits."""
+    compare(ground, report, "SQLite", lambda number: f"sqlite:///{ground.folder / f'{number}.db'}")
+    with durable_postgres() as server:
+        compare(ground, report, "PostgreSQL", lambda _number: server.url(server.fresh()))
 
 
-def compare(ground: Ground, report: Report, database: Callable[[int], str]) -> None:
+def compare(ground: Ground, report: Report, engine: str, database: Callable[[int], str]) -> None:
     """Rounds that alternate between a bot over a new database and one over an old one, which then prunes it."""
     playground = _playground(ground)
     new, old = (_side(ground, playground, name, database(number)) for number, name in enumerate(("new", "old")))
@@ -68,10 +71,12 @@ def compare(ground: Ground, report: Report, database: Callable[[int], str]) -> N
     old.stop(ground)
     _age(report, old)
     old.start(ground)
-    _judge(report, playground, new, old, "beside 1,000,000 old events")
+    _judge(report, playground, new, old, f"on {engine} beside {OLD_EVENTS:,} old events")
     old.stop(ground)
     old.start(ground, "benchmarks.pruning")
-    _judge(report, playground, new, old, "while they are pruned")
+    _judge(report, playground, new, old, f"on {engine} while they are pruned")
+    for side in (new, old):  # what comes next is not to share the machine with them
+        side.stop(ground)
 
 
 def _judge(report: Report, playground: int, new: Side, old: Side, what: str) -> None:

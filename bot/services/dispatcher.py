@@ -122,11 +122,6 @@ class Dispatcher:
             for thread in list(pool._threads):
                 thread.join(max(0.0, ends_at - monotonic()))
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the loop runs and no crew is stuck."""
-        return self.trouble() is None
-
     def trouble(self) -> str | None:
         """Why no work is taken, for `/readyz`; None while all is well."""
         if self._is_stopping.is_set() or not self._thread.is_alive():

@@ -77,7 +77,7 @@ def test_a_ring_wakes_the_loop(loop: Loop) -> None:
     worker.waiting += ["a", "b", "c"]
     loop.signal.ring()
     wait_until(lambda: sorted(worker.done) == ["a", "b", "c"])
-    assert loop.dispatcher.is_alive
+    assert loop.dispatcher.trouble() is None
 
 
 def test_no_more_is_claimed_than_there_are_hands(loop: Loop) -> None:
@@ -164,7 +164,7 @@ def test_a_clock_that_leaps_gives_no_work_to_two_hands(loop: Loop) -> None:
     rounds = len(worker.limits)
     for _ in range(20):
         loop.signal.ring()
-    wait_until(lambda: loop.dispatcher.is_alive)
+    wait_until(lambda: loop.dispatcher.trouble() is None)
     assert len(worker.limits) == rounds
     release.set()
     wait_until(lambda: len(worker.done) == 2)
@@ -185,7 +185,7 @@ def test_stopping_ends_what_is_in_hand(loop: Loop) -> None:
     assert begun.wait(30)
     stopping = threading.Thread(target=loop.dispatcher.stop)
     stopping.start()
-    wait_until(lambda: not loop.dispatcher.is_alive)
+    wait_until(lambda: loop.dispatcher.trouble())
     worker.waiting.append("b")
     release.set()
     stopping.join(30)
@@ -209,11 +209,11 @@ def test_a_stuck_crew_is_named(loop: Loop) -> None:
     loop.clock.advance(STUCK_S + 1)
     assert "jobs" in str(loop.dispatcher.trouble())
     release.set()
-    wait_until(lambda: loop.dispatcher.is_alive)
+    wait_until(lambda: loop.dispatcher.trouble() is None)
 
 
 def test_a_loop_that_was_never_started_is_not_alive(loop: Loop) -> None:
     """A process whose loop does not run is not ready."""
-    assert not loop.dispatcher.is_alive
+    assert loop.dispatcher.trouble()
     loop.dispatcher.start()
-    assert loop.dispatcher.is_alive
+    assert loop.dispatcher.trouble() is None

@@ -15,7 +15,9 @@ from bot.telemetry import PRUNED, logger
 BATCH = 50
 SUBJECT_BATCH = 10  # each with a handful of cards
 PAUSE_S = 0.1
-SHARE = 0.05  # of the time, where steps take longer than they should
+# Of the time. Fewer webhooks than one in a hundred meet a step then, and are the slower for it.
+SHARE = 0.005
+LONGEST_REST_S = 1.0  # with it a day has room for what a day of a million events leaves behind
 BUDGETS_S = 86_400.0  # longer than any pause and any window
 
 log = logger(__name__)
@@ -33,6 +35,11 @@ class Limits:
     last_runs: float | None
     dead: float | None
     commands: float | None
+
+
+def rest_s(took_s: float, least_s: float) -> float:
+    """How long to rest after a step that took so long; a busy database makes steps, and with them rests, longer."""
+    return min(max(least_s, took_s / SHARE), LONGEST_REST_S)
 
 
 class Pruner:
@@ -93,5 +100,5 @@ class Pruner:
                 break
             after = swept.after
             if self._pause_s:
-                self._is_over.wait(max(self._pause_s, (monotonic() - begun) / SHARE))
+                self._is_over.wait(rest_s(monotonic() - begun, self._pause_s))
         return dropped

@@ -15,7 +15,7 @@ from bot.errors import Rejected
 from bot.ports import Transaction
 from bot.services import retention
 from bot.services.ingest import Outcome
-from bot.services.retention import Limits, Pruner
+from bot.services.retention import BATCH, LONGEST_REST_S, SUBJECT_BATCH, Limits, Pruner, rest_s
 from bot.storage.store import SqliteStore
 from bot.storage.tables import cards, jobs, metadata, subjects
 from tests.services.world import CI, World
@@ -358,3 +358,18 @@ def test_budgets_that_nobody_uses_go_after_a_day(world: World, pruner: Pruner) -
     world.store.write(lambda tx: tx.budgets.store(used, Spent(), world.clock.now().timestamp()))
     assert pruner.prune() == {"budgets": 2}
     assert counted(world) == {"places": 2, "destinations": 2, "budgets": 2}
+
+
+def test_steps_take_a_small_share_of_the_time() -> None:
+    """A rest grows with the step before it, and where steps are quick is not shorter than it has to be."""
+    assert rest_s(0.0001, 0.1) == 0.1
+    assert 0.002 / (0.002 + rest_s(0.002, 0.1)) < 0.01
+    assert rest_s(5.0, 0.1) == LONGEST_REST_S
+
+
+def test_pruning_does_not_fall_behind() -> None:
+    """With the longest rests there is time in a day for a million events, their builds, attempts and commands."""
+    events, builds, commands = 1_000_000, 200_000, 20_000
+    attempts = 3 * builds
+    steps = (events + attempts + commands) / BATCH + builds / SUBJECT_BATCH
+    assert steps * (LONGEST_REST_S + 0.2) < DAY

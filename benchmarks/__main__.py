@@ -9,6 +9,7 @@ from benchmarks.harness import Report, ground
 
 NAMES = (
     "webhooks",
+    "projects",
     "delivery",
     "latency",
     "click",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from benchmarks.databases import is_at_rest, open_engine
 from benchmarks.driver import closed
@@ -44,7 +45,8 @@ def _lives(port: int, step: int) -> Iterator[bytes]:
     builds = [(project(one % CHANNELS), f"{step}-{one}") for one in range(STEP // OF_A_BUILD)]
     for number in range(OF_A_BUILD):
         for name, build in builds:
-            event, more = "build.progressed", {"stages": [{"name": f"step {number}", "status": "running"}]}
+            event = "build.progressed"
+            more: dict[str, Any] = {"stages": [{"name": f"step {number}", "status": "running"}]}
             if number == 0:
                 event, more = "build.started", {}
             elif number == OF_A_BUILD - 1:

@@ -15,7 +15,7 @@ WEBHOOK_SECRET = "benchmark-webhook-secret"
 STAGES = [{"name": name, "status": "success", "duration_s": 12.5} for name in ("checkout", "compile", "unit tests")]
 
 
-def build_event(project: str, number: int, event: str = "build.started", **more: object) -> dict[str, Any]:
+def build_event(project: str, number: int | str, event: str = "build.started", **more: object) -> dict[str, Any]:
     """The body of a build event of usual size."""
     return {
         "event": event,

@@ -26,7 +26,7 @@ from playground.children import start_child
 ROUNDS = 5
 READY_S = 30.0
 EVENTS = 10_000
-LIFE = (("build.started", {}), ("build.finished", {"status": "success"}))
+LIFE: tuple[tuple[str, dict[str, str]], ...] = (("build.started", {}), ("build.finished", {"status": "success"}))
 IMPORTS = "import flask, slack_bolt, sqlalchemy, pydantic, requests, structlog, waitress, cryptography.fernet"
 
 

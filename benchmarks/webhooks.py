@@ -20,7 +20,7 @@ ROUNDS = 6
 PACE = 200.0
 PACED_REQUESTS = 600
 Pairs = list[tuple[Load, Load]]
-BUILD_LIFE = (
+BUILD_LIFE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("build.started", {}),
     ("build.progressed", {"stages": [{"name": "compile", "status": "running"}]}),
     ("build.finished", {"status": "success"}),

@@ -2,6 +2,8 @@
 
 OAuth 2.0 for service accounts and for people (3LO): https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/.
 A refresh token is good once: each renewal brings its successor, which is stored before anything is done with it.
+Whoever did not get or keep that may exchange the one before again within ten minutes; later that ends all of them:
+https://community.developer.atlassian.com/t/the-old-access-token-will-be-revoked-during-the-refresh-token-exchange/83103
 """
 
 from __future__ import annotations
@@ -123,11 +125,14 @@ class RefreshToken:
         self._first = first
         self._name = f"{SYSTEM}:{tracker}:{hashlib.sha256(first.encode()).hexdigest()[:16]}"
         self._access: Access | None = None
+        self._unsaved: StoredToken | None = None
         self._lock = threading.Lock()
 
     def header(self, refused: str | None = None) -> str:
         """See `Authorizer`; Unavailable while another process renews it."""
         with self._lock:
+            if self._unsaved is not None:  # the database was away: others still know but the token before
+                self._save(self._unsaved)
             if not self._is_good(self._access, refused):
                 self._access = _newer(self._access, _unpack(self._store.read(self._name)))
             if not self._is_good(self._access, refused):
@@ -158,8 +163,15 @@ class RefreshToken:
             raise
         # Kept first of all: if it cannot be stored now, this process still has the only token that is good.
         self._access = Access(fresh.token, fresh.ends_at, fresh.refresh or refresh)
+        self._save(held)
+
+    def _save(self, held: StoredToken) -> None:
+        """Store what was fetched under a hold; where that fails it is tried before the next call."""
+        assert self._access is not None
+        self._unsaved = held
         packed = json.dumps({"token": self._access.token, "refresh": self._access.refresh})
         self._store.replace(self._name, held, packed, self._access.ends_at)
+        self._unsaved = None
 
 
 def authorizer(name: str, config: Config, session: requests.Session, clock: Clock, tokens: TokenStore) -> Authorizer:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from bot.errors import StorageUnavailable
 from bot.ports.trackers import StoredToken
 from integrations.jira.client import JiraTracker
 from integrations.jira.config import Config
@@ -22,11 +23,12 @@ BASIC = {"method": "basic", "user": USER, "token": TOKEN}
 
 @dataclass
 class FakeTokens:
-    """Tokens in memory; `is_taken` plays another process that renews one now."""
+    """Tokens in memory; `is_taken` plays another process that renews one now, `is_away` a database that is away."""
 
     tokens: dict[str, StoredToken] = field(default_factory=dict)
     is_taken: bool = False
     loses: int = 0
+    is_away: bool = False
 
     def read(self, name: str) -> StoredToken | None:
         """See `TokenStore`."""
@@ -42,6 +44,8 @@ class FakeTokens:
 
     def replace(self, name: str, held: StoredToken, value: str, expires_at: float) -> bool:
         """See `TokenStore`."""
+        if self.is_away:
+            raise StorageUnavailable("away")
         self.is_taken = False
         if self.loses:
             self.loses -= 1

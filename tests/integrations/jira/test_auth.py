@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.errors import AuthFailed, Unavailable
+from bot.errors import AuthFailed, StorageUnavailable, Unavailable
 from bot.telemetry import redact
 from tests.fakes import FakeClock
 from tests.integrations.jira.conftest import Connect, FakeTokens
@@ -140,6 +140,21 @@ def test_a_token_that_cannot_be_stored_is_still_used(
     assert jira.refresh_tokens[-1] == "refresh-2"
     [stored] = tokens.tokens.values()
     assert "refresh-2" in stored.value
+
+
+def test_a_token_is_stored_as_soon_as_there_is_a_database_again(
+    connect: Connect, jira: FakeJira, tokens: FakeTokens
+) -> None:
+    """Not only with the next renewal, an hour later: till then a restart would cost the access."""
+    tracker = connect(jira, auth=through(jira, REFRESH)).tracker
+    tokens.is_away = True
+    with pytest.raises(StorageUnavailable):
+        tracker.issue("USER-12")
+    tokens.is_away = False
+    tracker.issue("USER-12")
+    [stored] = tokens.tokens.values()
+    assert "refresh-1" in stored.value
+    assert grants(jira) == 1
 
 
 def test_a_renewal_that_was_never_stored_is_made_again(

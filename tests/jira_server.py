@@ -253,7 +253,8 @@ class FakeJira(Loopback):
             name = one["add"]["name"]
             if all(version["name"] != name for version in self.versions[key.partition("-")[0]]):
                 return 400, {"errorMessages": [], "errors": {"fixVersions": f"Version name '{name}' is not valid"}}
-            self.issues[key].fix_versions.append(name)
+            if name not in self.issues[key].fix_versions:  # a set, whoever adds to it
+                self.issues[key].fix_versions.append(name)
         return 204, None
 
     def _search(self, body: Json) -> Answer:

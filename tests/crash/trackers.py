@@ -79,14 +79,14 @@ class LivingBoards(FakeBoards):
 
 
 def label(outside: Outside, word: str, version: str, expected: Expected) -> str:
-    """Somebody makes an issue that names a version, and labels it; its key."""
-    key = _issue(outside, expected, [version])
+    """Somebody makes an issue that names a version, if one is given, and labels it; its key."""
+    key = _issue(outside, expected, [version] if version else [])
     _push(outside, "jira", *outside.jira.signed(outside.jira.label(key, word)))
     return key
 
 
 def move(outside: Outside, versions: list[str], expected: Expected, *, is_told: bool = True) -> str:
-    """Somebody makes an issue and moves it to where it is deployed; its key. Nobody is told of it where `is_told`."""
+    """Somebody makes an issue and moves it to where it is deployed; its key. Only where `is_told` a webhook comes."""
     key = _issue(outside, expected, versions)
     told = outside.jira.move(key, READY)
     if is_told:

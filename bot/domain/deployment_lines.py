@@ -14,7 +14,7 @@ _TO = frozenset({"to", "into", "到", "至"})
 _IN = frozenset({"in", "at", "在"})
 _BECAUSE = frozenset({"because", "reason", "因为", "原因"})
 _BREAK_GLASS = frozenset({"break-glass", "紧急"})
-_NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]+))?#?(?P<number>\d{1,12})")
+_NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]*)#)?(?P<number>\d{1,12})")
 DEPLOY_USAGE = "deploy <service> <version> to <environment> [because <reason>]"
 PROMOTE_USAGE = "promote <service> to <environment>"
 ROLLBACK_USAGE = "rollback <service>[#<number>] [in <environment>] [to <version>]"
@@ -41,6 +41,15 @@ class PlaceLine:
     service: str
     environment: str = ""
     version: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLine:
+    """What is said about one deployment; `service` is empty where its number alone was typed."""
+
+    number: int
+    service: str = ""
     reason: str = ""
 
 
@@ -86,32 +95,29 @@ def parse_place(words: Sequence[str], usage: str) -> PlaceLine:
 def parse_rollback(words: Sequence[str]) -> tuple[PlaceLine, int]:
     """`user-service#17 in production [to v1]`: as `parse_place`, and which deployment is meant, 0 for the last one."""
     asked = parse_place(words, ROLLBACK_USAGE)
-    service, _, number = asked.service.partition("#")
-    if not number:
+    if not asked.service.partition("#")[2]:
         return asked, 0
-    return replace(asked, service=service), parse_number([asked.service], ROLLBACK_USAGE)[0]
+    named = parse_number([asked.service], ROLLBACK_USAGE)
+    return replace(asked, service=named.service), named.number
 
 
-def parse_number(words: Sequence[str], usage: str) -> tuple[int, str]:
-    """`user-service#17 [reason …]`, `#17`, `17`: the deployment's number, and the words after it."""
+def parse_number(words: Sequence[str], usage: str) -> NumberLine:
+    """`user-service#17 [reason …]`, `#17`, `17`; CommandInvalid for a number that is a part of another word."""
     if not words:
         raise CommandInvalid("missing_argument", usage)
     found = _NUMBER.fullmatch(words[0])
     if found is None:
-        raise CommandInvalid("malformed_reference", words[0][:80])
+        raise CommandInvalid("malformed_deployment", words[0][:80])
     rest = [word for word in words[1:] if word.lower() not in _BECAUSE]
-    return int(found["number"]), " ".join(rest)[:300]
+    return NumberLine(int(found["number"]), found["service"] or "", " ".join(rest)[:300])
 
 
-def parse_chart(words: Sequence[str]) -> tuple[str, int | None, str]:
-    """`user-service#17 errors`, `#17`, `user-service errors`: service, number of the deployment, and the check."""
+def parse_chart(words: Sequence[str]) -> tuple[NumberLine | str, str]:
+    """`user-service#17 errors`, `#17`, `user-service errors`: a deployment or a service, and the check."""
     if not words or len(words) > 2:
         raise CommandInvalid("missing_argument", CHART_USAGE)
     check = words[1] if len(words) == 2 else ""
-    if "#" not in words[0]:
-        return words[0], None, check
-    number, _ = parse_number(words, CHART_USAGE)
-    return "", number, check
+    return (parse_number(words[:1], CHART_USAGE) if "#" in words[0] else words[0]), check
 
 
 def _reason(words: Sequence[str]) -> tuple[list[str], str]:

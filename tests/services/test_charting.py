@@ -125,6 +125,7 @@ def test_where_no_picture_can_be_shown_words_are_all(stage: Stage, charts: FakeC
         (f"chart {SERVICE}#1 health", "There is no such check with a value over time. There are: latency, errors"),
         ("chart nothing", "I know no service of that name."),
         (f"chart {SERVICE}#99", "I know no such deployment."),
+        ("chart payment-service#1", "I know no such deployment."),
         ("chart", "Something is missing."),
     ],
 )

@@ -80,6 +80,20 @@ def test_nothing_starts_without_its_approvals(stage: Stage) -> None:
     assert (stage.state(), stage.runs()) == (S.AWAITING_APPROVAL, [])
 
 
+@pytest.mark.parametrize("said", ["12", "#12", f"{SERVICE}#12", "v1", "USER-1", "payment-service#1"])
+def test_a_decision_hits_no_other_deployment(stage: Stage, said: str) -> None:
+    """A number with more digits, a version, an issue's key, another service: none of them means the first one."""
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"confirm {SERVICE}#1")
+    for verb in ("approve", "revoke", "reject", "confirm", "abort", "keep"):
+        answer = stage.ask(f"{verb} {said}", "U1" if verb in ("confirm", "abort", "keep") else "U2")
+        assert "no deployment" in answer or "no such deployment" in answer, answer
+    assert (stage.state(), stage.deployment().approvals) == (S.AWAITING_APPROVAL, ())
+    stage.ask("approve 1", "U2")
+    assert [one.account for one in stage.deployment().approvals] == ["slack:U2"]
+
+
 def test_an_approver_who_asked_for_it_cannot_approve(store: SqlStore, database: Engine) -> None:
     """Even with the role for it: four eyes."""
     stage = a_stage(store, database)

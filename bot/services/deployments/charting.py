@@ -18,6 +18,7 @@ from bot.i18n import translate
 from bot.ports import Clock, Messenger, Slot, Store, Transaction
 from bot.ports.charts import Chart, Charts
 from bot.services.deployments.judging import context_of
+from bot.services.deployments.records import named
 from bot.services.presenters.chart import chart_card, stored
 from bot.services.verification import Verification
 
@@ -75,11 +76,9 @@ class Charting:
         return chart_card(chart, link=link, others=others, has_picture=has_picture, locale=locale)
 
     def _asked(self, tx: Transaction, line: CommandLine, place: str) -> Asked:
-        service, number, name = parse_chart(line.arguments)
-        if number is None and service not in self.services:
-            raise CommandInvalid("unknown_service", ", ".join(sorted(self.services)) or None)
-        found = [tx.deployments.get(number)] if number is not None else self._newest(tx, service)
-        deployment = next((one for one in found if one is not None and one.started_at), None)
+        about, name = parse_chart(line.arguments)
+        found = self._newest(tx, about) if isinstance(about, str) else [named(tx, about)]
+        deployment = next((one for one in found if one.started_at), None)
         if deployment is None:
             raise CommandInvalid("unknown_deployment", None)
         specs = self._charted(deployment)
@@ -93,6 +92,8 @@ class Charting:
         return Asked(deployment, chosen, [spec for spec in specs if spec is not chosen], has_card)
 
     def _newest(self, tx: Transaction, service: str) -> Sequence[Deployment]:
+        if service not in self.services:
+            raise CommandInvalid("unknown_service", ", ".join(sorted(self.services)) or None)
         newest = tx.deployments.newest(service, None, None, LOOKED_AT)
         return [one for one in newest if self._charted(one)]
 

@@ -35,7 +35,7 @@ from bot.ports.deploying import Lock
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
-from bot.services.deployments.records import Cause, Records
+from bot.services.deployments.records import Cause, Records, named
 from bot.services.deployments.requests import Requests, Wish
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
@@ -169,10 +169,9 @@ class DeploymentDesk:
     # --- deciding about one
 
     def _decide(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
-        number, reason = parse_number(line.arguments, SPECS[line.verb].usage)
-        known = self._records.store.read(lambda tx: tx.deployments.get(number))
-        if known is None:
-            raise CommandInvalid("unknown_deployment", f"#{number}")
+        about = parse_number(line.arguments, SPECS[line.verb].usage)
+        known = self._records.store.read(lambda tx: named(tx, about))
+        number = known.number
         target = self._target_of(known)
         self._may_decide(record, line, known, target)
         actor = record.command.actor
@@ -184,7 +183,7 @@ class DeploymentDesk:
             assert current is not None  # deployments are kept
             persons = tx.accounts.same_person(actor.account)
             now, cause = self._records.now(), self._cause(record, line)
-            said = Approval(actor.account, actor.name, now, reason)
+            said = Approval(actor.account, actor.name, now, about.reason)
             match line.verb:
                 case Verb.CONFIRM:
                     after = self._confirm(tx, current, target, persons, cause)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from bot.domain.audit import AuditEntry
 from bot.domain.builds import Phase
+from bot.domain.deployment_lines import NumberLine
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.domain.folding import Folded
+from bot.errors import CommandInvalid
 from bot.ports import Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.router import Router, slots_of, thread_slots
 from bot.services.signal import Signal
@@ -99,6 +101,14 @@ class Records:
             slots = [slot for slot in slots if slot.destination not in options]
             slots += [slot for place, wish in options.items() for slot in thread_slots(place, wish, deployment)]
         tx.cards.open(subject, record.revision, slots, is_final=is_final, at=at)
+
+
+def named(tx: Transaction, about: NumberLine) -> Deployment:
+    """The deployment that a person means; CommandInvalid where there is none of that number, or not of that service."""
+    known = tx.deployments.get(about.number)
+    if known is None or about.service not in ("", known.service):
+        raise CommandInvalid("unknown_deployment", f"{about.service}#{about.number}")
+    return known
 
 
 def subject_of(deployment: Deployment) -> SubjectRecord:

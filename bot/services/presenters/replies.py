@@ -16,6 +16,7 @@ from bot.services.presenters.build import build_line
 PROBLEMS = {
     "unknown_verb": "I do not know that command.",
     "missing_argument": "Something is missing.",
+    "malformed_deployment": "That is no deployment. Name one like this: user-service#12",
     "malformed_reference": "That is no build. Name one like this: user-service#12",
     "too_long": "That is too long for a command.",
     "unknown_project": "I know no project of that name.",

@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.buildbot, pytest.mark.slow]
 
 PROMISED_S = 120.0
 STARTED_S = 120.0
+ENDED_S = 20.0
 
 
 @contextmanager
@@ -46,10 +47,13 @@ def demo(folder: Path, path: str) -> Iterator[tuple[Ports, Client]]:
     ):
         try:
             yield ports, Client(f"http://127.0.0.1:{ports.playground}")
+        finally:  # what it began ends with it, whatever became of the test
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0, (folder / "said").read_text()
-        finally:
-            process.kill()
+            try:
+                ended = process.wait(ENDED_S)
+            finally:
+                process.kill()
+        assert ended == 0, (folder / "said").read_text()
     assert not [port for port in asdict(ports).values() if is_listening(port)]
 
 

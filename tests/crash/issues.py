@@ -30,6 +30,7 @@ def told_right(outside: Outside, counts: Counter[str]) -> Iterator[str]:
         else:
             yield from _issue(outside, key, asked, expected)
             yield from _links(outside, key, states)
+            yield from _records(outside, key, asked)
     for row in outside.record.rows("SELECT key, outcome FROM tracker_tasks WHERE kind <> 'origin'"):
         if not row["outcome"].startswith("done"):
             yield f"{row['key']} ended {row['outcome']}"
@@ -50,6 +51,16 @@ def _issue(outside: Outside, key: str, asked: list[Json], expected: Expected) ->
         name = one["version"]["name"]
         if one["state"] == "succeeded" and issue.fix_versions.count(name) != 1:
             yield f"{key} is in {issue.fix_versions} instead of {name}"
+
+
+def _records(outside: Outside, key: str, asked: list[Json]) -> Iterator[str]:
+    """Where deployments are shown at issues, the last word on each is its end; the highest revision is Jira's last."""
+    for one in asked if outside.jira.deployments else ():
+        rows = [row for row in outside.jira.deployments if row["deploymentSequenceNumber"] == one["number"]]
+        last = max(rows, key=lambda row: int(row["updateSequenceNumber"]), default=None)
+        shown = last["state"] if last is not None else "nothing"
+        if (shown, one["state"]) != ("successful", "succeeded"):
+            yield f"{key} shows {one['number']} as {shown}, which is {one['state']}"
 
 
 def _item(outside: Outside, number: int, asked: list[Json], expected: Expected) -> Iterator[str]:

@@ -33,6 +33,7 @@ JIRA_HOOK, BOARDS_HOOK = (
     "integrations.jira.webhook:JiraWebhook.receive",
     "integrations.azure_boards.webhook:BoardsWebhook.receive",
 )
+RECORDED = "integrations.jira.records:JiraRecords"
 FETCH = "integrations.jira.auth:fetch"
 TOKENS, KEPT = "bot.storage.tracking:SqlTokens", "bot.services.tokens:StoredTokens"
 
@@ -135,6 +136,9 @@ _TOLD = {
     "after_transition": after(f"{JIRA}.transition", load="jira"),
     "after_transition_again": after(f"{JIRA}.transition", first="after_transition", load="jira"),
     "after_comment_sought": after(f"{JIRA}.comment", load="jira"),
+    "before_submission": before(f"{RECORDED}.submit_deployment", load="jira"),
+    "after_submission": after(f"{RECORDED}.submit_deployment", load="jira"),
+    "after_last_submission": after(f"{RECORDED}.submit_deployment", call=4, load="jira"),
     "before_link": before(f"{JIRA}.link", load="jira"),
     "after_link": after(f"{JIRA}.link", load="jira"),
     "before_fix_version": before(f"{JIRA}.add_fix_version", call=2, load="jira"),

@@ -86,6 +86,8 @@ def outside_of(
             written["database_url"] = database
         if load == "late":  # a remark is for those whose rate is used up
             del written["platforms"]["slack"]["budgets"]
+        if load == "jira":
+            written["trackers"]["jira"]["records"] = records(jira)
         if load == "polled":
             written["trackers"]["jira"]["poll"] = "1s"
         if load == "expired":
@@ -167,6 +169,12 @@ def shipped(buildbot: str, service: str) -> Json:
     health = {"kind": "http", "url": f"{buildbot}/health/{service}", "duration": "1s", "interval": "1s"}
     deploy = {"source": "buildbot", "project": SHIPS, "parameters": parameters}
     return {"deploy": deploy, "versions": "any", "checks": {"health": health}}
+
+
+def records(jira: LivingJira) -> Json:
+    """How deployments are shown at issues."""
+    credentials = {"client_id": "tool", "client_secret": {"file": "client-secret"}}
+    return {**credentials, "token_url": f"{jira.url}/oauth/token", "api_url": jira.url}
 
 
 def trackers(jira: LivingJira, boards: LivingBoards) -> Json:

@@ -270,7 +270,10 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class ReplyTo:
-    """Where an answer goes: the place (a destination key), and a bearer URL while it lives (stored encrypted)."""
+    """Where an answer goes: the place (a destination key), and a bearer URL while it lives (stored encrypted).
+
+    An empty place is the person's own conversation with the bot.
+    """
 
     platform: str
     place: str

@@ -284,8 +284,8 @@ class Jobs(Protocol):
 class Commands(Protocol):
     """Requests by people."""
 
-    def add(self, command: Command) -> bool:
-        """Store a request; False when the same press or line is known already."""
+    def add(self, command: Command, result: Mapping[str, object] | None = None) -> bool:
+        """Store a request, with what is known of it; False when the same press or line is known already."""
         ...
 
     def lease(

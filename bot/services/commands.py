@@ -23,7 +23,7 @@ from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
 from bot.services.hands import Shares
-from bot.services.owed import OWED, words_owed
+from bot.services.owed import OWED, is_private, words_owed
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
@@ -149,10 +149,14 @@ class CommandWorker:
             self._answer(record, replies.mistake(self._speech(record.command).locale, is_in_doubt=True))
 
     def _say_owed(self, record: CommandRecord) -> None:
-        """Tell how a command ended whose worker died before it did; it is on the record."""
+        """Tell what is on the record, and its person does not know: how it ended, or what concerns them alone."""
         state = record.command.state
-        locale = self._speech(record.command).locale
-        self._answer(record, words_owed(record.result[OWED], state, locale))
+        locale, owed = self._speech(record.command).locale, record.result[OWED]
+        problem = self._answer(record, words_owed(owed, state, locale), is_private=is_private(owed))
+        if problem is not None and problem.recoverable and is_private(owed) and record.faults + 1 < MOST_TRIES:
+            due_at = self._clock.now().timestamp() + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
+            self._store.write(lambda tx: tx.commands.put_off(record, due_at))
+            return
         result = {name: value for name, value in record.result.items() if name != OWED}
         self._close(record, state, result)
 
@@ -187,10 +191,9 @@ class CommandWorker:
     def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
         if SPECS[line.verb].changes:
             step = self._acting.step(record, line, speech.locale)
-            if step.reply is not None and step.is_private:
-                self._whisper(record, step.reply, speech.locale)
-            elif step.reply is not None:
-                self._answer(record, step.reply)
+            problem = self._answer(record, step.reply, is_private=step.is_private) if step.reply is not None else None
+            if step.is_private and problem is not None:
+                self._answer(record, elsewhere_notice(speech.locale))
             if step.is_open:
                 return "checking" if step.state is CommandState.IN_DOUBT else step.state.value
             return self._close(record, step.state, step.result)
@@ -254,28 +257,18 @@ class CommandWorker:
         self._store.write(lambda tx: tx.commands.settle(record, state, kept, is_open=False, frees_effect=frees_effect))
         return state.value
 
-    def _answer(self, record: CommandRecord, content: Content) -> None:
-        """Tell the person; an answer that cannot be given is logged, the command stands."""
+    def _answer(self, record: CommandRecord, content: Content, *, is_private: bool = False) -> IntegrationError | None:
+        """Tell the person, alone where that `is_private`; what cannot be said is logged, and the command stands."""
         reply_to = record.command.reply_to
         responder = self._responders.get(reply_to.platform)
         if responder is None:
-            return
+            return None
         try:
-            responder.respond(reply_to, content, record.command.actor)
+            (responder.whisper if is_private else responder.respond)(reply_to, content, record.command.actor)
         except IntegrationError as problem:
             log.warning("answer not given", id=record.command.id, error=problem)
-
-    def _whisper(self, record: CommandRecord, content: Content, locale: str) -> None:
-        """Tell the person what nobody else may read; where that cannot be, say so."""
-        reply_to = record.command.reply_to
-        responder = self._responders.get(reply_to.platform)
-        if responder is None:
-            return
-        try:
-            responder.whisper(reply_to, content, record.command.actor)
-        except IntegrationError as problem:
-            log.warning("private answer not given", id=record.command.id, error=problem)
-            self._answer(record, elsewhere_notice(locale))
+            return problem
+        return None
 
     def _speech(self, command: Command) -> Speech:
         speech = self._speeches.get(command.reply_to.platform, Speech("/ship", "en"))

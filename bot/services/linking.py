@@ -6,9 +6,10 @@ Whoever has joined accounts holds the roles that name any of them, and counts on
 from __future__ import annotations
 
 from bot.domain.cards import Content
-from bot.domain.commands import Actor, CommandLine, CommandState, Verb
+from bot.domain.commands import Actor, Command, CommandLine, CommandState, ReplyTo, Verb
 from bot.errors import Conflict, NotPermitted
 from bot.ports import CommandRecord, Ids, Store, Transaction
+from bot.services.owed import OWED, used_code_owed
 from bot.services.people import People
 from bot.services.presenters import linking as cards
 from bot.services.steps import Step, StepLog, must_hold
@@ -73,6 +74,7 @@ class LinkDesk:
                 return "", "unknown_code"
             self._join(tx, actor, other)
             tx.audit.append(self._log.entry(record, shown, other, "linked"))
+            self._owe_word(tx, record, other)
             self._settle(tx, record, other)
             return other, ""
 
@@ -86,6 +88,21 @@ class LinkDesk:
         if why:
             raise Conflict("That is no code of mine, or not any more. Ask for a new one where your other account is.")
         return Step(CommandState.DONE, {"other": other}, reply=self._told(line.verb, other, locale))
+
+    def _owe_word(self, tx: Transaction, record: CommandRecord, other: str) -> None:
+        """Let whoever was given the code hear, where they are alone with us, that it was used: it may be stolen."""
+        actor = record.command.actor
+        name = tx.accounts.names([actor.account]).get(actor.account, "")
+        word = Command(
+            self._ids.new(),
+            f"code_used:{record.command.id}",
+            Actor(other, other.partition(":")[2]),
+            "",
+            ReplyTo(other.partition(":")[0], ""),
+            state=CommandState.DONE,
+            accepted_at=self._log.now(),
+        )
+        tx.commands.add(word, {OWED: used_code_owed(actor.account, name)})
 
     def _join(self, tx: Transaction, actor: Actor, other: str) -> None:
         """Make both one person; Conflict where that person would have two accounts on one platform."""

@@ -1,6 +1,7 @@
-"""What a person is still owed when a command has failed: kept with its end, until it is said.
+"""What a person is still owed when a command has failed, or another person's has come to concern them.
 
-A command whose end is stored stays open until the words are said; whoever takes it up says them and closes it.
+A command whose end is stored stays open until the words are said; whoever takes it up says them and closes it. Who has
+given no command is owed words by one that stands for them and has ended already.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from bot.domain.cards import Content
 from bot.domain.commands import CommandState
 from bot.errors import AuthFailed, Conflict, DestinationGone, IntegrationError, Rejected, Unavailable
 from bot.services.presenters import replies
+from bot.services.presenters.linking import used_notice
 from bot.telemetry import redact
 
 OWED = "owed"
@@ -31,10 +33,22 @@ def news_owed(kind: str, *, project: str, system: str) -> dict[str, Any]:
     return {"news": kind, "project": project, "system": system}
 
 
+def used_code_owed(account: str, name: str) -> dict[str, Any]:
+    """That a code was used by an account, to be told to whom it was given, and to nobody else."""
+    return {"code_used_by": account, "name": name}
+
+
+def is_private(owed: Mapping[str, Any]) -> bool:
+    """Whether nobody else may read it."""
+    return "code_used_by" in owed
+
+
 def words_owed(owed: Mapping[str, Any], state: CommandState, locale: str) -> Content:
     """What the person is told, now."""
     if "conflict" in owed:
         return replies.conflict(Conflict(str(owed["conflict"]), **owed.get("values", {})), locale)
+    if "code_used_by" in owed:
+        return used_notice(str(owed["code_used_by"]), str(owed["name"]), locale)
     if "news" in owed:
         return replies.news(str(owed["news"]), locale, project=str(owed["project"]), system=str(owed["system"]))
     kind = _KINDS.get(str(owed.get("error")), Unavailable)

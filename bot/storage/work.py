@@ -124,8 +124,8 @@ class SqlCommands:
         self._unit = connection
         self._cipher = cipher
 
-    def add(self, command: Command) -> bool:
-        """Store a request; False when the same press or line is known already."""
+    def add(self, command: Command, result: Mapping[str, object] | None = None) -> bool:
+        """Store a request, with what is known of it; False when the same press or line is known already."""
         reply_to = asdict(command.reply_to)
         url = reply_to.pop("url")
         row = {
@@ -139,7 +139,7 @@ class SqlCommands:
             "reply_url": self._cipher.encrypt(url.encode()) if url else None,
             "state": command.state.value,
             "is_open": True,
-            "result": {},
+            "result": dict(result or {}),
             "accepted_at": command.accepted_at,
         }
         return self._unit.execute(_add_command(self._unit.dialect.name), row).rowcount == 1

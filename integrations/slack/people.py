@@ -81,11 +81,13 @@ class SlackResponder:
             raise classify_word("response_url", str(said.get("error", "")))
 
     def _post(self, reply_to: ReplyTo, payload: dict[str, Any], actor: Actor) -> None:
-        channel = Place(reply_to.place, "").id
+        channel, person = Place(reply_to.place, "").id, actor.account.partition(":")[2]
+        if not channel:
+            self._post_message(open_direct(self._web, person), payload, None)
+            return
         if not reply_to.is_private or not channel.startswith(("C", "G")):
             self._post_message(channel, payload, reply_to.thread)
             return
-        person = actor.account.partition(":")[2]
         try:
             ask(
                 "chat.postEphemeral",

@@ -91,7 +91,12 @@ class Stage:
         platform = "dingtalk" if person.startswith("m") else "slack"
         self.world.ask(typed, person, platform=platform, **more)  # type: ignore[arg-type]  # a key
         self.world.work()
-        return self.world.said[-1]
+        return self.told(f"{platform}:{person}")[-1]
+
+    def told(self, account: str) -> list[str]:
+        """What an account was answered, in order."""
+        answers = zip(self.world.responder.answers, self.world.said, strict=True)
+        return [said for (_, _, actor), said in answers if actor.account == account]
 
     def go_on(self, seconds: float = 0.0) -> None:
         """Let deployments take their steps."""

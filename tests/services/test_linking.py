@@ -72,6 +72,38 @@ def test_a_code_makes_two_accounts_one_person(stage: Stage) -> None:
     ]
 
 
+def test_who_was_given_a_code_hears_that_it_was_used(stage: Stage) -> None:
+    """Alone with the bot, in that platform's language, with what to do if it was somebody else."""
+    link(stage, "U7", "m7")
+    assert stage.told("slack:U7")[-1].startswith("Your code was used: dingtalk:m7 and you are one person")
+    assert stage.told("slack:U7")[-1].endswith("unlink dingtalk:m7")
+    reply_to, _, actor = stage.world.responder.answers[-1]
+    assert (reply_to.platform, reply_to.place, actor.account) == ("slack", "", "slack:U7")
+    link(stage, "m8", "U8")
+    assert stage.told("dingtalk:m8")[-1].startswith("您的绑定码已被使用：slack:U8")
+    assert stage.told("dingtalk:m8")[-1].endswith("解绑 slack:U8")
+    assert (stage.world.responder.whispers, stage.world.open_commands()) == (4, 0)
+
+
+def test_a_word_about_a_used_code_outlives_a_platform_that_is_away(stage: Stage) -> None:
+    """It is said as soon as it can be, once."""
+    code = code_of(stage.ask("link", "U7"))
+    stage.world.ask(f"link {code}", "m7", platform="dingtalk")
+    stage.world.work_once()
+    stage.world.responder.fails = [Unavailable("slack", "no_answer")] * 2
+    stage.world.work(60)
+    assert [said for said in stage.told("slack:U7") if "was used" in said] == stage.told("slack:U7")[-1:]
+    assert stage.world.open_commands() == 0
+
+
+def test_a_word_about_a_used_code_that_can_never_be_said(stage: Stage) -> None:
+    """Where there is no way to be alone with its person nothing is said where others read along."""
+    code = code_of(stage.ask("link", "U7"))
+    stage.world.responder.cannot_whisper = True
+    stage.ask(f"link {code}", "m7")
+    assert (len(stage.told("slack:U7")), stage.world.open_commands()) == (1, 0)
+
+
 def test_a_joined_account_has_the_roles_of_both(stage: Stage) -> None:
     """Also those that name the other account's e-mail address; parted again, it has its own only."""
     assert "no role here" in stage.ask(f"deploy {SERVICE} v1 to staging", "U8")

@@ -25,12 +25,26 @@ def linked_notice(account: str, name: str, locale: str) -> Notice:
     """Two accounts are one person's now."""
     shown = f"{name} ({account})" if name else account
     sentence = "{account} and you are one person to me now, with the roles of both. If that is not you, unlink it."
-    unlink = "解绑" if locale.startswith("zh") else "unlink"
     words = translate(locale, sentence, account=shown)
-    return Notice("🔗", text(words, " ", Code(f"{unlink} {account}")), locale=locale)
+    return Notice("🔗", text(words, " ", Code(f"{_unlink(locale)} {account}")), locale=locale)
+
+
+def used_notice(account: str, name: str, locale: str) -> Notice:
+    """For whom a code was given to: it was used, by whoever had it."""
+    shown = f"{name} ({account})" if name else account
+    sentence = (
+        "Your code was used: {account} and you are one person to me now, with the roles of both. If that was not you, "
+        "unlink it at once, and tell whoever runs Shipmate."
+    )
+    words = translate(locale, sentence, account=shown)
+    return Notice("🔗", text(words, " ", Code(f"{_unlink(locale)} {account}")), locale=locale)
 
 
 def parted_notice(account: str, locale: str) -> Notice:
     """An account is on its own again."""
     sentence = "{account} is on its own again. For what was asked for before, it still counts as the same person."
     return Notice("✂️", text(translate(locale, sentence, account=account)), locale=locale)
+
+
+def _unlink(locale: str) -> str:
+    return "解绑" if locale.startswith("zh") else "unlink"

@@ -136,6 +136,13 @@ def test_where_the_bot_is_not_the_answer_comes_directly(build: Build, playground
     assert "Nothing is running" in playground.client.messages("slack", "@alice")[-1]["text"]
 
 
+def test_what_concerns_a_person_alone_comes_directly(build: Build, playground: Playground) -> None:
+    """Words that no place was asked for are said in the person's own conversation with the bot."""
+    build().responder.whisper(ReplyTo("slack", ""), ANSWER, ALICE)
+    assert _methods(playground) == ["conversations.open", "chat.postMessage"]
+    assert "Nothing is running" in playground.client.messages("slack", "@alice")[-1]["text"]
+
+
 @pytest.mark.parametrize(
     ("account", "name", "email", "is_outsider"),
     [

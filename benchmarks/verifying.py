@@ -75,7 +75,7 @@ def _lateness(began: Sequence[float], asked: Sequence[tuple[float, str]], opens_
             seen.setdefault((int(found[1].partition("-")[2]), int(found[2])), []).append(at)
     late, missed = [], 0
     for number, began_at in enumerate(began):
-        due = [began_at + INTERVAL_S * step for step in range(10)]
+        due = [began_at + INTERVAL_S * step for step in range(1, 10)]  # the first look is one window later
         for due_at in (at for at in due if opens_at <= at < opens_at + WINDOW_S):
             for check in range(CHECKS):
                 after = [at - due_at for at in seen.get((number, check), ()) if 0 <= at - due_at < INTERVAL_S]
@@ -135,6 +135,7 @@ def _settings(folder: Path, playground: int, metrics: int, door: int) -> dict[st
             "source": "prometheus",
             "query": f'sum(rate(requests_total{{service="{{{{service}}}}",check="{number}"}}[{{{{window}}}}]))',
             "max_value": 0.01,
+            "window": f"{INTERVAL_S:.0f}s",
             "duration": "10m",
             "interval": f"{INTERVAL_S:.0f}s",
         }

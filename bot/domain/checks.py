@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 LEAST_LATE_S = 5.0  # a busy worker is not one that was away
+SHORTEST_WINDOW_S = 60.0  # of less time most systems cannot tell a rate
 MOST_BLANKS = 3  # so many in a row at the end, and nobody knows how things stand
 _EPSILON_S = 1e-6
 
@@ -93,7 +94,7 @@ class CheckSpec:
     `query` is a template (the monitor's id for a monitor), as are `url`, `contains` and `host`. A value is within
     limits that are equal to it. `compare` allows the larger of baseline times `max_ratio` and baseline plus
     `max_increase`, and likewise downwards. `failure_limit` failed measurements end the check, `successes` passed ones
-    in a row end it early (0: never). The first measurement is made after `delay_s`.
+    in a row end it early (0: never). The first measurement is made after `delay_s`, a value's not before `settles_s`.
     """
 
     name: str
@@ -129,6 +130,11 @@ class CheckSpec:
     def policy(self, verdict: Verdict) -> Policy:
         """What a verdict of this check leads to."""
         return self.on.get(verdict, DEFAULT_POLICIES[verdict])
+
+    @property
+    def settles_s(self) -> float:
+        """How long a version must have been there before a value can be its own alone: values are about some time."""
+        return min(self.window_s, SHORTEST_WINDOW_S) if self.kind in CHARTED else 0.0
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -240,12 +246,12 @@ _REASONS = frozenset(Reason)
 
 
 def begin(spec: CheckSpec, at: float) -> CheckProgress:
-    """A check that runs from now on and has measured nothing yet."""
-    first = at + min(spec.delay_s, spec.duration_s)
+    """A check that runs from now on and has measured nothing yet; it lasts until its first look at least."""
+    first = at + max(min(spec.delay_s, spec.duration_s), spec.settles_s)
     return CheckProgress(
         spec.name,
         began_at=at,
-        ends_at=at + spec.duration_s,
+        ends_at=max(at + spec.duration_s, first),
         next_at=first,
         limit=spec.limit,
         is_charted=spec.kind in CHARTED,

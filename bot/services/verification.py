@@ -26,7 +26,6 @@ from bot.ports.metrics import (
 )
 from bot.telemetry import logger
 
-SHORTEST_WINDOW_S = 60.0
 MOST_AT_ONCE = 8
 MAX_DETAIL = 300
 MAX_WARNINGS = 3
@@ -37,7 +36,11 @@ log = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What is verified; `started_at` (seconds since 1970) is when its deployment began."""
+    """What is verified; times are seconds since 1970.
+
+    Until `started_at`, when its deployment began, the version before was there alone; since `there_since`, when its run
+    had gone well, the new one is. Both are 0 before.
+    """
 
     service: str
     environment: str
@@ -45,6 +48,7 @@ class CheckContext:
     commit: str
     previous_version: str
     started_at: float
+    there_since: float = 0.0
 
     @property
     def values(self) -> dict[str, str]:
@@ -171,10 +175,9 @@ class Verification:
                 return self._look_at_address(spec, context), ()
 
     def _look_at_value(self, spec: CheckSpec, context: CheckContext, now: float) -> tuple[Outcome, tuple[str, ...]]:
-        """The value of the time since the deployment began, not of the version before."""
+        """The value of the time since the new version is there: what ran before it, or beside it, is none of it."""
         source = self.sources[spec.source]
-        least_s = min(spec.window_s, SHORTEST_WINDOW_S)
-        window_s = min(spec.window_s, max(least_s, now - context.started_at))
+        window_s = min(spec.window_s, max(spec.settles_s, now - context.there_since))
         reading = source.value(_query(spec, context, window_s), start=now - window_s, end=now)
         if spec.kind is CheckKind.METRIC:
             return judge(spec, reading.values), reading.warnings

@@ -27,7 +27,7 @@ from bot.domain.checks import (
 PASSED, FAILED, NO_DATA, ERROR = Verdict.PASSED, Verdict.FAILED, Verdict.NO_DATA, Verdict.ERROR
 WORDS = {"p": PASSED, "f": FAILED, "n": NO_DATA, "e": ERROR}
 T0 = 1_795_000_000.0
-SPEC = CheckSpec("errors", CheckKind.METRIC, max_value=0.01, duration_s=100, interval_s=10)
+SPEC = CheckSpec("errors", CheckKind.METRIC, max_value=0.01, window_s=0, duration_s=100, interval_s=10)
 
 
 def run(spec: CheckSpec, looks: str, progress: CheckProgress | None = None) -> CheckProgress:
@@ -56,6 +56,29 @@ def test_the_first_look_can_wait_and_the_last_is_at_the_end() -> None:
         times.append(progress.next_at - T0)
         progress = advance(spec, progress, Measurement(progress.next_at, PASSED))
     assert times == [15, 25, 35, 40]
+
+
+@pytest.mark.parametrize(
+    ("changed", "times"),
+    [
+        ({"window_s": 300}, [60, 70, 80, 90, 100]),
+        ({"window_s": 25}, [25, 35, 45, 55, 65, 75, 85, 95, 100]),
+        ({"window_s": 25, "delay_s": 80}, [80, 90, 100]),
+        ({"window_s": 300, "duration_s": 30}, [60]),
+        ({"kind": CheckKind.COMPARE, "window_s": 300, "duration_s": 75}, [60, 70, 75]),
+        ({"kind": CheckKind.HTTP, "window_s": 300, "duration_s": 30}, [0, 10, 20, 30]),
+    ],
+)
+def test_a_value_is_looked_at_once_it_can_be_the_new_version_s_alone(
+    changed: dict[str, object], times: list[float]
+) -> None:
+    """After a minute, or its window if that is less: before, it would tell of the version before as well."""
+    spec = replace(SPEC, **changed)
+    progress, looked_at = begin(spec, T0), []
+    while progress.is_running:
+        looked_at.append(progress.next_at - T0)
+        progress = advance(spec, progress, Measurement(progress.next_at, PASSED, 0.0))
+    assert looked_at == times
 
 
 @pytest.mark.parametrize(

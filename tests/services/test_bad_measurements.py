@@ -17,7 +17,14 @@ from tests.services.deployment_world import Stage, a_stage
 from tests.stores import SqlStore
 
 ERRORS = CheckSpec(
-    "errors", CheckKind.METRIC, source="prometheus", query="errors", max_value=0.01, duration_s=30.0, interval_s=10.0
+    "errors",
+    CheckKind.METRIC,
+    source="prometheus",
+    query="errors",
+    max_value=0.01,
+    window_s=5.0,
+    duration_s=30.0,
+    interval_s=10.0,
 )
 GOOD = {"": 0.001}
 DOWN = Unavailable("prometheus", "unreachable")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import requests
 
-from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict
+from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict, begin
 from bot.domain.judging import MonitorStatus
 from bot.errors import Unavailable
 from bot.ports.metrics import Reply
@@ -19,7 +19,7 @@ from tests.metric_fakes import FakeMetricSource, FakeMonitorSource, FakeProber
 from tests.waiting import wait_until
 
 T0 = 1_795_000_000.0
-CONTEXT = CheckContext("user-service", "production", "1.2.0", "f00ba4", "1.1.0", T0)
+CONTEXT = CheckContext("user-service", "production", "1.2.0", "f00ba4", "1.1.0", T0 - 600, T0)
 ERRORS = CheckSpec(
     "errors", CheckKind.METRIC, source="prometheus", query='errors{app="{{service}}"}[{{window}}]', max_value=0.01
 )
@@ -49,18 +49,19 @@ def verification(source: FakeMetricSource) -> Verification:
     return Verification({"prometheus": source}, {"datadog": monitors}, FakeProber())
 
 
-def test_a_value_is_asked_for_the_time_since_the_deployment(
+def test_a_value_is_asked_for_the_time_since_the_new_version_is_there(
     verification: Verification, source: FakeMetricSource
 ) -> None:
-    """The window grows with the time since, between a minute and what the check asks for."""
-    for now in (T0 + 5, T0 + 90, T0 + 1000):
+    """From its first look on a check asks for the time since the run, which took ten minutes, had gone well."""
+    for now in (begin(ERRORS, T0).next_at, T0 + 90, T0 + 1000):
         verification.measure(ERRORS, CONTEXT, now)
-    verification.measure(replace(ERRORS, window_s=10), CONTEXT, T0 + 3)
+    short = replace(ERRORS, window_s=10)
+    verification.measure(short, CONTEXT, begin(short, T0).next_at)
     assert source.asked == [
-        ('errors{app="user-service"}[60s]', T0 + 5 - 60, T0 + 5),
+        ('errors{app="user-service"}[60s]', T0, T0 + 60),
         ('errors{app="user-service"}[90s]', T0, T0 + 90),
         ('errors{app="user-service"}[300s]', T0 + 700, T0 + 1000),
-        ('errors{app="user-service"}[10s]', T0 - 7, T0 + 3),
+        ('errors{app="user-service"}[10s]', T0, T0 + 10),
     ]
 
 
@@ -78,13 +79,13 @@ def test_a_value_is_judged_and_warnings_are_kept(verification: Verification, sou
 def test_a_comparison_asks_for_the_time_before_the_deployment(
     verification: Verification, source: FakeMetricSource
 ) -> None:
-    """The same query twice: since the deployment, and over the baseline window that ended with its beginning."""
-    source.answers = {"p95(production, 60s)": {"": 0.3}, "p95(production, 3600s)": {"": 0.25}}
-    measured = verification.measure(LATENCY, CONTEXT, T0 + 30)
+    """The same query twice: since the new version is there, and over the baseline window before its run began."""
+    source.answers = {"p95(production, 90s)": {"": 0.3}, "p95(production, 3600s)": {"": 0.25}}
+    measured = verification.measure(LATENCY, CONTEXT, T0 + 90)
     assert looked(measured) == (Verdict.PASSED, Reason.WITHIN, 0.3, "← 0.25")
     assert source.asked == [
-        ("p95(production, 60s)", T0 - 30, T0 + 30),
-        ("p95(production, 3600s)", T0 - 3600, T0),
+        ("p95(production, 90s)", T0, T0 + 90),
+        ("p95(production, 3600s)", T0 - 4200, T0 - 600),
     ]
 
 

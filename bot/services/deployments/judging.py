@@ -65,6 +65,7 @@ def context_of(deployment: Deployment) -> CheckContext:
         commit=deployment.version.commit,
         previous_version=deployment.previous.name if deployment.previous else "",
         started_at=deployment.started_at,
+        there_since=min((check.began_at for check in deployment.checks), default=0.0),
     )
 
 

@@ -30,11 +30,10 @@ class Verifying:
 
     def figures_of(self, deployment: Deployment, target: Target) -> Told:
         """Each known figure by its name, for the time since its run went well; empty where nobody can tell."""
-        began_at = min((check.began_at for check in deployment.checks), default=0.0)
-        if not began_at:
-            return ()
         context, now = context_of(deployment), self._records.now()
-        found = self._verification.figures(target.checks, context, start=began_at, end=now)
+        if not context.there_since:
+            return ()
+        found = self._verification.figures(target.checks, context, start=context.there_since, end=now)
         return tuple((figure.value, value) for figure, value in found.items())
 
     def add_figures(self, ended: Deployment, target: Target) -> None:

@@ -20,12 +20,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Arrival, Transaction
 from bot.storage.groups import CommitLost, NotBegun, Piece, Writer
+from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
 CONNECTIONS = 12
 CONNECT_S = 5
-POOL_WAIT_S = 8.0
 MOST_TRIES = 5
 PAUSE_S = 0.02  # at most, after the first try
 # Deadlocks, lost serialisations and rows that another transaction added meanwhile: the same work again meets a new
@@ -56,6 +56,7 @@ class PostgresStore:
         self._engine = engine
         self._cipher = cipher
         self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._readers = Readers(CONNECTIONS)
         self._writer = Writer(self._write)
 
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
@@ -69,7 +70,7 @@ class PostgresStore:
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""
         try:
-            with self._reading.connect() as connection:
+            with self._readers.place(), self._reading.connect() as connection:
                 return work(SqlTransaction(connection, self._cipher))
         except DBAPIError as problem:
             raise StorageUnavailable(f"the database cannot be read: {first_line(problem)}") from None

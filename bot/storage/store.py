@@ -12,16 +12,19 @@ from typing import Any, TypeVar
 from cryptography.fernet import MultiFernet
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Transaction
 from bot.storage.groups import NotBegun, Piece, Writer
+from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
 # Copying the log back into the file costs several flushes, whatever it holds; 4,000 pages are 16 MiB.
 CHECKPOINT_PAGES = 4000
 CACHE_KIB = 16_384
+CONNECTIONS = 20
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -38,6 +41,7 @@ class SqliteStore:
     def __init__(self, engine: Engine, cipher: MultiFernet) -> None:
         self._engine = engine
         self._cipher = cipher
+        self._readers = Readers(CONNECTIONS)
         self._writer = Writer(self._write)
 
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
@@ -51,11 +55,13 @@ class SqliteStore:
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""
         try:
-            with self._engine.connect() as connection:
+            with self._readers.place(), self._engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN")
                 return work(SqlTransaction(connection, self._cipher))
         except DBAPIError as problem:
             raise StorageUnavailable(f"the database cannot be read: {problem.orig}") from problem
+        except PoolTimeout:
+            raise StorageUnavailable("all connections to the database are in use") from None
 
     def close(self) -> None:
         """Commit what is queued, then let go of the file."""
@@ -73,6 +79,8 @@ class SqliteStore:
                 return results
         except DBAPIError as problem:
             raise StorageUnavailable(f"the database did not commit: {problem.orig}") from problem
+        except PoolTimeout:
+            raise NotBegun("all connections to the database are in use: not written, try again") from None
 
 
 def _begin(connection: Connection) -> None:
@@ -88,7 +96,9 @@ def open_sqlite(url: str) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": 5.0, "check_same_thread": False},
-        pool_size=20,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
         hide_parameters=True,  # what people typed and what logs said would stand in tracebacks
     )
 

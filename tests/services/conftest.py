@@ -9,14 +9,16 @@ import requests
 from sqlalchemy import Engine
 
 from integrations.transport import open_session
+from tests.holding import nobody_holds_two
 from tests.services.world import World
 from tests.stores import SqlStore
 
 
 @pytest.fixture
-def make_world(store: SqlStore, database: Engine) -> Callable[..., World]:
-    """Make a world with wishes of its own."""
-    return lambda **wishes: World(store, database, **wishes)
+def make_world(store: SqlStore, database: Engine) -> Iterator[Callable[..., World]]:
+    """Make a world with wishes of its own, in which no thread waits for a connection while it holds one."""
+    with nobody_holds_two(database, store):
+        yield lambda **wishes: World(store, database, **wishes)
 
 
 @pytest.fixture

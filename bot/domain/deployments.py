@@ -17,7 +17,9 @@ from bot.errors import Conflict
 
 SOURCE = "shipmate"
 ASKED = "chat"  # the origin of what a person, or a program, asked for itself
-VOID = frozenset({"requester_refused", "version_moved", "overtaken"})  # ends that nobody decided, before it began
+VOID = frozenset(
+    {"requester_refused", "version_moved", "overtaken", "outdated"}
+)  # ends that nobody decided, before it began
 KEPT = "kept"  # the answer to a question about checks, in the question's place
 
 
@@ -67,7 +69,7 @@ MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     _S.SUCCEEDED: frozenset({_S.ROLLING_BACK}),
     _S.FAILED: frozenset({_S.ROLLING_BACK}),
     _S.CANCELLED: frozenset(),
-    _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.ROLLBACK_FAILED}),
+    _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.ROLLBACK_FAILED, _S.SUCCEEDED}),
     _S.ROLLED_BACK: frozenset(),
     _S.ROLLBACK_FAILED: frozenset({_S.ROLLING_BACK}),
     _S.EXPIRED: frozenset(),
@@ -159,7 +161,8 @@ class Deployment:
 
     `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
     in English or in another system's own words. `question` is what a person is asked while it goes on. `figures` tell
-    how the service did while it was verified, by the names of `bot.ports.metrics.Figure`.
+    how the service did while it was verified, by the names of `bot.ports.metrics.Figure`. `undone_from` is the state
+    that its last rollback found it in.
     """
 
     number: int
@@ -192,6 +195,7 @@ class Deployment:
     stop_asked_by: str = ""
     rollback_of: int = 0
     rolled_back_by: int = 0
+    undone_from: DeploymentState | None = None
     not_rolled_back: str = ""
     figures: tuple[tuple[str, float], ...] = ()
 
@@ -216,6 +220,7 @@ class Deployment:
         known["version"], known["requester"] = Version(**stored["version"]), Requester(**stored["requester"])
         known["kind"], known["state"] = DeploymentKind(stored["kind"]), DeploymentState(stored["state"])
         known["previous"] = Version(**stored["previous"]) if stored.get("previous") else None
+        known["undone_from"] = DeploymentState(stored["undone_from"]) if stored.get("undone_from") else None
         terms = stored.get("terms", {})
         lists = {name: tuple(terms.get(name, ())) for name in ("approvers", "called")}
         known["terms"] = Terms(**{**terms, **lists})

@@ -40,6 +40,7 @@ class Reporting:
             if deployment.state in (_S.FAILED, _S.ROLLING_BACK):  # what is known already is not added again
                 self._add(tx, name, FAILURE, deployment, {"failed_at": deployment.state_since})
             if deployment.state is _S.SUCCEEDED:
+                self._restored(tx, name, deployment, deployment.state_since)  # its way back was called off
                 for failed in _open_failures(tx, deployment):
                     self._restored(tx, name, failed, deployment.ended_at)
 
@@ -82,7 +83,7 @@ class Reporting:
 def _open_failures(tx: Transaction, good: Deployment) -> Sequence[Deployment]:
     """What failed in the same environment since the last success before this one."""
     line = (good.service, good.environment)
-    earlier = [one for one in standing.good(tx, *line) if one.number != good.number]
+    earlier = [one for one in standing.succeeded(tx, *line) if one.number != good.number]
     since = max((one.ended_at for one in earlier), default=0.0)
     failed = tx.deployments.newest(*line, frozenset(FAILED_STATES), MOST_OPEN)
     return [one for one in failed if one.ended_at >= since or one.rolled_back_by == good.number]

@@ -57,7 +57,8 @@ class Tidings:
             name = f"{deployment.key}@{int(deployment.requested_at)}:{deployment.state}"
             if access.records is not None:
                 body: dict[str, Any] = {"deployment": snapshot, "keys": keys}
-                tx.tracker_tasks.add(tracker, f"{SUBMIT}:{name}", SUBMIT, body, due_at=at, at=at)
+                told = f"{SUBMIT}:{name}:{deployment.state_since:.0f}"  # it may come to a state again
+                tx.tracker_tasks.add(tracker, told, SUBMIT, body, due_at=at, at=at)
             if deployment.state.is_ended:
                 for key in keys:
                     wishes = _wishes(deployment, key, access, origin)

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
+from bot.domain.services import RollbackRule
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
@@ -65,10 +66,31 @@ def test_a_refused_run_changed_nothing_and_is_not_rolled_back(stage: Stage) -> N
     assert stage.state(3) is S.DEPLOYING
 
 
-def test_a_rollback_that_never_began_leaves_what_it_undoes_as_failed(stage: Stage) -> None:
-    """Another one holds the line for a whole day: the deployment that was to be undone says that it was not."""
+def test_a_rollback_that_never_began_harms_nothing(stage: Stage) -> None:
+    """Called off before its turn: the version is as good as before, and the next failure goes back to it."""
     stage.good("v1")
     stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#3")
+    assert stage.state(2) is S.ROLLING_BACK
+    stage.ask(f"abort {SERVICE}#3")
+    assert (stage.state(3), stage.state(2), stage.deployment(2).rolled_back_by) == (S.CANCELLED, S.SUCCEEDED, 0)
+    assert stage.card(2).is_final
+    stage.verification.verdicts["health@v3"] = Verdict.FAILED
+    begun(stage, "v3", 4)
+    stage.run_ends()
+    stage.go_on(20)
+    assert (stage.state(4), stage.deployment(5).version.name) == (S.ROLLING_BACK, "v2")
+
+
+def test_what_failed_is_no_better_for_a_rollback_that_never_began(store: SqlStore, database: Engine) -> None:
+    """It is still there: a person has to look."""
+    stage = a_stage(store, database, rollback=RollbackRule(is_enabled=False))
+    stage.good("v1")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    begun(stage, "v2", 2)
+    stage.run_ends()
+    stage.go_on(20)
     stage.ask(f"rollback {SERVICE} in production")
     stage.ask(f"confirm {SERVICE}#3")
     stage.ask(f"abort {SERVICE}#3")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.builds import BuildStatus
 from bot.domain.deployments import DeploymentState
 from handlers.slack_payloads import Own, Translator
 from integrations.slack.render import render
@@ -128,25 +129,75 @@ def test_a_press_of_the_button_rolls_back(stage: Stage) -> None:
 
 
 def test_what_is_there_is_what_succeeded_last(stage: Stage) -> None:
-    """One that waited long for approval succeeds after a newer one: it is what is there, and what is gone back to."""
+    """One that waited long for approval succeeds after a later one: it is what is there, and what is gone back to."""
     stage.good("v1")
     stage.build("v2")
-    stage.ask(f"deploy {SERVICE} v2 to production")
+    stage.build("v3")
+    stage.ask(f"deploy {SERVICE} v3 to production")
     stage.ask(f"confirm {SERVICE}#2")
-    stage.good("v3")
+    stage.good("v2")
     approved(stage, 2)
     stage.run_ends()
     stage.go_on(60)
     assert stage.state(2) is S.SUCCEEDED
     stage.ask("deployments")
-    assert "v2" in str(stage.world.card_answer().sections[0])
+    assert "v3" in str(stage.world.card_answer().sections[0])
     stage.build("v4")
     stage.ask(f"deploy {SERVICE} v4 to production")
     previous = stage.deployment(4).previous
     assert previous is not None
-    assert previous.name == "v2"
+    assert previous.name == "v3"
     stage.ask(f"rollback {SERVICE} in production")
-    assert asked_back(stage) == (2, "v3")
+    assert asked_back(stage) == (2, "v2")
+
+
+def went_back(stage: Stage, to: str = "") -> None:
+    """Roll back by hand, and let it succeed."""
+    stage.ask(f"rollback {SERVICE} in production{to}")
+    number = stage.newest()
+    stage.ask(f"confirm {SERVICE}#{number}")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is S.SUCCEEDED
+
+
+def test_a_version_that_was_rolled_back_is_no_way_back_by_an_earlier_success(stage: Stage) -> None:
+    """It was good there once, was deployed once more, and was rolled back then."""
+    stage.good("v1")
+    stage.good("v2")
+    stage.good("v2")
+    went_back(stage)
+    assert asked_back(stage) == (3, "v1")
+    assert "no earlier version" in stage.ask(f"rollback {SERVICE} in production")
+    assert "never good" in stage.ask(f"rollback {SERVICE} in production to v2")
+    assert stage.newest() == 4
+
+
+def test_two_steps_back_do_not_lead_forward_again(stage: Stage) -> None:
+    """What was gone back to, and then was gone back from, is out as well."""
+    stage.good("v1")
+    stage.good("v2")
+    stage.good("v3")
+    went_back(stage, " to v2")
+    went_back(stage, " to v1")
+    assert "no earlier version" in stage.ask(f"rollback {SERVICE} in production")
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    assert asked_back(stage) == (6, "v1")
+
+
+def test_a_way_back_that_failed_is_tried_again(stage: Stage) -> None:
+    """To the same version: that its run failed says nothing of it."""
+    stage.good("v1")
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#3")
+    stage.go_on(1)
+    stage.run_ends(BuildStatus.FAILED)
+    assert (stage.state(2), stage.state(3)) == (S.ROLLBACK_FAILED, S.FAILED)
+    stage.ask(f"rollback {SERVICE} in production")
+    assert asked_back(stage) == (3, "v1")
 
 
 def test_break_glass_is_judged_again_when_it_is_confirmed(store: SqlStore, database: Engine) -> None:

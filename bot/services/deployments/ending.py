@@ -17,9 +17,10 @@ from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
-from bot.services.deployments.standing import way_back
+from bot.services.deployments.standing import outdated_by, way_back
 
 _S = DeploymentState
+_AGREED_ON = frozenset({_S.AWAITING_APPROVAL, _S.QUEUED})
 _RESTORABLE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED})
 
 
@@ -42,6 +43,8 @@ class Ending:
             self._roll_back(tx, ended, now)
         if ended.rollback_of:
             self._restored(tx, ended, now)
+        elif ended.started_at and target is not None:
+            self._outdate(tx, ended, target, now)
         self.wake_line(tx, ended.service, ended.environment)
 
     def wake_line(self, tx: Transaction, service: str, environment: str) -> None:
@@ -52,8 +55,17 @@ class Ending:
         """Mark the deployment that `rollback` undoes, if it can still be undone."""
         undone = tx.deployments.get(rollback.rollback_of, for_change=True)
         if undone is not None and undone.state in _RESTORABLE:
-            marked = move(undone, _S.ROLLING_BACK, self._records.now(), rolled_back_by=rollback.number)
+            now, found = self._records.now(), undone.state
+            marked = move(undone, _S.ROLLING_BACK, now, rolled_back_by=rollback.number, undone_from=found)
             self._records.put(tx, replace(marked, outcome=undone.outcome, detail=undone.detail), cause, due_at=None)
+
+    def _outdate(self, tx: Transaction, ended: Deployment, target: Target, now: float) -> None:
+        """End what waits and would undo it, which nobody was shown who agreed."""
+        for waiting in tx.deployments.newest(ended.service, ended.environment, _AGREED_ON, 100):
+            newer = outdated_by(tx, waiting, target)
+            if newer is not None:
+                after = move(waiting, _S.SUPERSEDED, now, outcome="outdated", detail=newer.key.short)
+                self._records.put(tx, after, Cause("supersede"), due_at=None)
 
     def _roll_back(self, tx: Transaction, failed: Deployment, now: float) -> None:
         """Bring the version before back, at once and without asking, and lock what failed until a person has looked."""
@@ -72,7 +84,6 @@ class Ending:
             state_since=now,
             previous=failed.version,
             terms=Terms(),
-            issues=failed.issues,
             rollback_of=failed.number,
         )
         cause = Cause("rollback")
@@ -91,6 +102,10 @@ class Ending:
         """What a rollback came to, for the deployment that it undoes."""
         undone = tx.deployments.get(rollback.rollback_of, for_change=True)
         if undone is None or undone.state is not _S.ROLLING_BACK:
+            return
+        if not rollback.started_at and undone.undone_from is _S.SUCCEEDED:  # it is there, and as good as before
+            unharmed = move(undone, _S.SUCCEEDED, now, outcome=undone.outcome, detail=undone.detail, rolled_back_by=0)
+            self._records.put(tx, unharmed, Cause("restore"), due_at=None)
             return
         is_back = rollback.state is _S.SUCCEEDED
         to = _S.ROLLED_BACK if is_back else _S.ROLLBACK_FAILED

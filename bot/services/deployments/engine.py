@@ -30,7 +30,7 @@ from bot.services.deployments.judging import (
     still_running,
 )
 from bot.services.deployments.records import Cause, Records
-from bot.services.deployments.standing import in_place_of, overtaken_by
+from bot.services.deployments.standing import in_place_of, outdated_by, overtaken_by
 from bot.services.deployments.verifying import Verifying
 from bot.services.verification import Verification
 from bot.telemetry import logger
@@ -159,8 +159,11 @@ class DeploymentWorker:
             self._records.put(tx, judged, RECHECK, due_at=now)
             self._give_back(tx, step.lease, now)
             return None
-        if judged.rollback_of and (newer := overtaken_by(tx, judged)):
-            ended = move(judged, _S.SUPERSEDED, now, outcome="overtaken", detail=newer.key.short)
+        newer, why = overtaken_by(tx, judged), "overtaken"
+        if newer is None:
+            newer, why = outdated_by(tx, judged, step.target), "outdated"
+        if newer is not None:
+            ended = move(judged, _S.SUPERSEDED, now, outcome=why, detail=newer.key.short)
             self._ending.end(tx, ended, step.target, Cause("supersede"))
             return None
         run = Run(now, certain_at=now + CERTAIN_AFTER_S)

@@ -23,7 +23,15 @@ from bot.ports import Transaction
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import template_of
 from bot.services.deployments.records import Cause, Records
-from bot.services.deployments.standing import good_before, good_once, good_version, is_same, latest, way_back
+from bot.services.deployments.standing import (
+    good_before,
+    good_once,
+    good_version,
+    is_same,
+    latest,
+    outdated_by,
+    way_back,
+)
 from bot.services.deployments.versions import Versions
 from bot.services.people import People
 
@@ -204,6 +212,11 @@ class Requests:
         terms = requested.terms
         if requested.rollback_of:
             self._must_still_lead_back(tx, requested, target)
+        elif newer := outdated_by(tx, requested, target):
+            raise Conflict(
+                "{other} brought something newer there after this was asked for: ask again, to see what it changes.",
+                other=newer.key.short,
+            )
         if terms.approvals and not terms.is_break_glass:
             expires_at = now + target.approvals.expires_s
             asked = move(requested, _S.AWAITING_APPROVAL, now, terms=replace(terms, expires_at=expires_at))

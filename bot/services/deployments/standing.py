@@ -6,19 +6,33 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from bot.domain.deployments import ACTIVE, WAITING, Deployment, DeploymentState, Version
+from bot.domain.deployments import ACTIVE, FAILED_STATES, WAITING, Deployment, DeploymentState, Version
 from bot.domain.services import Target
 from bot.ports import Transaction
 
 LOOKED_AT = 50  # deployments of one environment, the newest by number: those that waited longer are overtaken by these
 _S = DeploymentState
 _BEGAN = frozenset(DeploymentState) - WAITING - {_S.EXPIRED, _S.SUPERSEDED}
+_JUDGED = FAILED_STATES | {_S.SUCCEEDED}
+
+
+def succeeded(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
+    """What succeeded there and was not rolled back, the latest success first."""
+    found = tx.deployments.newest(service, environment, frozenset({_S.SUCCEEDED}), LOOKED_AT)
+    return sorted(found, key=_ended, reverse=True)
 
 
 def good(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
-    """What succeeded there and was not rolled back, the latest success first."""
-    found = tx.deployments.newest(service, environment, frozenset({_S.SUCCEEDED}), LOOKED_AT)
-    return sorted(found, key=lambda one: (one.ended_at, one.number), reverse=True)
+    """The same without those whose version went wrong there later: its latest deployment failed or was rolled back.
+
+    A way back that failed says nothing of the version that it was to bring: it may be tried again.
+    """
+    found = tx.deployments.newest(service, environment, _JUDGED, LOOKED_AT)
+    told = [one for one in found if one.state is _S.SUCCEEDED or (_has_changed(one) and not _is_lost_way_back(one))]
+    judged = sorted(told, key=_order, reverse=True)
+    last = {one.number: next(other for other in judged if is_same(other.version, one.version)) for one in judged}
+    kept = [one for one in judged if _S.SUCCEEDED is one.state is last[one.number].state]
+    return sorted(kept, key=_ended, reverse=True)
 
 
 def good_version(tx: Transaction, service: str, environment: str) -> Version | None:
@@ -28,8 +42,7 @@ def good_version(tx: Transaction, service: str, environment: str) -> Version | N
 
 def good_before(tx: Transaction, current: Deployment) -> Version | None:
     """The version that was good before `current`, which succeeded: the one to go back to."""
-    when = (current.ended_at, current.number)
-    earlier = (one for one in good(tx, current.service, current.environment) if (one.ended_at, one.number) < when)
+    earlier = (one for one in good(tx, current.service, current.environment) if _ended(one) < _ended(current))
     return next((one.version for one in earlier if not is_same(one.version, current.version)), None)
 
 
@@ -51,13 +64,28 @@ def overtaken_by(tx: Transaction, rollback: Deployment) -> Deployment | None:
     return last
 
 
+def outdated_by(tx: Transaction, waiting: Deployment, target: Target) -> Deployment | None:
+    """What is newer than a waiting one and came there after it was asked for: nobody was shown that it would go.
+
+    That is what stands there now in place of what was shown, or a change that cannot be undone, also where it failed.
+    """
+    if waiting.rollback_of:
+        return None
+    line, shown = (waiting.service, waiting.environment), waiting.previous
+    current = next(iter(good(tx, *line)), None)
+    if current is not None and not (shown and is_same(current.version, shown)) and _is_newer(current, waiting):
+        return current
+    since = (one for one in _began(tx, *line) if one.started_at >= waiting.requested_at and _is_newer(one, waiting))
+    return next((one for one in since if _is_irreversible([one], target)), None)
+
+
 def failed_there(tx: Transaction, service: str, environment: str) -> Deployment | None:
     """What failed there, changed something and was not brought back since; None where a good version is what runs.
 
     A way back that failed is no version of its own: what it could not undo is what stays.
     """
     for one in _began(tx, service, environment):
-        if one.state in ACTIVE or not (one.run and one.run.request):  # nothing is known to have changed by it
+        if one.state in ACTIVE or not _has_changed(one):  # nothing is known to have changed by it
             continue
         if one.state in (_S.FAILED, _S.ROLLBACK_FAILED) and not one.rollback_of:
             return one
@@ -89,9 +117,7 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
     others = [one for one in good(tx, *line) if one.number != undone.number]
     since = next((one.ended_at for one in others if is_same(one.version, to)), 0.0)
     crossed = [undone, *(one for one in _began(tx, *line) if one.started_at >= since and one.number != undone.number)]
-    titles = [change.title.lower() for one in crossed if one.run and one.run.request for change in one.changes]
-    markers = [marker.lower() for marker in target.rollback.irreversible]
-    return "irreversible" if any(marker in title for title in titles for marker in markers) else ""
+    return "irreversible" if _is_irreversible(crossed, target) else ""
 
 
 def is_same(one: Version, other: Version) -> bool:
@@ -103,6 +129,37 @@ def _began(tx: Transaction, service: str, environment: str) -> Sequence[Deployme
     """What began there, the latest first."""
     found = [one for one in tx.deployments.newest(service, environment, _BEGAN, LOOKED_AT) if one.started_at]
     return sorted(found, key=_order, reverse=True)
+
+
+def _is_irreversible(crossed: Sequence[Deployment], target: Target) -> bool:
+    """Whether any of them changed what cannot be changed back."""
+    titles = [change.title.lower() for one in crossed if _has_changed(one) for change in one.changes]
+    return any(marker.lower() in title for title in titles for marker in target.rollback.irreversible)
+
+
+def _has_changed(deployment: Deployment) -> bool:
+    """Whether it is known to have begun to change anything."""
+    return bool(deployment.run and deployment.run.request)
+
+
+def _is_lost_way_back(deployment: Deployment) -> bool:
+    return deployment.rollback_of > 0 and deployment.state is _S.FAILED
+
+
+def _is_newer(one: Deployment, other: Deployment) -> bool:
+    """Whether its version was built later; where builds do not tell, whether it was asked for later."""
+    if is_same(one.version, other.version):
+        return False
+    (project, _, number), (other_project, _, other_number) = (
+        deployment.version.build.rpartition("#") for deployment in (one, other)
+    )
+    if project == other_project and number.isdecimal() and other_number.isdecimal():
+        return int(number) > int(other_number)
+    return one.number > other.number
+
+
+def _ended(deployment: Deployment) -> tuple[float, int]:
+    return deployment.ended_at, deployment.number
 
 
 def _order(deployment: Deployment) -> tuple[float, int]:

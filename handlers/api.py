@@ -132,6 +132,7 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
         "detail": deployment.detail,
         "approvals": len(deployment.approvals),
         "approvals_needed": deployment.terms.approvals,
+        "approvals_struck": [{"at": one.at, "reason": one.reason} for one in deployment.struck],
         "checks": {check.name: check.verdict.value if check.verdict else None for check in deployment.checks},
         "figures": dict(deployment.figures),
         "requested_at": deployment.requested_at,

@@ -364,6 +364,11 @@ def notices_of(deployment: Deployment) -> list[str]:
     return names
 
 
+def asks_people(notice: str) -> bool:
+    """Whether a notice of `notices_of` asks people for something, and does not only say what its card says too."""
+    return notice in ("reminder", "question") or notice.startswith("struck")
+
+
 def _must_wait(deployment: Deployment) -> None:
     if deployment.state is not DeploymentState.AWAITING_APPROVAL:
         raise Conflict("{deployment} waits for no approval.", deployment=deployment.key.short)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain.budgets import LONGEST_CALL_S, Window
 from bot.domain.builds import BuildStatus
+from bot.domain.deployments import asks_people
 from bot.domain.noise import Digest
 from bot.domain.places import (
     ADMIN_SLOT,
@@ -311,7 +312,8 @@ def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
     if capabilities.can_edit:
         return None
     if kind == NOTICE_SLOT:
-        return "filtered:card_notifies"
+        is_new_there = card.message_ref is None and asks_people(card.slot.partition("@")[2])
+        return None if is_new_there else "filtered:card_notifies"
     if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
         return None
     return None if card.is_final and not card.shown_final else "filtered:cannot_edit"

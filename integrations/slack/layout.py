@@ -118,7 +118,8 @@ def _more(count: int, locale: str) -> list[str]:
 
 
 def _fields(card: Card, room: Room) -> list[Block]:
-    shown = [_mrkdwn(_field(field, card, room)) for field in card.fields[: room.parts]]
+    most = max(room.parts, MAX_FIELDS)  # as many as one block takes: what is short, and looked for first
+    shown = [_mrkdwn(_field(field, card, room)) for field in card.fields[:most]]
     blocks: list[Block] = [
         {"type": "section", "fields": shown[at : at + MAX_FIELDS]} for at in range(0, len(shown), MAX_FIELDS)
     ]

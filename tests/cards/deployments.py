@@ -84,6 +84,17 @@ def waiting() -> Deployment:
     )
 
 
+def struck() -> Deployment:
+    """Both approvals were given, and one of them counts no more: another one is waited for."""
+    return replace(
+        waiting(),
+        state_since=AT + 1800,
+        outcome="approval_struck",
+        approvals=APPROVALS[:1],
+        struck=(Approval("slack:U024CHENWEI", "陈伟 Chen Wei", AT + 1800, "no_role"),),
+    )
+
+
 def typical() -> Deployment:
     """It runs, and its checks look at it."""
     return replace(
@@ -225,4 +236,4 @@ def rollback() -> Deployment:
     )
 
 
-CASES = (minimal, waiting, typical, asking, longest, hostile, decided, rollback)
+CASES = (minimal, waiting, struck, typical, asking, longest, hostile, decided, rollback)

@@ -60,6 +60,15 @@ def test_dingtalk_gets_these_posts(name: str, locale: str, golden: Callable[[Pat
     assert "at" not in robot
 
 
+@pytest.mark.parametrize("name", [name for name, one in deployments().items() if one.issues])
+def test_slack_shows_the_issues_however_much_else_there_is(name: str) -> None:
+    """They stand among what is short: no field of a deployment goes for want of room."""
+    body = dict(render_slack(card_of(name, ENGLISH)).payload)["attachments"][0]["blocks"]
+    fields = [field["text"] for block in body for field in block.get("fields", ())]
+    assert len(fields) == len(card_of(name, ENGLISH).fields)
+    assert fields[-1].startswith("*Issues*\n")
+
+
 def _said(notice: Notice) -> str:
     return json.dumps(dict(render_slack(notice).payload), ensure_ascii=False)
 

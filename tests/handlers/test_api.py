@@ -103,6 +103,26 @@ def test_approvals_hold_for_programs_too(program: Program) -> None:
     assert program.stage.state() is DeploymentState.AWAITING_APPROVAL
 
 
+def test_a_program_sees_approvals_that_count_no_more(program: Program) -> None:
+    """When and why, and nothing of whose they were."""
+    stage = program.stage
+    stage.world.house.requests.people.roles = (
+        Role("trains", frozenset({"api:train"}), frozenset({"deploy"})),
+        Role("release", frozenset({"slack:U2", "slack:U3"}), frozenset({"approve"})),
+    )
+    program.post({**WISH, "environment": "production"})
+    stage.world.work()
+    for person in ("U2", "U3"):
+        stage.ask(f"approve {SERVICE}#1", person)
+    people = stage.world.house.requests.people
+    people.roles = (people.roles[0], Role("release", frozenset({"slack:U3"}), frozenset({"approve"})))
+    stage.go_on(1)
+    shown = program.get("deployments/1")
+    assert (shown["state"], shown["approvals"]) == ("awaiting_approval", 1)
+    assert shown["approvals_struck"] == [{"at": stage.deployment().struck[0].at, "reason": "no_role"}]
+    assert "U2" not in str(shown)
+
+
 @pytest.mark.parametrize(
     "wish",
     [

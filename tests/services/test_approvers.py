@@ -150,3 +150,20 @@ def test_a_lock_that_goes_while_it_is_looked_at(stage: Stage, monkeypatch: pytes
     take_away(stage, "slack:U2")
     stage.go_on(20)
     assert (stage.state(), stage.runs()) == (S.AWAITING_APPROVAL, [])
+
+
+def test_where_nothing_can_be_changed_it_is_said_in_a_post_of_its_own(stage: Stage) -> None:
+    """The robot's first post is about the approvals that there were; what asks people for more follows it, once."""
+    stage.world.messenger.can_edit = stage.world.messenger.can_thread = False
+    stage.card()
+    take_away(stage, "slack:U2")
+    stage.go_on(20)
+    stage.world.deliver(5)
+    notices = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    assert ["U2 has no role any more" in str(notice.body) for notice in notices] == [True]
+    stage.world.clock.advance(3 * 3600)
+    stage.go_on(1)
+    stage.world.deliver(5)
+    notices = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    assert ["waits for approval" in str(notice.body) for notice in notices] == [True, True]
+    assert "still waits for approval" in str(notices[-1].body)

@@ -74,7 +74,10 @@ class DeploymentLease:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Nothing is deployed to a service's environment until somebody unlocks it; an empty environment means all."""
+    """Nothing is deployed to a service's environment until somebody unlocks it; an empty environment means all.
+
+    Those of rollbacks stand beside those of people.
+    """
 
     service: str
     environment: str
@@ -82,6 +85,7 @@ class Lock:
     account: str
     name: str
     at: float
+    is_of_rollback: bool = False
 
 
 class Deployments(Protocol):
@@ -141,20 +145,20 @@ class Deployments(Protocol):
 
 
 class Locks(Protocol):
-    """What is locked."""
+    """What is locked: each environment of a service at most once by people, and once by a rollback."""
 
     def put(self, lock: Lock) -> bool:
-        """Lock; False where it is locked already."""
+        """Lock; False where it is locked already by one of its kind."""
         ...
 
     def drop(self, service: str, environment: str) -> Lock | None:
-        """Unlock; the lock that stood."""
+        """Take away a person's lock of exactly that, or where there is none a rollback's; what was taken away."""
         ...
 
-    def over(self, service: str, environment: str) -> Lock | None:
-        """The lock that keeps a service's environment, if one does."""
+    def over(self, service: str, environment: str) -> Sequence[Lock]:
+        """The locks that keep a service's environment, oldest first."""
         ...
 
-    def all(self) -> Sequence[Lock]:
-        """Every lock, oldest first."""
+    def of(self, service: str) -> Sequence[Lock]:
+        """Every lock of a service, oldest first."""
         ...

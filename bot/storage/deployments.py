@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Table, and_, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.deployments import Deployment, DeploymentState
@@ -15,7 +15,7 @@ from bot.errors import Conflict
 from bot.ports.deploying import DeploymentLease, Lock
 from bot.storage.dialects import Insert, greatest, insert_new
 from bot.storage.locks import hold_named
-from bot.storage.tables import deployments, locks
+from bot.storage.tables import deployments, locks, rollback_locks
 from bot.storage.unit import Unit
 from bot.telemetry import logger
 
@@ -30,8 +30,8 @@ def _add(dialect: str) -> Insert:
 
 
 @cache
-def _lock(dialect: str) -> Insert:
-    return insert_new(dialect, locks, "service", "environment").execution_options(preserve_rowcount=True)
+def _lock(dialect: str, table: Table) -> Insert:
+    return insert_new(dialect, table, "service", "environment").execution_options(preserve_rowcount=True)
 
 
 class SqlDeployments:
@@ -171,29 +171,36 @@ def _held(lease: DeploymentLease) -> ColumnElement[bool]:
 
 
 class SqlLocks:
-    """The locks table."""
+    """The tables of locks: those of people, and those of rollbacks."""
 
     def __init__(self, connection: Unit) -> None:
         self._connection = connection
 
     def put(self, lock: Lock) -> bool:
-        """Lock; False where it is locked already."""
-        row = {name: getattr(lock, name) for name in Lock.__slots__}
-        return self._connection.execute(_lock(self._connection.dialect.name), row).rowcount == 1
+        """Lock; False where it is locked already by one of its kind."""
+        table = rollback_locks if lock.is_of_rollback else locks
+        row = {column.name: getattr(lock, column.name) for column in table.columns}
+        return self._connection.execute(_lock(self._connection.dialect.name, table), row).rowcount == 1
 
     def drop(self, service: str, environment: str) -> Lock | None:
-        """Unlock; the lock that stood."""
-        is_meant = and_(locks.c.service == service, locks.c.environment == environment)
-        found = self._connection.execute(select(locks).where(is_meant)).first()
-        self._connection.execute(delete(locks).where(is_meant))
-        return None if found is None else Lock(**found._mapping)
+        """Take away a person's lock of exactly that, or where there is none a rollback's; what was taken away."""
+        for table in (locks, rollback_locks):
+            is_meant = and_(table.c.service == service, table.c.environment == environment)
+            found = self._found(table, is_meant)
+            if found:
+                self._connection.execute(delete(table).where(is_meant))
+                return found[0]
+        return None
 
-    def over(self, service: str, environment: str) -> Lock | None:
-        """The lock that keeps a service's environment, if one does."""
-        is_meant = and_(locks.c.service == service, or_(locks.c.environment == environment, locks.c.environment == ""))
-        found = self._connection.execute(select(locks).where(is_meant).order_by(locks.c.at).limit(1)).first()
-        return None if found is None else Lock(**found._mapping)
+    def over(self, service: str, environment: str) -> Sequence[Lock]:
+        """The locks that keep a service's environment, oldest first."""
+        return [lock for lock in self.of(service) if lock.environment in ("", environment)]
 
-    def all(self) -> Sequence[Lock]:
-        """Every lock, oldest first."""
-        return [Lock(**row._mapping) for row in self._connection.execute(select(locks).order_by(locks.c.at))]
+    def of(self, service: str) -> Sequence[Lock]:
+        """Every lock of a service, oldest first."""
+        found = [lock for table in (locks, rollback_locks) for lock in self._found(table, table.c.service == service)]
+        return sorted(found, key=lambda lock: lock.at)
+
+    def _found(self, table: Table, is_meant: ColumnElement[bool]) -> list[Lock]:
+        rows = self._connection.execute(select(table).where(is_meant))
+        return [Lock(**row._mapping, is_of_rollback=table is rollback_locks) for row in rows]

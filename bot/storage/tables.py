@@ -302,6 +302,17 @@ locks = Table(
     Column("at", Double, nullable=False),
 )
 
+rollback_locks = Table(  # beside those of people: who unlocks one does not open what another one keeps
+    "rollback_locks",
+    metadata,
+    Column("service", String(250), primary_key=True),
+    Column("environment", String(100), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("account", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("at", Double, nullable=False),
+)
+
 tracker_tasks = Table(
     "tracker_tasks",
     metadata,

@@ -61,7 +61,8 @@ def went_right(outside: Outside, counts: Counter[str]) -> Iterator[str]:
             if is_shipped:
                 yield from _posted(outside, short, way[-1], counts)
     counts["deployments"] += sum(len(way) > 1 for way in ways.values())
-    locked = {row["service"] for row in outside.record.rows("SELECT service FROM locks")}
+    both = "SELECT service FROM locks UNION SELECT service FROM rollback_locks"
+    locked = {row["service"] for row in outside.record.rows(both)}
     if locked != outside.locked:
         yield f"locked are {sorted(locked)} instead of {sorted(outside.locked)}"
 

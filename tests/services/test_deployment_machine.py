@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
-from bot.domain.deployments import ACTIVE, MOVES, Deployment, DeploymentState
+from bot.domain.deployments import ACTIVE, FAILED_STATES, MOVES, Deployment, DeploymentState, Version
 from bot.domain.services import WhenBusy
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import fresh_store
@@ -36,6 +36,8 @@ class Deploying(RuleBasedStateMachine):
         store, database = self.ends.enter_context(fresh_store())
         self.stage: Stage = a_stage(store, database, when_busy=when_busy, break_glass=("sre",))
         self.judged: set[int] = set()
+        self.led_back: set[int] = set()
+        self.shown: dict[int, Version | None] = {}
         for version in ("v1", "v2", "v3"):
             self.stage.build(version)
 
@@ -151,9 +153,38 @@ class Deploying(RuleBasedStateMachine):
             assert len(accounts) == len(one.approvals)
             if one.started_at:
                 assert one.terms.is_break_glass or len(accounts) >= one.terms.approvals
-            if one.rollback_of:
-                good = {known.version for known in self._all() if known.ended_at and known.number < one.number}
-                assert one.version in good
+
+    @invariant()
+    def ways_back_lead_to_what_is_good(self) -> None:
+        """When one is asked for, what its version came to last in that environment is a success."""
+        known = self._all()
+        for one in known:
+            if not one.rollback_of or one.number in self.led_back:
+                continue
+            self.led_back.add(one.number)
+            told = [
+                other
+                for other in known
+                if (other.environment, other.version) == (one.environment, one.version)
+                and other.number != one.number
+                and (other.run and other.run.request)
+                and other.state in FAILED_STATES | {S.SUCCEEDED}
+                and not (other.rollback_of and other.state is S.FAILED)
+            ]
+            last = max(told, key=lambda other: (other.started_at, other.number))
+            assert last.state is S.SUCCEEDED, (one, last)
+
+    @invariant()
+    def nothing_newer_is_undone_unseen(self) -> None:
+        """What begins in place of another version than the one that was shown was not built before that."""
+        for one in self._all():
+            if one.state.is_waiting:
+                self.shown[one.number] = one.previous
+            elif one.started_at and one.number in self.shown and not one.rollback_of:
+                shown = self.shown.pop(one.number)
+                if one.previous is not None and one.previous != shown:
+                    there, new = (int(version.build.rpartition("#")[2]) for version in (one.previous, one.version))
+                    assert there <= new, one
 
     @invariant()
     def who_approved_may_when_it_begins(self) -> None:
@@ -209,7 +240,7 @@ class Deploying(RuleBasedStateMachine):
     def _heal(self) -> None:
         """Everything is back, every lock is gone, and nobody asks for more: a week and a day."""
         self.stage.builds.away, self.stage.builds.loses_answers = set(), False
-        for environment in ("staging", "production"):
+        for environment in ("staging", "production", "staging", "production"):  # people's locks, then rollbacks'
             self.stage.ask(f"unlock {SERVICE} in {environment}")
         for _ in range(40):
             self._end_runs(BuildStatus.SUCCESS)

@@ -22,6 +22,7 @@ AS_IT_WAS = {
     "deployments.requested_at",
     "events.occurred_at",  # others' times
     "locks.at",
+    "rollback_locks.at",
     "subjects.ordered_at",
     "subjects.updated_at",
     "subscriptions.created_at",

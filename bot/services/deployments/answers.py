@@ -112,5 +112,5 @@ def _standing(tx: Transaction, target: Target) -> Standing:
         since=last_good.ended_at if last_good else 0.0,
         failed=failed_there(tx, *line),
         under_way=under_way[0] if under_way else None,
-        lock=tx.locks.over(*line),
+        locks=tuple(tx.locks.over(*line)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bot.domain.cards import Content
@@ -254,11 +254,12 @@ class DeploymentDesk:
         actor = record.command.actor
         where = f"{service.name}/{asked.environment or '*'}"
 
-        def work(tx: Transaction) -> Lock | None:
+        def work(tx: Transaction) -> tuple[Lock | None, Sequence[Lock]]:
             cause, now = self._cause(record, line), self._records.now()
             if line.verb is Verb.LOCK:
                 lock = Lock(service.name, asked.environment, asked.reason or "-", actor.account, actor.name, now)
-                stood = None if tx.locks.put(lock) else tx.locks.over(service.name, asked.environment)
+                is_new, over = tx.locks.put(lock), tx.locks.over(service.name, asked.environment)
+                stood = None if is_new else next(one for one in over if not one.is_of_rollback)
             else:
                 stood = tx.locks.drop(service.name, asked.environment)
                 for environment in service.targets:
@@ -266,11 +267,12 @@ class DeploymentDesk:
             has_changed = (stood is None) == (line.verb is Verb.LOCK)
             self._records.tell(tx, cause, where, "done" if has_changed else "unchanged")
             self._settle(tx, record, {})
-            return stood
+            places = tx.locks.over(service.name, asked.environment) if asked.environment else tx.locks.of(service.name)
+            return stood, places
 
-        stood = self._records.store.write(work)
+        stood, still = self._records.store.write(work)
         self._records.ring()
-        return Step(CommandState.DONE, {}, reply=cards.locked(line.verb, where, stood, locale))
+        return Step(CommandState.DONE, {}, reply=cards.locked(line.verb, where, stood, locale, still))
 
     # --- who may
 

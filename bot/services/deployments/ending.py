@@ -93,10 +93,11 @@ class Ending:
             self.lock(tx, failed, f"{failed.version.name} was rolled back: {failed.detail or failed.outcome}", cause)
 
     def lock(self, tx: Transaction, failed: Deployment, reason: str, cause: Cause) -> None:
-        """Keep everything but rollbacks out until somebody unlocks it."""
+        """Keep everything but rollbacks out until somebody unlocks it, whoever has locked it beside."""
         where, now = (failed.service, failed.environment), self._records.now()
-        if tx.locks.put(Lock(*where, reason[:500], SYSTEM_ACTOR, "Shipmate", now)):
-            self._records.tell(tx, replace(cause, verb="lock"), "/".join(where), "locked")
+        is_new = tx.locks.put(Lock(*where, reason[:500], SYSTEM_ACTOR, "Shipmate", now, is_of_rollback=True))
+        outcome = "locked" if is_new else "locked_already"
+        self._records.tell(tx, replace(cause, verb="lock"), "/".join(where), outcome)
 
     def _restored(self, tx: Transaction, rollback: Deployment, now: float) -> None:
         """What a rollback came to, for the deployment that it undoes."""

@@ -68,9 +68,10 @@ class Gate:
     def held(self, tx: Transaction, deployment: Deployment, target: Target) -> Held | None:
         """What is in its way in the database and on the calendar."""
         now, is_rollback = self._records.now(), deployment.rollback_of > 0
-        lock = tx.locks.over(deployment.service, deployment.environment)
-        if lock is not None and not is_rollback:
-            return Held("locked", f"{lock.name}: {lock.reason}", now + REST_S)
+        locks = tx.locks.over(deployment.service, deployment.environment)
+        if locks and not is_rollback:
+            detail = "; ".join(f"{lock.name}: {lock.reason}" for lock in locks)
+            return Held("locked", detail, now + REST_S)
         if not (is_rollback or deployment.terms.is_break_glass):
             shut = closed(target.windows, target.freezes, datetime.fromtimestamp(now, UTC))
             if shut is not None:

@@ -35,6 +35,7 @@ from bot.services.presenters.deployment import EMOJI, WORD, changes_of, emoji_of
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
+MOST_LOCKS = 5
 _S = DeploymentState
 
 
@@ -113,8 +114,8 @@ def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
     return Notice(emoji, text(translate(locale, sentence, deployment=short)), locale=locale)
 
 
-def locked(verb: Verb, where: str, stood: Lock | None, locale: str) -> Notice:
-    """What came of locking or unlocking; `stood` is the lock that stood before."""
+def locked(verb: Verb, where: str, stood: Lock | None, locale: str, still: Sequence[Lock] = ()) -> Notice:
+    """What came of locking or unlocking; `stood` is the lock that stood before, `still` are those that keep it yet."""
     if verb is Verb.LOCK:
         if stood is None:
             return Notice("🔒", text(translate(locale, "{where} is locked.", where=where)), locale=locale)
@@ -122,13 +123,22 @@ def locked(verb: Verb, where: str, stood: Lock | None, locale: str) -> Notice:
             locale, "{where} was locked already by {name}: {reason}", where=where, name=stood.name, reason=stood.reason
         )
         return Notice("🔒", text(words), locale=locale)
-    sentence = "{where} is unlocked." if stood else "{where} was not locked."
-    return Notice("🔓", text(translate(locale, sentence, where=where)), locale=locale)
+    if stood is not None and still:
+        sentence = "{where} is not locked by {name} any more ({reason})."
+        parts = [translate(locale, sentence, where=where, name=stood.name, reason=stood.reason)]
+    else:
+        sentence = "{where} is unlocked." if stood else "{where} was not locked."
+        parts = [translate(locale, sentence, where=where)]
+    for lock in still[:MOST_LOCKS]:
+        what = f"{lock.service}/{lock.environment or '*'}"
+        sentence = "{where} is still locked by {name}: {reason}"
+        parts.append(translate(locale, sentence, where=what, name=lock.name, reason=lock.reason))
+    return Notice("🔒" if still else "🔓", text(" · ".join(parts)), locale=locale)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an environment of a service has: the good version, what is under way, and the lock on it.
+    """What an environment of a service has: the good version, what is under way, and the locks on it.
 
     `failed` is what came after the good version, went wrong and was not brought back: it is what runs there.
     """
@@ -139,7 +149,7 @@ class Standing:
     since: float
     failed: Deployment | None = None
     under_way: Deployment | None = None
-    lock: Lock | None = None
+    locks: tuple[Lock, ...] = ()
 
 
 def deployments_card(standings: Sequence[Standing], newest: Sequence[Deployment], locale: str, timezone: str) -> Card:
@@ -228,8 +238,7 @@ def _standing(one: Standing, locale: str) -> Text:
         under_way = one.under_way
         word = translate(locale, WORD[under_way.state])
         parts.append(f" · {EMOJI[under_way.state]} {under_way.key.short} {under_way.version.name} {word}")
-    if one.lock is not None:
-        parts.append(f" · 🔒 {one.lock.name}: {one.lock.reason}")
+    parts += [f" · 🔒 {lock.name}: {lock.reason}" for lock in one.locks]
     return text(*parts)
 
 

@@ -1,0 +1,87 @@
+"""What is locked by people and by rollbacks: each stands for itself, and is said by whoever unlocks."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.checks import Verdict
+from bot.domain.deployments import DeploymentState
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+S = DeploymentState
+
+
+@pytest.fixture
+def stage(store: SqlStore, database: Engine) -> Stage:
+    """v1 is in production."""
+    stage = a_stage(store, database)
+    stage.good("v1")
+    return stage
+
+
+def rolled_back(stage: Stage, meanwhile: str = "") -> None:
+    """v2 fails its checks and is rolled back; `meanwhile` is typed while it is verified."""
+    stage.verification.verdicts["health@v2"] = Verdict.PASSED
+    number = stage.carried_out("v2")
+    if meanwhile:
+        stage.ask(meanwhile)
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.go_on(20)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is S.ROLLED_BACK
+
+
+def reasons(stage: Stage, environment: str = "production") -> list[str]:
+    """Why an environment is locked."""
+    return [lock.reason for lock in stage.world.store.read(lambda tx: tx.locks.over(SERVICE, environment))]
+
+
+def test_a_rollback_locks_beside_a_person(stage: Stage) -> None:
+    """Both reasons stand; who ends the load test is told of the other one, and opens nothing."""
+    rolled_back(stage, f"lock {SERVICE} in production because load test")
+    assert [reason.partition(":")[0] for reason in reasons(stage)] == ["load test", "v2 was rolled back"]
+    assert ("shipmate", "lock", f"{SERVICE}/production", "locked") in stage.world.trail()
+    stage.ask("deployments")
+    shown = str(stage.world.card_answer().sections[0])
+    assert "load test" in shown
+    assert "v2 was rolled back" in shown
+    answer = stage.ask(f"unlock {SERVICE} in production")
+    assert f"{SERVICE}/production is not locked by" in answer
+    assert f"{SERVICE}/production is still locked by Shipmate: v2 was rolled back" in answer
+    assert len(reasons(stage)) == 1
+    assert f"{SERVICE}/production is unlocked." in stage.ask(f"unlock {SERVICE} in production")
+    assert f"{SERVICE}/production was not locked." in stage.ask(f"unlock {SERVICE} in production")
+
+
+def test_unlocking_a_service_names_what_stays_locked(stage: Stage) -> None:
+    """A lock of one environment is not that of all, and nobody is told that nothing is locked."""
+    rolled_back(stage)
+    answer = stage.ask(f"unlock {SERVICE}")
+    assert f"{SERVICE}/* was not locked." in answer
+    assert f"{SERVICE}/production is still locked by Shipmate" in answer
+    assert len(reasons(stage)) == 1
+    stage.ask(f"lock {SERVICE} because we move")
+    answer = stage.ask(f"unlock {SERVICE} in production")
+    assert f"{SERVICE}/* is still locked by" in answer
+    assert (reasons(stage), reasons(stage, "staging")) == (["we move"], ["we move"])
+
+
+def test_a_person_may_lock_what_a_rollback_has_locked(stage: Stage) -> None:
+    """The second lock of a person is answered with the first one, not with the rollback's."""
+    rolled_back(stage)
+    assert f"{SERVICE}/production is locked." in stage.ask(f"lock {SERVICE} in production because I look at it")
+    assert "was locked already by" in (answer := stage.ask(f"lock {SERVICE} in production because so"))
+    assert "I look at it" in answer
+    stage.build("v3")
+    stage.ask(f"deploy {SERVICE} v3 to production")
+    number = stage.newest()
+    for typed, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "U3")):
+        stage.ask(f"{typed} {SERVICE}#{number}", person)
+    stage.go_on(5)
+    held = stage.deployment(number)
+    assert (held.state, held.outcome) == (S.QUEUED, "locked")
+    assert "v2 was rolled back" in held.detail
+    assert "I look at it" in held.detail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.domain.cards import Content
 from bot.domain.commands import (
@@ -23,25 +24,28 @@ from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
 from bot.services.hands import Shares
-from bot.services.owed import OWED, is_private, words_owed
+from bot.services.owed import OWED, answer_owed, has_words, is_private, put_later, words_owed
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
 from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
-from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, is_in_doubt, is_pursued
-from bot.telemetry import COMMANDS, logger
+from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, Step, is_in_doubt, is_pursued
+from bot.telemetry import ANSWERS, COMMANDS, logger
 
 LEASE_S = (
     60.0  # one step may take a look-up, a check, a search for our run, a call and an answer of four calls: 8 s each
 )
 MOST_DEATHS = 8  # of workers, one after the other, over one command
+NEWS_PAUSE_S = 5.0
 OUTSIDE = "outside"
 # Verbs whose answers come from other systems, or may.
 ASKING = STARTING | {
     *(Verb.BUILDS, Verb.SHOW, Verb.LOG, Verb.CANCEL, Verb.SUBSCRIBE, Verb.MUTE, Verb.ISSUE, Verb.CHART),
 }
+
+_UNREADABLE = (LookupError, TypeError, ValueError)
 
 log = logger(__name__)
 
@@ -114,7 +118,7 @@ class CommandWorker:
 
     def carry_out(self, record: CommandRecord) -> None:
         """Execute one step of a command, store what came of it and answer."""
-        if OWED in record.result and record.command.tries <= MOST_DEATHS:
+        if has_words(record.result) and record.command.tries <= MOST_DEATHS:
             self._say_owed(record)
             return
         if self._is_hopeless(record):
@@ -131,8 +135,7 @@ class CommandWorker:
         except (CommandInvalid, NotPermitted) as problem:
             outcome = self._refuse(record, problem, speech)
         except Conflict as problem:
-            self._answer(record, replies.conflict(problem, speech.locale))
-            outcome = self._close(record, CommandState.FAILED)
+            outcome = self._finish(record, CommandState.FAILED, replies.conflict(problem, speech.locale))
         except IntegrationError as problem:
             outcome = self._put_off_or_fail(record, line, problem, speech, is_known=is_known)
         COMMANDS.labels(verb, outcome).inc()
@@ -150,15 +153,17 @@ class CommandWorker:
 
     def _say_owed(self, record: CommandRecord) -> None:
         """Tell what is on the record, and its person does not know: how it ended, or what concerns them alone."""
-        state = record.command.state
-        locale, owed = self._speech(record.command).locale, record.result[OWED]
-        problem = self._answer(record, words_owed(owed, state, locale), is_private=is_private(owed))
-        if problem is not None and problem.recoverable and is_private(owed) and record.faults + 1 < MOST_TRIES:
-            due_at = self._clock.now().timestamp() + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
-            self._store.write(lambda tx: tx.commands.put_off(record, due_at))
+        state, owed = record.command.state, record.result[OWED]
+        locale = self._speech(record.command).locale
+        kept = {name: value for name, value in record.result.items() if name != OWED}
+        try:
+            words = words_owed(owed, state, locale)
+        except _UNREADABLE as problem:  # written by another version
+            log.error("answer cannot be read", id=record.command.id, error=problem)
+            self._close(record, state, kept)
             return
-        result = {name: value for name, value in record.result.items() if name != OWED}
-        self._close(record, state, result)
+        problem = self._answer(record, words, is_private=is_private(owed))
+        self._close_or_owe(record, state, kept, owed, problem)
 
     def _is_hopeless(self, record: CommandRecord) -> bool:
         """Whether trying has to end: the worker died over it too often in a row, or too many tries came to nothing.
@@ -177,7 +182,7 @@ class CommandWorker:
 
         First of all it is closed, so that nothing that fails here can bring it back.
         """
-        if record.command.state is CommandState.DONE or OWED in record.result:  # only the answer cannot be given
+        if record.command.state is CommandState.DONE or has_words(record.result):  # only the answer cannot be given
             self._close(record, record.command.state)
             return
         doubt = _is_open_pursuit(record) or record.triggered_at is not None
@@ -186,20 +191,30 @@ class CommandWorker:
         COMMANDS.labels("unknown", state.value).inc()
         log.error("command given up", id=record.command.id, account=record.command.actor.account, outcome=state.value)
         locale = self._speech(record.command).locale
-        self._answer(record, replies.mistake(locale, is_in_doubt=doubt))
+        self._finish(record, state, replies.mistake(locale, is_in_doubt=doubt))
 
     def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
         if SPECS[line.verb].changes:
             step = self._acting.step(record, line, speech.locale)
-            problem = self._answer(record, step.reply, is_private=step.is_private) if step.reply is not None else None
-            if step.is_private and problem is not None:
-                self._answer(record, elsewhere_notice(speech.locale))
             if step.is_open:
-                return "checking" if step.state is CommandState.IN_DOUBT else step.state.value
-            return self._close(record, step.state, step.result)
+                return self._go_on(record, step)
+            if step.reply is None:
+                return self._close(record, step.state, step.result)
+            if step.is_private:
+                return self._whisper(record, step, step.reply, speech.locale)
+            return self._finish(record, step.state, step.reply, step.result)
         content = self._reading.answer(record.command, line, speech.locale, speech.prefix)
-        self._answer(record, content)
-        return self._close(record, CommandState.DONE)
+        problem = self._answer(record, content)
+        return self._close_or_ask_anew(record, CommandState.DONE, record.result, problem)
+
+    def _go_on(self, record: CommandRecord, step: Step) -> str:
+        """Tell the news of a command that goes on; what cannot be told now is news again at its next step."""
+        problem = None if step.reply is None else self._answer(record, step.reply)
+        if problem is not None and problem.recoverable:
+            untold = {**step.result, "told": record.result.get("told", [])}
+            due_at = self._clock.now().timestamp() + max(NEWS_PAUSE_S, problem.retry_after_s or 0.0)
+            self._store.write(lambda tx: tx.commands.settle(record, step.state, untold, is_open=True, due_at=due_at))
+        return "checking" if step.state is CommandState.IN_DOUBT else step.state.value
 
     def _actor(self, record: CommandRecord, line: CommandLine) -> Actor:
         """Who asks; nobody is looked up anew of whom nothing is judged any more."""
@@ -221,11 +236,13 @@ class CommandWorker:
             reply = replies.invalid(problem, speech.locale, speech.prefix)
         else:
             reply = replies.refusal(str(problem), speech.locale)
-        self._answer(record, reply)
+        hindrance = self._answer(record, reply)
         if state is CommandState.IN_DOUBT or (is_invalid and line is not None and SPECS[line.verb].changes):
             self._acting.give_up(record, state, str(problem), line)
-            return state.value
-        return self._close(record, state)  # a refusal for want of a role is on the record already
+            if hindrance is None:
+                return state.value
+        # A refusal for want of a role is on the record already.
+        return self._close_or_owe(record, state, record.result, answer_owed(reply), hindrance)
 
     def _put_off_or_fail(
         self, record: CommandRecord, line: CommandLine, problem: IntegrationError, speech: Speech, *, is_known: bool
@@ -242,8 +259,73 @@ class CommandWorker:
         is_unrecorded = SPECS[line.verb].changes and (problem.recoverable or not is_known)
         if is_unrecorded:
             self._acting.give_up(record, state, problem.reason, line, problem=problem)
-        self._answer(record, (replies.doubt if doubt else replies.trouble)(problem, speech.locale))
-        return self._close(record, state, frees_effect=not is_unrecorded)
+        reply = (replies.doubt if doubt else replies.trouble)(problem, speech.locale)
+        return self._finish(record, state, reply, frees_effect=not is_unrecorded)
+
+    # --- ending and answering
+
+    def _finish(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        content: Content,
+        result: Mapping[str, object] | None = None,
+        *,
+        frees_effect: bool = False,
+    ) -> str:
+        """Tell the person how the command ended, and close it; it stays open where that has to be told later."""
+        kept = record.result if result is None else result
+        problem = self._answer(record, content)
+        return self._close_or_owe(record, state, kept, answer_owed(content), problem, frees_effect=frees_effect)
+
+    def _close_or_owe(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        result: Mapping[str, object],
+        owed: Mapping[str, Any],
+        problem: IntegrationError | None,
+        *,
+        frees_effect: bool = False,
+    ) -> str:
+        """End a command whose answer was given, or has to wait for what hindered it: then only that is left to do."""
+        later = self._put_later(record, owed, problem)
+        if later is None:
+            return self._close(record, state, result, frees_effect=frees_effect)
+        kept, due_at = {**result, OWED: later[0]}, later[1]
+        self._store.write(
+            lambda tx: tx.commands.settle(record, state, kept, is_open=True, due_at=due_at, frees_effect=frees_effect)
+        )
+        return state.value
+
+    def _close_or_ask_anew(
+        self,
+        record: CommandRecord,
+        state: CommandState,
+        result: Mapping[str, object],
+        problem: IntegrationError | None,
+    ) -> str:
+        """The same for what changes nothing, or is nothing to be kept: it is found anew when it can be told."""
+        later = self._put_later(record, answer_owed(None), problem)
+        if later is None:
+            return self._close(record, state, {name: value for name, value in result.items() if name != OWED})
+        kept, due_at = {**record.result, OWED: later[0]}, later[1]
+        self._store.write(
+            lambda tx: tx.commands.settle(record, record.command.state, kept, is_open=True, due_at=due_at)
+        )
+        return "put_off"
+
+    def _put_later(
+        self, record: CommandRecord, owed: Mapping[str, Any], problem: IntegrationError | None
+    ) -> tuple[dict[str, Any], float] | None:
+        """What is owed from now on, and when it is tried again; None where it was said, or is given up."""
+        if problem is None:
+            return None
+        later = put_later(owed, record.result.get(OWED, {}), problem, self._clock.now().timestamp())
+        ANSWERS.labels(record.command.reply_to.platform, "given_up" if later is None else "put_off").inc()
+        say = log.error if later is None else log.info
+        say("answer given up" if later is None else "answer put off", id=record.command.id, error=problem)
+        return later
 
     def _close(
         self,
@@ -258,17 +340,28 @@ class CommandWorker:
         return state.value
 
     def _answer(self, record: CommandRecord, content: Content, *, is_private: bool = False) -> IntegrationError | None:
-        """Tell the person, alone where that `is_private`; what cannot be said is logged, and the command stands."""
+        """Tell the person, alone where it `is_private`; what hindered it, None where it was said or nobody listens."""
         reply_to = record.command.reply_to
         responder = self._responders.get(reply_to.platform)
         if responder is None:
             return None
         try:
-            (responder.whisper if is_private else responder.respond)(reply_to, content, record.command.actor)
+            if is_private:
+                responder.whisper(reply_to, content, record.command.actor)
+            else:
+                responder.respond(reply_to, content, record.command.actor)
         except IntegrationError as problem:
             log.warning("answer not given", id=record.command.id, error=problem)
             return problem
+        ANSWERS.labels(reply_to.platform, "given").inc()
         return None
+
+    def _whisper(self, record: CommandRecord, step: Step, content: Content, locale: str) -> str:
+        """Tell the person what nobody else may read, and what is not kept; where there is no way to, say so."""
+        problem = self._answer(record, content, is_private=True)
+        if problem is not None and not problem.recoverable:
+            return self._finish(record, step.state, elsewhere_notice(locale), step.result)
+        return self._close_or_ask_anew(record, step.state, step.result, problem)
 
     def _speech(self, command: Command) -> Speech:
         speech = self._speeches.get(command.reply_to.platform, Speech("/ship", "en"))

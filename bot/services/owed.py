@@ -1,7 +1,8 @@
-"""What a person is still owed when a command has failed, or another person's has come to concern them.
+"""What a person is still owed when a command has ended, or another person's has come to concern them.
 
 A command whose end is stored stays open until the words are said; whoever takes it up says them and closes it. Who has
-given no command is owed words by one that stands for them and has ended already.
+given no command is owed words by one that stands for them and has ended already. Words that a platform would not take
+wait as long as it asks, or growing pauses, for as long as a question lives.
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ from typing import Any
 
 from bot.domain.cards import Content
 from bot.domain.commands import CommandState
-from bot.errors import AuthFailed, Conflict, DestinationGone, IntegrationError, Rejected, Unavailable
+from bot.domain.retries import pause_s
+from bot.errors import AuthFailed, Conflict, DestinationGone, IntegrationError, OutcomeUnknown, Rejected, Unavailable
 from bot.services.presenters import replies
 from bot.services.presenters.linking import used_notice
+from bot.services.wording import content_from_json, content_to_json
 from bot.telemetry import redact
 
 OWED = "owed"
+LIFE_S = 3600.0  # of a question, from the first try to answer it on: later nobody waits for the answer any more
+LONGEST_PAUSE_S = 60.0
+MOST_UNSURE = 2  # tries of which nobody knows whether the person saw the answer
 _KINDS: dict[str, type[IntegrationError]] = {kind.__name__: kind for kind in (AuthFailed, DestinationGone, Rejected)}
+_ANEW = {"anew": True}
 
 
 def problem_owed(problem: Conflict | IntegrationError) -> dict[str, Any]:
@@ -43,10 +50,40 @@ def is_private(owed: Mapping[str, Any]) -> bool:
     return "code_used_by" in owed
 
 
+def answer_owed(content: Content | None) -> dict[str, Any]:
+    """An answer, to be given later; None where it is found anew then: nothing changes by asking, or it is a secret."""
+    return dict(_ANEW) if content is None else {"content": content_to_json(content)}
+
+
+def has_words(result: Mapping[str, Any]) -> bool:
+    """Whether a command has ended but for the words that its person is owed."""
+    return OWED in result and "anew" not in result[OWED]
+
+
+def put_later(
+    owed: Mapping[str, Any], counted: Mapping[str, Any], problem: IntegrationError, now: float
+) -> tuple[dict[str, Any], float] | None:
+    """What is owed with one more try counted to those of `counted`, and when to try again; None where it is no use.
+
+    It is none when the platform refuses for good, when it takes longer than a question lives, and when the person may
+    have got the answer twice already.
+    """
+    since, tries = float(counted.get("since", now)), int(counted.get("tries", 0)) + 1
+    unsure = int(counted.get("unsure", 0)) + isinstance(problem, OutcomeUnknown)
+    due_at = now + max(min(pause_s(tries), LONGEST_PAUSE_S), problem.retry_after_s or 0.0)
+    if not problem.recoverable or unsure >= MOST_UNSURE or due_at > since + LIFE_S:
+        return None
+    return {**owed, "since": since, "tries": tries, "unsure": unsure}, due_at
+
+
 def words_owed(owed: Mapping[str, Any], state: CommandState, locale: str) -> Content:
     """What the person is told, now."""
+    if "content" in owed:
+        return content_from_json(owed["content"])
     if "conflict" in owed:
         return replies.conflict(Conflict(str(owed["conflict"]), **owed.get("values", {})), locale)
+    if "code_used_by" in owed:
+        return used_notice(str(owed["code_used_by"]), str(owed["name"]), locale)
     if "code_used_by" in owed:
         return used_notice(str(owed["code_used_by"]), str(owed["name"]), locale)
     if "news" in owed:

@@ -230,6 +230,8 @@ class Deliverer:
         is_held, letter = self._store.write(work)
         record([letter] if letter else [])
         said = settlement.reason if is_held else "lease_lost"
+        if is_held and outcome.is_repeated:  # without an answer, so that its reason says only that
+            said = "repeated"
         ATTEMPTS.labels(delivery.place.platform, said).inc()
         log.info(
             "attempt", subject=delivery.card.subject, slot=delivery.card.slot, destination=lease.label, outcome=said

@@ -24,7 +24,8 @@ class Outcome:
     """How a slot is settled; its destination rests for `rest_s` beyond its budget.
 
     `was_called` says that the platform may have been called, `unanswered` which call of it got no answer. `paused` are
-    windows in which nothing goes before the slot is due again.
+    windows in which nothing goes before the slot is due again. `is_repeated` says that a post was made a second time,
+    and may stand twice.
     """
 
     settlement: Settlement
@@ -32,6 +33,7 @@ class Outcome:
     was_called: bool = True
     unanswered: Operation | None = None
     paused: tuple[Window, ...] = ()
+    is_repeated: bool = False
 
 
 def after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:
@@ -79,6 +81,7 @@ def _after_refusal(delivery: Delivery, problem: RateLimited, operation: Operatio
 def _in_doubt(delivery: Delivery, slowly: Outcome, now: float) -> Outcome:
     """A post that may have been made, or may be made yet; where nobody can be asked it is made again, but not soon."""
     settlement = slowly.settlement
+    slowly = replace(slowly, is_repeated=delivery.is_in_doubt and not delivery.capabilities.can_find)
     if settlement.is_dead:
         return replace(slowly, settlement=replace(settlement, keep_attempt=True))
     due_at = max(settlement.due_at, now + DOUBT_PAUSE_S)

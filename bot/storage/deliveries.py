@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, not_, or_, select, update
 
-from bot.domain.places import CARD_SLOT, kin_of
+from bot.domain.places import CARD_SLOT, Operation, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
 from bot.storage.cards import CARD_COLUMNS, IS_DIRTY
 from bot.storage.dialects import greatest
@@ -153,7 +153,10 @@ class SqlDeliveries:
         return [CardRecord(*row) for row in rows]
 
     def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
-        """Record that an attempt is about to be made; for a post it stays open on the card until settled."""
+        """Record that an attempt is about to be made; one that makes a new post stays open on the card until settled.
+
+        The end is a new post, too, where nothing can be changed.
+        """
         attempt = {
             "id": attempt_id,
             "card_id": card.id,
@@ -163,7 +166,7 @@ class SqlDeliveries:
             "outcome": "started",
         }
         self._connection.later(attempt_id, _begin(self._connection.dialect.name), attempt)
-        if card.message_ref is None:
+        if Operation(operation).is_new:
             opened = {"attempt_id": attempt_id, "attempt_started_at": now, "attempt_revision": card.wanted_revision}
             self._change(card.id, opened)
 

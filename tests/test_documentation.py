@@ -20,7 +20,7 @@ from bot import telemetry
 from bot.check_settings import MetricsFrame
 from bot.cli import cli
 from bot.deployment_settings import EnvironmentSettings, ServiceSettings
-from bot.domain.commands import VERBS
+from bot.domain.commands import VERBS, Verb
 from bot.limits import SourceFrame
 from bot.settings import ApiClientSettings, DestinationFrame, RoleSettings, RouteSettings, Settings, load
 from bot.tracker_settings import TrackerFrame
@@ -212,6 +212,14 @@ def test_the_example_of_the_demo_is_valid(tmp_path: Path) -> None:
 # --- commands, metrics, reasons
 
 
+DECIDERS = {  # no role grants these by the verb
+    Verb.CONFIRM: "who asked for it, with the role that asking for it takes (`deploy` or `rollback`)",
+    Verb.APPROVE: "a role of the environment's `approvals.from`",
+    Verb.REVOKE: "a role of `approvals.from`",
+    Verb.REJECT: "a role of `approvals.from`, or who asked for it",
+}
+
+
 def test_every_verb_is_documented() -> None:
     """Words in both languages, how it is written, and whether a role is needed."""
     table = rows(read("docs/commands.md"))
@@ -221,7 +229,7 @@ def test_every_verb_is_documented() -> None:
             ", ".join(f"`{word}`" for word in spec.words),
             ", ".join(f"`{word}`" for word in spec.chinese),
             spec.usage,
-            f"role with `{spec.permission}`" if spec.permission else "everybody",
+            DECIDERS.get(spec.verb, f"role with `{spec.permission}`" if spec.permission else "everybody"),
         )
         for spec in VERBS
     ]

@@ -97,7 +97,7 @@ class Core:
         if isinstance(self.store, PostgresStore):
             self.link = PostgresLink(engine, self.signal.wake, self.clock)
             self.signal.pass_on(self.link.ring)
-        self.router = Router(routes_of(settings), outside.destinations)
+        self.router = Router(routes_of(settings), outside.destinations, settings.admin)
         self.sources = Sources(
             {
                 name: SourceAccess(one.projects, one.reader, one.control, one.may_have, one.history)

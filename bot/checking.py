@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from bot.domain.commands import VERBS
+from bot.domain.routing import Traits
 from bot.errors import (
     AuthFailed,
     ConfigError,
@@ -19,7 +20,7 @@ from bot.errors import (
     Unavailable,
 )
 from bot.services.tokens import StoredTokens
-from bot.settings import Settings, deployed_of
+from bot.settings import Settings, deployed_of, routes_of
 from bot.storage.opening import obstacle, open_database, open_key, place_of, store_of
 from bot.system import SystemClock
 from bot.tracker_settings import triggers_of
@@ -52,6 +53,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _routes(settings)
     yield from _triggers(settings)
     yield from _services(settings)
+    yield from _break_glass(settings)
     yield from _roles(settings)
     yield from _storage(settings)
 
@@ -176,6 +178,19 @@ def _services(settings: Settings) -> Iterator[Finding]:
         elif named:
             words = "is told {{version}} and no {{commit}}: in a branch's place it is told the commit of its build"
             yield Finding(OK, f"services.{service.name}.deploy", words)
+
+
+def _break_glass(settings: Settings) -> Iterator[Finding]:
+    """Where nobody would hear of a deployment without approvals."""
+    if settings.admin:
+        return
+    routes = routes_of(settings)
+    for service in deployed_of(settings).values():
+        for name, target in service.targets.items():
+            traits = Traits("deployment", service.name, environment=name, status="deploying")
+            if target.break_glass and all(route.match.first_mismatch(traits) for route in routes):
+                words = "may be deployed by break-glass, and no route shows it: name a route for it, or `admin`"
+                yield Finding(DOUBT, f"services.{service.name}.environments.{name}", words)
 
 
 def _roles(settings: Settings) -> Iterator[Finding]:

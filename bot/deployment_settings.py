@@ -301,7 +301,7 @@ def _target(
         service,
         environment,
         deploy=(target.deploy or settings.deploy).pipeline,
-        after=rules.after,
+        after=_before(rules.after, settings, environments),
         needs_confirmation=rules.confirm,
         approvals=_approval_rule(approvals),
         break_glass=rules.break_glass,
@@ -312,6 +312,15 @@ def _target(
         when_busy=settings.when_busy,
         timeout_s=seconds_of(settings.timeout) or 0.0,
     )
+
+
+def _before(environment: str, settings: ServiceSettings, environments: Mapping[str, EnvironmentSettings]) -> str:
+    """The nearest of the environments before that a service is deployed to; empty without one."""
+    passed = set[str]()
+    while environment and environment not in settings.environments and environment not in passed:
+        passed.add(environment)
+        environment = environments[environment].after if environment in environments else ""
+    return environment if environment in settings.environments else ""
 
 
 def _approval_rule(settings: ApprovalSettings | None) -> ApprovalRule:

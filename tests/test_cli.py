@@ -292,6 +292,18 @@ def test_check_says_what_holds_a_deployment_to_what_was_approved(run: Run) -> No
     assert "in a branch's place it is told the commit of its build" in told[0]
 
 
+def test_check_names_where_nobody_would_hear_of_break_glass(run: Run) -> None:
+    """Without a route for deployments there, and without an admin, only the audit trail would know."""
+    glass = SERVICES.replace("environments: {production: {", "environments: {production: {break_glass: release, ", 1)
+    doubt = "?? services.shop.environments.production: may be deployed by break-glass"
+    places = '\nplatforms: {slack: {bot_token: "${SLACK_BOT_TOKEN}", app_token: "${SLACK_APP_TOKEN}"}}'
+    places += '\ndestinations: {ci: {slack: "#ci"}}\nroutes: [{match: {environment: %s}, to: ci}]\n'
+    assert doubt in run("check", config=glass).output
+    assert doubt in run("check", config=glass + places % "staging", **TOKENS).output
+    assert doubt not in run("check", config=glass + places % "production", **TOKENS).output
+    assert doubt not in run("check", config=glass + places % "staging" + "admin: ci\n", **TOKENS).output
+
+
 def test_check_looks_at_the_key_and_the_database(run: Run) -> None:
     """Both can be used, or what is wrong with them is said."""
     run("db", "upgrade")

@@ -98,6 +98,7 @@ def test_what_a_service_says_of_an_environment_goes_before_what_holds_for_all() 
     assert production.rollback.pipeline is not None
     assert (production.when_busy, production.timeout_s) == (WhenBusy.SUPERSEDE, 1200.0)
     site = services["site"].targets["production"]
+    assert (production.after, site.after) == ("staging", "")
     assert site.approvals == ApprovalRule(2, ("release", "sre"), 8 * 3600.0)
     assert (site.break_glass, site.rollback.max_failures) == (("sre",), 1)
     assert site.windows[0] == Window(frozenset(range(5)), time(9), time(17, 30), "Europe/Berlin")

@@ -162,7 +162,7 @@ class Deployment:
     `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
     in English or in another system's own words. `question` is what a person is asked while it goes on. `figures` tell
     how the service did while it was verified, by the names of `bot.ports.metrics.Figure`. `undone_from` is the state
-    that its last rollback found it in.
+    that its last rollback found it in, `let_at` when the calendar that kept it waiting last let it begin.
     """
 
     number: int
@@ -196,6 +196,7 @@ class Deployment:
     rollback_of: int = 0
     rolled_back_by: int = 0
     undone_from: DeploymentState | None = None
+    let_at: float = 0.0
     not_rolled_back: str = ""
     figures: tuple[tuple[str, float], ...] = ()
 
@@ -203,6 +204,11 @@ class Deployment:
     def key(self) -> SubjectKey:
         """The subject that its cards show."""
         return SubjectKey(SubjectKind.DEPLOYMENT, SOURCE, self.service, str(self.number))
+
+    @property
+    def is_loud(self) -> bool:
+        """Whether everybody is told of it, wherever deployments like it are shown: nobody agreed to it."""
+        return self.terms.is_break_glass and not self.state.is_waiting
 
     @property
     def is_approved(self) -> bool:
@@ -347,7 +353,7 @@ def remind_at(deployment: Deployment) -> float | None:
 def notices_of(deployment: Deployment) -> list[str]:
     """What people are called for as the deployment stands, beside what they were called for before."""
     names = []
-    if deployment.terms.is_break_glass and not deployment.state.is_waiting:
+    if deployment.is_loud:
         names.append("break_glass")
     if deployment.state is DeploymentState.AWAITING_APPROVAL:
         names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]

@@ -52,6 +52,10 @@ class TrackerTasks(Protocol):
         """What is remembered under a key."""
         ...
 
+    def of_kind(self, tracker: str, kind: str, since: float) -> Sequence[Mapping[str, Any]]:
+        """What was stored of one kind since then, done or not."""
+        ...
+
     def lease(self, now: float, until: float, limit: int) -> Sequence[TrackerTask]:
         """Take due work, the longest waiting first."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.domain.deployments import Deployment, notices_of
@@ -44,17 +44,26 @@ class Opening:
 class Router:
     """The routes of the configuration, joined with what channels asked for in chat."""
 
-    def __init__(self, routes: Sequence[Route], destinations: Mapping[str, DestinationSettings]) -> None:
+    def __init__(
+        self, routes: Sequence[Route], destinations: Mapping[str, DestinationSettings], admin: str = ""
+    ) -> None:
         self._routes = tuple(routes)
         self._destinations = dict(destinations)
+        self._admin = admin
 
     def openings(self, tx: Transaction, shown: Shown) -> list[Opening]:
-        """Every place that some route or subscription speaks of, with the answer and its reason."""
+        """Every place that some route or subscription speaks of, with the answer and its reason.
+
+        What is loud opens wherever a route matches, whatever its `when`, a mute or quiet hours that spare what is
+        critical say; at the admin's place where none does.
+        """
         subscriptions = tx.subscriptions.for_project(shown.key.project)
-        muted = _muted(subscriptions, shown.key.project)
-        traits, reached = traits_of(shown), milestones_of(shown)
+        is_loud = isinstance(shown, Deployment) and shown.is_loud
+        muted = set() if is_loud else _muted(subscriptions, shown.key.project)
+        traits, reached = traits_of(shown), frozenset(Milestone) if is_loud else milestones_of(shown)
+        routes = [replace(route, critical=True) for route in self._routes] if is_loud else self._routes
         found = []
-        for judgement in judge(self._routes, traits, reached):
+        for judgement in judge(routes, traits, reached):
             for name in judgement.route.to:
                 settings = self._destinations[name]
                 key = _key_of(tx, settings.address)
@@ -64,6 +73,11 @@ class Router:
                 judgement, place = judge([_route_of(wish)], traits, reached)[0], wish.destination
                 said = self.settings_of(tx, place) or DestinationSettings("", "", wish.locale)
                 found.append(_opening(place, judgement, said, is_muted=place in muted))
+        if is_loud and self._admin and not any(opening.opens for opening in found):
+            settings, last = self._destinations[self._admin], Route("admin", Match(), (self._admin,), critical=True)
+            found.append(
+                _opening(_key_of(tx, settings.address), Judgement(last, True, "routed"), settings, is_muted=False)
+            )
         return found
 
     def settings_of(self, tx: Transaction, destination: str) -> DestinationSettings | None:

@@ -153,6 +153,7 @@ class TrackerWorker:
         change, reason = self._as_it_stands(IssueChange.from_json(task.body), access)
         if not reason and self._now() - change.occurred_at.timestamp() > MOST_AGE_S:
             reason = "too_old"
+        reason = reason or self._told_anew(task, change)
         if reason:
             self._drop(task, change, reason)
             return
@@ -221,6 +222,18 @@ class TrackerWorker:
         if release is None:
             return change, "version_gone"
         return replace(change, release=release), "" if release.is_released else "version_not_released"
+
+    def _told_anew(self, task: TrackerTask, change: IssueChange) -> str:
+        """Why a change counts no more beside others: the same happened to the same once more, and that is acted on."""
+        since = self._now() - 2 * MOST_AGE_S  # nothing older was kept, or is acted on
+        kept = self._store.read(lambda tx: tx.tracker_tasks.of_kind(task.tracker, task.kind, since))
+        others = (IssueChange.from_json(one) for one in kept)
+        about = (change.target, change.project, change.value)
+        is_old = any(
+            (other.target, other.project, other.value) == about and other.occurred_at > change.occurred_at
+            for other in others
+        )
+        return "told_anew" if is_old else ""
 
     def _drop(self, task: TrackerTask, change: IssueChange, reason: str) -> None:
         def work(tx: Transaction) -> None:

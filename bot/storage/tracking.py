@@ -69,6 +69,13 @@ class SqlTrackerTasks:
         )
         return found
 
+    def of_kind(self, tracker: str, kind: str, since: float) -> Sequence[Mapping[str, Any]]:
+        """What was stored of one kind since then, done or not."""
+        is_meant = and_(tracker_tasks.c.tracker == tracker, tracker_tasks.c.kind == kind)
+        return list(
+            self._connection.scalars(select(tracker_tasks.c.body).where(is_meant, tracker_tasks.c.created_at >= since))
+        )
+
     def lease(self, now: float, until: float, limit: int) -> Sequence[TrackerTask]:
         """Take due work, the longest waiting first."""
         due = (

@@ -174,6 +174,8 @@ def a_stage(
     known_trackers: Mapping[str, TrackerAccess] | None = None,
     charts: Charts | None = None,
     reports: Mapping[str, DeploymentReports] | None = None,
+    routes: Sequence[Route] = (Route("routes[0]", Match(kind=("deployment",)), ("ci",)),),
+    admin: str = "",
     **changed: object,
 ) -> Stage:
     """A world over an empty database with one route for deployments."""
@@ -183,8 +185,9 @@ def a_stage(
     world = World(
         store,
         database,
-        routes=(Route("routes[0]", Match(kind=("deployment",)), ("ci",)),),
-        destinations={"ci": DestinationSettings("ci", "slack:#ci")},
+        routes=routes,
+        destinations={name: DestinationSettings(name, f"slack:#{name}") for name in ("ci", *filter(None, [admin]))},
+        admin=admin,
         clock=clock or FakeClock(),
         builds=builds,
         services={SERVICE: service},

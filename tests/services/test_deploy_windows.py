@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
 from bot.domain.deployments import DeploymentState
+from bot.domain.services import ApprovalRule
 from bot.domain.windows import Freeze, Window
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
@@ -118,7 +119,7 @@ def test_a_window_that_shuts_before_its_turn_holds_it(store: SqlStore, database:
 
 
 def test_a_long_freeze_ends_nothing_that_waits_for_it(store: SqlStore, database: Engine) -> None:
-    """What the calendar holds back begins when it may, however long that takes."""
+    """What the calendar holds back begins when it may, however long that takes; only approvals get too old."""
     freeze = Freeze(date(2026, 11, 20), date(2026, 12, 2), "the year's end", "Europe/Berlin")
     stage = a_stage(store, database, freezes=(freeze,))
     approved(stage, "v1", 1)
@@ -128,4 +129,40 @@ def test_a_long_freeze_ends_nothing_that_waits_for_it(store: SqlStore, database:
         assert (stage.state(), stage.deployment().outcome) == (S.QUEUED, "freeze")
     stage.world.clock.advance(24 * HOUR_S)
     stage.go_on(1)
+    waiting = stage.deployment()
+    assert (waiting.state, [one.reason for one in waiting.struck]) == (S.AWAITING_APPROVAL, ["too_old", "too_old"])
+    stage.ask(f"approve {SERVICE}#1", "U2")
+    stage.world.clock.advance(HOUR_S)
+    stage.ask(f"approve {SERVICE}#1", "U3")
+    stage.go_on(1)
     assert stage.state() is S.DEPLOYING
+
+
+def test_an_approval_of_this_week_counts_after_a_freeze(store: SqlStore, database: Engine) -> None:
+    """Given on Friday for Monday: nobody is asked twice."""
+    freeze = Freeze(date(2026, 11, 20), date(2026, 11, 25), "a fair", "Europe/Berlin")
+    stage = a_stage(store, database, freezes=(freeze,))
+    approved(stage, "v1", 1)
+    while stage.deployment().outcome == "freeze":
+        stage.world.clock.advance(6 * HOUR_S)
+        stage.go_on(1)
+    assert (stage.state(), stage.deployment().struck) == (S.DEPLOYING, ())
+
+
+def test_what_has_its_turn_after_a_long_freeze_has_a_week_for_it(store: SqlStore, database: Engine) -> None:
+    """Two waited for the end of the freeze: the second one waits for the first one then, and is not too late."""
+    freeze = Freeze(date(2026, 11, 20), date(2026, 12, 2), "the year's end", "Europe/Berlin")
+    stage = a_stage(store, database, freezes=(freeze,), approvals=ApprovalRule())
+    for number, version in ((1, "v1"), (2, "v2")):
+        stage.build(version)
+        stage.ask(f"deploy {SERVICE} {version} to production")
+        stage.ask(f"confirm {SERVICE}#{number}")
+    stage.go_on(1)
+    while stage.deployment(1).state is S.QUEUED:
+        stage.world.clock.advance(12 * HOUR_S)
+        stage.go_on(1)
+    stage.go_on(60)
+    assert (stage.state(1), stage.state(2), stage.deployment(2).outcome) == (S.DEPLOYING, S.QUEUED, "busy")
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(1), stage.state(2)) == (S.SUCCEEDED, S.DEPLOYING)

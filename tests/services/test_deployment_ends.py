@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.checks import Verdict
-from bot.domain.deployments import DeploymentState
+from bot.domain.deployments import DeploymentState, note
 from bot.domain.services import RollbackRule
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
@@ -95,3 +95,17 @@ def test_what_failed_is_no_better_for_a_rollback_that_never_began(store: SqlStor
     stage.ask(f"confirm {SERVICE}#3")
     stage.ask(f"abort {SERVICE}#3")
     assert (stage.state(3), stage.state(2)) == (S.CANCELLED, S.ROLLBACK_FAILED)
+
+
+def test_a_rollback_by_itself_brings_no_issues(stage: Stage) -> None:
+    """What failed keeps them; the way back takes them out, and is no news of theirs."""
+    stage.good("v1")
+    begun(stage, "v2", 2)
+    named = note(stage.deployment(2), issues=("USER-12",))
+    now = stage.world.clock.now().timestamp()
+    stage.world.store.write(lambda tx: tx.deployments.put(named, due_at=now))
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.run_ends()
+    stage.go_on(20)
+    assert (stage.deployment(2).issues, stage.deployment(3).rollback_of) == (("USER-12",), 2)
+    assert stage.deployment(3).issues == ()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine
 
-from bot.domain.issues import ChangeKind, Release
+from bot.domain.issues import ChangeKind, IssueChange, Release
 from bot.errors import AuthFailed, CommandInvalid, Conflict, Rejected, Unavailable
 from bot.services.tracking import Taken
 from tests.services.tracker_world import ISSUE, TRIGGER, TrackerWorld, moved, released
@@ -53,11 +54,38 @@ def test_a_change_told_twice_starts_one(world: TrackerWorld) -> None:
     assert len(world.deployments.fired) == 1
 
 
+def later(key: str = "changelog:2:status") -> IssueChange:
+    """The same status, reached once more a minute later."""
+    first = moved()
+    return replace(first, key=key, occurred_at=first.occurred_at + timedelta(minutes=1))
+
+
 def test_a_status_reached_again_starts_another(world: TrackerWorld) -> None:
     """It is another change, and deployed again."""
-    world.hear(moved(), moved(key="changelog:2:status"))
+    world.hear(moved())
+    world.work()
+    world.hear(later())
     world.work()
     assert len(world.deployments.fired) == 2
+
+
+def test_a_status_left_and_reached_again_before_anybody_looked_starts_one(world: TrackerWorld) -> None:
+    """Ready, To Do, Ready: the last time counts, and the trail says what became of the first."""
+    world.hear(moved(), later())
+    world.work()
+    [firing] = world.deployments.fired
+    assert firing.change.key == "changelog:2:status"
+    assert "dropped:told_anew" in world.outcomes()
+
+
+def test_a_first_webhook_that_comes_last_starts_nothing(world: TrackerWorld) -> None:
+    """The second one was acted on: the issue stands as the first one says, but because of the second."""
+    world.hear(later())
+    world.work()
+    world.hear(moved())
+    world.work()
+    assert len(world.deployments.fired) == 1
+    assert world.trail()[-1] == ("jira:5b10", "USER-12", "dropped:told_anew")
 
 
 def test_an_issue_that_moved_on_starts_nothing(world: TrackerWorld) -> None:

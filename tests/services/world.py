@@ -95,7 +95,7 @@ class World:
     def __post_init__(self) -> None:
         ids, signal = FakeIds(), Signal()
         self.messenger = FakeMessenger(self.clock)
-        router = Router(self.routes, self.destinations)
+        router = Router(self.routes, self.destinations, self.admin)
         self.ingest = Ingest(self.store, self.clock, router, signal, self.readable)
         addresses = frozenset(settings.address for settings in self.destinations.values())
         if self.is_resolved:

@@ -142,7 +142,7 @@ class DeploymentWorker:
                 self._ending.end(tx, self._gate.ended(tx, current, seen), target, RECHECK)
                 return
             if why is None and seen is not None:
-                why = self._begin(tx, step, self._gate.strike(tx, current, seen))
+                why = self._begin(tx, step, self._gate.strike(tx, current, seen, target))
                 if why is None:
                     return
             # Without a reason it was freed a moment ago: who approved it is asked first.
@@ -175,13 +175,17 @@ class DeploymentWorker:
         return None
 
     def _stay_queued(self, tx: Transaction, step: Step, current: Deployment, why: Held) -> None:
-        now = self._records.now()
-        if now - current.state_since > QUEUE_S and why.outcome not in SHUT:
+        """Wait on, for a week at most, which begins anew when the calendar lets it begin at last."""
+        now, is_shut = self._records.now(), why.outcome in SHUT
+        has_opened = current.outcome in SHUT and not is_shut
+        since = now if has_opened else max(current.state_since, current.let_at)
+        if now - since > QUEUE_S and not is_shut:
             late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
             self._ending.end(tx, late, step.target, Cause("expire"))
             return
         if (current.outcome, current.detail) != (why.outcome, why.detail):
-            self._records.progress(tx, note(current, outcome=why.outcome, detail=why.detail), due_at=why.due_at)
+            held = note(current, outcome=why.outcome, detail=why.detail, let_at=now if has_opened else current.let_at)
+            self._records.progress(tx, held, due_at=why.due_at)
         self._give_back(tx, step.lease, why.due_at)
 
     # --- the run

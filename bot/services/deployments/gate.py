@@ -20,6 +20,7 @@ from bot.services.verification import Verification
 from bot.telemetry import logger
 
 QUEUE_S = 7 * 86_400.0
+APPROVAL_S = 7 * 86_400.0  # how long an approval counts; longer where people have longer to give one
 SHUT = frozenset({"window", "freeze"})  # what the calendar holds back waits for as long as it takes
 LONGEST_REST_S = 3600.0
 RECHECK = Cause("recheck")
@@ -144,8 +145,11 @@ class Gate:
             log.warning("builds not read, the version keeps its name", number=deployment.number, error=problem)
             return deployment.version
 
-    def strike(self, tx: Transaction, deployment: Deployment, seen: Seen) -> Deployment:
-        """The deployment with those approvals alone that would be taken now; each one struck is on the trail."""
+    def strike(self, tx: Transaction, deployment: Deployment, seen: Seen, target: Target) -> Deployment:
+        """The deployment with those approvals alone that would be taken now; each one struck is on the trail.
+
+        Where one was too old, people have as long as at first to give another one.
+        """
         now, since = self._records.now(), deployment.requested_at - PARTED_COUNTS_S
         for actor in seen.actors:
             self._people.note(tx, actor)
@@ -157,10 +161,15 @@ class Gate:
                 why = "is_requester"
             elif not why and tx.accounts.same_person(one.account, since) & counted:
                 why = "counted_already"
+            elif not why and now - one.at > max(APPROVAL_S, target.approvals.expires_s):
+                why = "too_old"
             if why:
                 struck.append(Approval(one.account, one.name, now, why))
                 self._records.tell(tx, RECHECK, f"{deployment.key} {one.account}", f"refused:{why}")
             else:
                 counted.add(one.account)
         exact = replace(deployment, version=seen.version or deployment.version)
+        if any(one.reason == "too_old" for one in struck):
+            anew = replace(exact.terms, expires_at=max(exact.terms.expires_at, now + target.approvals.expires_s))
+            exact = replace(exact, terms=anew, reminded_at=0.0)
         return strike(exact, struck, now) if struck else exact

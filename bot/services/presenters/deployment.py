@@ -118,6 +118,7 @@ STRUCK = {
     "outsider": "is none of us any more",
     "is_requester": "is who asked for it",
     "counted_already": "has approved it from another account",
+    "too_old": "approved it too long ago",
 }
 QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",

@@ -1,0 +1,57 @@
+"""Break-glass is announced wherever deployments like it are shown, whatever was asked to be quiet there."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from bot.domain.deployments import DeploymentState
+from bot.domain.routing import Match, Milestone, Route
+from bot.ports import Subscription
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+FAILURES = Route("routes[0]", Match(kind=("deployment",)), ("ci",), when=frozenset({Milestone.FAILED, Milestone.FIXED}))
+STAGING = Route("routes[0]", Match(kind=("deployment",), environment=("staging",)), ("ci",))
+
+
+def broken(stage: Stage) -> list[str]:
+    """Deploy by break-glass; the titles of what is posted, and where."""
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production break-glass because the shop is down")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.go_on(1)
+    assert stage.state() is DeploymentState.DEPLOYING
+    stage.world.deliver(5)
+    return [f"{call.place} {call.title}" for call in stage.world.messenger.calls]
+
+
+def test_a_route_for_failures_shows_it_all_the_same(store: SqlStore, database: Engine) -> None:
+    """A card from the start, and the reason in its thread."""
+    stage = a_stage(store, database, routes=(FAILURES,), break_glass=("sre",))
+    posted = broken(stage)
+    assert any("deploying" in title for title in posted), posted
+    assert any("without approvals" in title and "the shop is down" in title for title in posted), posted
+
+
+def test_a_mute_does_not_hide_it(store: SqlStore, database: Engine) -> None:
+    """The channel wants no cards of the service; this one it gets."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    muted = Subscription("slack:T/ci", SERVICE, True, (), "en", "slack:U1")
+    stage.world.store.write(lambda tx: tx.subscriptions.put(muted, 0.0))
+    assert len(broken(stage)) >= 2
+
+
+def test_without_a_route_the_admin_hears_of_it(store: SqlStore, database: Engine) -> None:
+    """Nobody else would."""
+    stage = a_stage(store, database, routes=(STAGING,), admin="ops", break_glass=("sre",))
+    posted = broken(stage)
+    assert posted
+    assert {title.partition(" ")[0] for title in posted} == {"slack:T/ops"}
+
+
+def test_a_deployment_with_approvals_is_as_quiet_as_was_asked(store: SqlStore, database: Engine) -> None:
+    """Only break-glass is loud."""
+    stage = a_stage(store, database, routes=(FAILURES,), admin="ops")
+    stage.good("v1")
+    stage.world.deliver(5)
+    assert stage.world.messenger.calls == []

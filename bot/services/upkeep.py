@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bot.domain.places import OVERDUE_SLOT, attempts_slot, kind_of_slot
+from itertools import count
+
+from bot.domain.places import OVERDUE_SLOT, attempts_slot
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.signal import Signal
@@ -44,8 +46,7 @@ class Upkeep:
 
 
 def _slot(tx: Transaction, card: CardRecord, subject: SubjectRecord) -> str:
-    """A notice for each attempt of a build; a digest ends anew whenever further builds of it have ended."""
-    if subject.key.kind is not SubjectKind.DIGEST:
-        return attempts_slot(OVERDUE_SLOT, subject.folded.attempt)
-    said = [one for one in tx.cards.of_subject(card.subject) if kind_of_slot(one.slot) == OVERDUE_SLOT]
-    return attempts_slot(OVERDUE_SLOT, len(said) + 1)
+    """A slot that is free, of the attempt's number or a later one: an attempt, or a digest, may end anew."""
+    said = {one.slot for one in tx.cards.of_subject(card.subject) if one.destination == card.destination}
+    numbers = count(1 if subject.key.kind is SubjectKind.DIGEST else subject.folded.attempt)
+    return next(slot for number in numbers if (slot := attempts_slot(OVERDUE_SLOT, number)) not in said)

@@ -115,6 +115,7 @@ _OVERDUE = (
         IS_DIRTY,
         cards.c.slot == CARD_SLOT,
         cards.c.is_final,
+        not_(cards.c.shown_final),  # else the end stands there, and only something about it is not shown yet
         cards.c.final_since < bindparam("before"),
         cards.c.message_ref.is_not(None),
         not_(cards.c.shown_digest.startswith(ONCE_MORE)),

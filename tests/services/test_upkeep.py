@@ -11,7 +11,7 @@ from bot.domain.cards import Notice
 from bot.errors import Unavailable
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
-from bot.storage.tables import audit
+from bot.storage.tables import audit, cards
 from tests.services.world import CI, World
 from tests.stores import NOW, event_of
 
@@ -84,6 +84,55 @@ def test_a_card_that_was_never_posted_has_no_thread(world: World, upkeep: Upkeep
     world.accept(event_of(status=FAILED, at=5, started=0))
     world.clock.advance(60)
     assert upkeep.tell_overdue() == 0
+
+
+def test_an_end_that_stands_there_is_never_overdue(world: World, upkeep: Upkeep) -> None:
+    """Its commit becomes known, and that cannot be shown: whoever looks at the card knows the end all the same."""
+    world.accept(event_of(), event_of(status=FAILED, at=5, started=0))
+    world.deliver(20)
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 9)
+    world.accept(event_of(status=FAILED, at=5, started=0, commit_title="of now"))
+    world.deliver(45)
+    assert world.card().wanted_revision > world.card().shown_revision
+    assert upkeep.tell_overdue() == 0
+
+
+def _shown(world: World) -> None:
+    """All cards stand where they should, in their newest state."""
+    shown = {"message_ref": "C/1", "shown_revision": cards.c.wanted_revision, "shown_final": cards.c.is_final}
+    with world.database.begin() as connection:
+        connection.execute(update(cards).values(shown))
+
+
+def test_many_ends_that_were_said_keep_no_new_one_waiting(world: World, upkeep: Upkeep) -> None:
+    """More than fit into one look were said, shown, and are to be changed once more: the newest end has its turn."""
+    many = range(100, 230)
+    world.accept(*(event_of(number, branch=str(number)) for number in [12, *many]))
+    _shown(world)
+    world.accept(*(event_of(number, FAILED, at=5, started=0, branch=str(number)) for number in many))
+    world.clock.advance(40)
+    assert [upkeep.tell_overdue() for _ in range(3)] == [100, 30, 0]
+    _shown(world)
+    world.clock.advance(1)
+    title = {"commit_title": "of now"}
+    world.accept(*(event_of(number, FAILED, at=5, started=0, branch=str(number), **title) for number in many))
+    world.clock.advance(1)
+    world.accept(event_of(status=SUCCESS, at=90, started=0, branch="12"))
+    world.clock.advance(40)
+    assert (upkeep.tell_overdue(), upkeep.tell_overdue()) == (1, 0)
+    assert (CI, "thread:overdue") in world.slots()
+
+
+def test_another_end_of_the_same_attempt_is_said_as_well(world: World, upkeep: Upkeep) -> None:
+    """The remark told of an end that turned out to be none: the one that counts has its own."""
+    _overdue(world, upkeep)
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 5)
+    world.deliver(120)
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 9)
+    world.accept(event_of(status=FAILED, at=200, started=60))
+    world.deliver(45)
+    assert (upkeep.tell_overdue(), upkeep.tell_overdue()) == (1, 0)
+    assert {slot for _, slot in world.slots()} >= {"thread:overdue", "thread:overdue@2"}
 
 
 def _overdue(world: World, upkeep: Upkeep, *, attempt: int = 1) -> None:

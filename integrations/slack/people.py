@@ -85,20 +85,26 @@ class SlackResponder:
         if not channel:
             self._post_message(open_direct(self._web, person), payload, None)
             return
-        if not reply_to.is_private or not channel.startswith(("C", "G")):
+        if not reply_to.is_private:
             self._post_message(channel, payload, reply_to.thread)
             return
         try:
-            ask(
-                "chat.postEphemeral",
-                self._web.chat_postEphemeral,
-                channel=channel,
-                user=person,
-                thread_ts=reply_to.thread,
-                **payload,
-            )
-        except DestinationGone:  # a command works in channels that the bot is not in; direct messages always do
+            if channel.startswith(("C", "G")):
+                self._post_alone(channel, payload, reply_to.thread, person)
+            else:
+                self._post_message(channel, payload, reply_to.thread)
+        except DestinationGone:  # a command works where the bot is not, be it what two people say to each other
             self._post_message(open_direct(self._web, person), payload, None)
+
+    def _post_alone(self, channel: str, payload: dict[str, Any], thread: str | None, person: str) -> None:
+        ask(
+            "chat.postEphemeral",
+            self._web.chat_postEphemeral,
+            channel=channel,
+            user=person,
+            thread_ts=thread,
+            **payload,
+        )
 
     def _post_message(self, channel: str, payload: dict[str, Any], thread: str | None) -> None:
         ask(

@@ -136,6 +136,15 @@ def test_where_the_bot_is_not_the_answer_comes_directly(build: Build, playground
     assert "Nothing is running" in playground.client.messages("slack", "@alice")[-1]["text"]
 
 
+def test_between_two_people_the_answer_comes_directly(build: Build, playground: Playground) -> None:
+    """A command can be typed in the conversation of two people, which the bot is not in, once its URL is over."""
+    place = f"slack:{world.SLACK_TEAM}/D024OTHERS9"
+    reply_to = ReplyTo("slack", place, url=f"{playground.url}/slack/actions/over", url_expires_at=time.time() - 5)
+    build().responder.respond(reply_to, ANSWER, ALICE)
+    assert _methods(playground) == ["chat.postMessage", "conversations.open", "chat.postMessage"]
+    assert "Nothing is running" in playground.client.messages("slack", "@alice")[-1]["text"]
+
+
 def test_what_concerns_a_person_alone_comes_directly(build: Build, playground: Playground) -> None:
     """Words that no place was asked for are said in the person's own conversation with the bot."""
     build().responder.whisper(ReplyTo("slack", ""), ANSWER, ALICE)

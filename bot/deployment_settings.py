@@ -220,6 +220,7 @@ def check_references(
         _check_environment(f"environments.{name}", name, settings, environments, roles)
     for name, service in services.items():
         path = f"services.{name}"
+        _check_names(f"{path}.checks", service.checks)
         for environment, target in service.environments.items():
             where = f"{path}.environments.{environment}"
             if environment not in environments:

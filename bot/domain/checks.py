@@ -77,6 +77,7 @@ class Reason(StrEnum):
     MONITOR_WARN = "monitor_warn"
     MONITOR_SILENT = "monitor_silent"
     UNASKED = "unasked"  # the system that knows could not be asked
+    NOT_CONFIGURED = "not_configured"  # it was taken out of the configuration meanwhile
 
 
 DEFAULT_POLICIES: Mapping[Verdict, Policy] = {
@@ -306,6 +307,14 @@ def conclude(progress: CheckProgress) -> CheckProgress:
     elif progress.passes and 2 * progress.passes >= progress.measured:
         verdict = Verdict.PASSED
     return replace(progress, verdict=verdict)
+
+
+def drop(progress: CheckProgress) -> CheckProgress:
+    """The check after it was taken out of the configuration: nobody looks any more, and nothing follows from it."""
+    if not progress.is_running:
+        return progress
+    silent = Verdict.NO_DATA
+    return replace(progress, verdict=silent, last_verdict=silent, last_reason=Reason.NOT_CONFIGURED, last_detail="")
 
 
 def _counted(progress: CheckProgress, measurement: Measurement, *, was_away: bool) -> CheckProgress:

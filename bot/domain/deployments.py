@@ -20,7 +20,8 @@ ASKED = "chat"  # the origin of what a person, or a program, asked for itself
 VOID = frozenset(
     {"requester_refused", "version_moved", "overtaken", "outdated"}
 )  # ends that nobody decided, before it began
-KEPT = "kept"  # the answer to a question about checks, in the question's place
+_KEPT = "kept"  # stood in the question's place when it was answered, before it was known for which checks
+_CHECKS = "checks:"
 
 
 class DeploymentState(StrEnum):
@@ -160,9 +161,10 @@ class Deployment:
     """One deployment as it stands; times are seconds since 1970 (UTC), 0 where something has not happened.
 
     `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
-    in English or in another system's own words. `question` is what a person is asked while it goes on. `figures` tell
-    how the service did while it was verified, by the names of `bot.ports.metrics.Figure`. `undone_from` is the state
-    that its last rollback found it in, `let_at` when the calendar that kept it waiting last let it begin.
+    in English or in another system's own words. `question` is what a person is asked while it goes on, `kept` are the
+    checks that they have answered for. `figures` tell how the service did while it was verified, by the names of
+    `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `let_at` when the
+    calendar that kept it waiting last let it begin.
     """
 
     number: int
@@ -199,6 +201,7 @@ class Deployment:
     let_at: float = 0.0
     not_rolled_back: str = ""
     figures: tuple[tuple[str, float], ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def key(self) -> SubjectKey:
@@ -214,6 +217,12 @@ class Deployment:
     def is_approved(self) -> bool:
         """Whether enough people have agreed."""
         return len(self.approvals) >= self.terms.approvals
+
+    @property
+    def asked_about(self) -> tuple[str, ...]:
+        """The checks that people are asked about."""
+        names = self.question.removeprefix(_CHECKS)
+        return tuple(names.split(",")) if names != self.question else ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for the database."""
@@ -241,6 +250,9 @@ class Deployment:
         )
         known["issues"] = tuple(stored.get("issues", ()))
         known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
+        known["kept"] = tuple(stored.get("kept", ()))
+        if stored.get("question") == _KEPT:
+            known["question"], known["kept"] = "", tuple(one.name for one in known["checks"] if not one.is_running)
         return cls(**known)
 
 
@@ -343,6 +355,24 @@ def reject(deployment: Deployment, rejection: Approval) -> Deployment:
     )
 
 
+def about_checks(names: Sequence[str]) -> str:
+    """The question about checks that cannot tell; empty where there are none."""
+    return _CHECKS + ",".join(names) if names else ""
+
+
+def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
+    """With a person's word that what checks could not tell is in order: of those `named`, or of all it asks about.
+
+    Conflict where it asks about none of them.
+    """
+    asked = deployment.asked_about
+    answered = tuple(name for name in asked if not named or name in named)
+    if deployment.state is not DeploymentState.VERIFYING or not answered:
+        raise Conflict("{deployment} asks nothing at the moment.", deployment=deployment.key.short)
+    left = [name for name in asked if name not in answered]
+    return note(deployment, question=about_checks(left), kept=(*deployment.kept, *answered))
+
+
 def remind_at(deployment: Deployment) -> float | None:
     """When those who may approve are reminded: at half time, once; None when they are not."""
     if deployment.state is not DeploymentState.AWAITING_APPROVAL or deployment.reminded_at:
@@ -359,8 +389,8 @@ def notices_of(deployment: Deployment) -> list[str]:
         names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
         if deployment.struck:
             names.append(f"struck{len(deployment.struck)}")
-    if deployment.question not in ("", KEPT):
-        names.append("question")
+    if deployment.question:
+        names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
     if deployment.state in FAILED_STATES:
         names.append("failed")
     if deployment.state.is_ended and deployment.outcome in VOID:

@@ -93,7 +93,7 @@ def test_what_a_person_kept_is_rolled_back_all_the_same(store: SqlStore, databas
     begun(stage)
     stage.go_on(33)
     stage.ask(f"keep {SERVICE}#2")
-    assert (stage.state(2), stage.deployment(2).question) == (S.VERIFYING, "kept")
+    assert (stage.state(2), stage.deployment(2).kept) == (S.VERIFYING, ("health",))
     stage.verification.verdicts["errors@v2"] = Verdict.FAILED
     stage.go_on(20)
     assert stage.state(2) is S.ROLLING_BACK

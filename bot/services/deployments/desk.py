@@ -16,13 +16,13 @@ from bot.domain.deployment_lines import (
     parse_rollback,
 )
 from bot.domain.deployments import (
-    KEPT,
     Approval,
     Deployment,
     DeploymentKind,
     DeploymentState,
     Requester,
     approve,
+    keep,
     move,
     note,
     reject,
@@ -198,7 +198,8 @@ class DeploymentDesk:
                     after = reject(current, said)
                     self._ending.end(tx, after, target, cause)
                 case Verb.KEEP:
-                    after = self._keep(tx, current, cause)
+                    after = keep(current, _checks_named(current, about.reason))
+                    self._records.put(tx, after, cause, due_at=now)
                 case _:
                     after = self._abort(tx, current, target, actor.name, cause)
             self._settle(tx, record, {"deployment": number})
@@ -219,21 +220,13 @@ class DeploymentDesk:
             raise Conflict("This was not confirmed in time. Ask for it again.")
         return self._requests.go_on(tx, current, target, cause)
 
-    def _keep(self, tx: Transaction, current: Deployment, cause: Cause) -> Deployment:
-        """A person says that what the checks could not tell is in order."""
-        if current.state is not _S.VERIFYING or not current.question.startswith("checks:"):
-            raise Conflict("{deployment} asks nothing at the moment.", deployment=current.key.short)
-        after = note(current, question=KEPT)
-        self._records.put(tx, after, cause, due_at=self._records.now())
-        return after
-
     def _abort(self, tx: Transaction, current: Deployment, target: Target, name: str, cause: Cause) -> Deployment:
-        """End one that has not begun, or that asks whether to keep it; ask a run that has begun for its end."""
+        """End one that has not begun, or whose run went well; ask a run that has begun for its end."""
         if current.state.is_waiting:
             ended = move(current, _S.CANCELLED, self._records.now(), outcome="cancelled", detail=name)
             self._ending.end(tx, ended, target, cause)
             return ended
-        if current.state is _S.VERIFYING and current.question.startswith("checks:"):
+        if current.state is _S.VERIFYING:
             failed = move(current, _S.FAILED, self._records.now(), outcome="not_kept", detail=name)
             self._ending.end(tx, failed, target, cause)
             return failed
@@ -328,3 +321,9 @@ class DeploymentDesk:
 
     def _target_of(self, deployment: Deployment) -> Target:
         return self._requests.target(self._requests.service(deployment.service), deployment.environment)
+
+
+def _checks_named(deployment: Deployment, words: str) -> tuple[str, ...]:
+    """The checks that an answer is about, as a button names them; none where it is about all, whatever it says."""
+    names = tuple(words.partition(" ")[0].split(","))
+    return names if {one.name for one in deployment.checks}.issuperset(names) else ()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bot.domain.checks import Policy, Verdict, begin
 from bot.domain.commands import SPECS, Verb
-from bot.domain.deployments import KEPT, Deployment, DeploymentKind, DeploymentState, Run, move, note
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Run, about_checks, move, note
 from bot.domain.services import Pipeline, Target
 from bot.domain.templates import deployment_values
 from bot.ports.deploying import Order, RunReport, RunState
@@ -79,15 +79,14 @@ def judge_checks(target: Target, deployment: Deployment, now: float) -> Deployme
     if len(failed) >= target.rollback.max_failures:
         words = "; ".join(f"{one.name}: {one.last_detail}" for one in failed)
         return move(deployment, _S.FAILED, now, outcome="checks_failed", detail=words[:500])
-    asked = [one.name for one, policy in bad if policy is Policy.ASK]
-    if asked and deployment.question != KEPT:
-        question = f"checks:{','.join(asked)}"
-        since = max(one.ends_at for one in ended)
+    asked = [one for one, policy in bad if policy is Policy.ASK and one.name not in deployment.kept]
+    question = about_checks([one.name for one in asked])
+    if asked:
+        since = max(one.ends_at for one in asked)
         if deployment.question == question and now - since > ANSWER_S:
-            return move(deployment, _S.FAILED, now, outcome="not_answered", detail=", ".join(asked))
+            return move(deployment, _S.FAILED, now, outcome="not_answered", detail=", ".join(one.name for one in asked))
+    if asked or len(ended) < len(deployment.checks):
         return note(deployment, question=question)
-    if len(ended) < len(deployment.checks):
-        return note(deployment)
     alerts = [one.name for one, _ in bad]
     outcome = "with_alerts" if alerts else ""
     return move(deployment, _S.SUCCEEDED, now, outcome=outcome, detail=", ".join(alerts), question="")

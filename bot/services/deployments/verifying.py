@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.checks import CheckProgress, advance
+from bot.domain.checks import CheckProgress, advance, drop
 from bot.domain.deployments import Deployment, note
 from bot.domain.services import Target
 from bot.ports import Transaction
@@ -21,12 +21,13 @@ class Verifying:
         self._verification = verification
 
     def look(self, deployment: Deployment, target: Target) -> tuple[CheckProgress, ...]:
-        """The checks after everything that is due was measured."""
+        """The checks after everything that is due was measured, and what is no check any more was given up."""
         now, specs = self._records.now(), {spec.name: spec for spec in target.checks}
         due = [one for one in deployment.checks if one.is_running and one.next_at <= now and one.name in specs]
         looks = self._verification.measure_all([specs[one.name] for one in due], context_of(deployment), now)
         seen = {one.name: advance(specs[one.name], one, look) for one, look in zip(due, looks, strict=True)}
-        return tuple(seen.get(one.name, one) for one in deployment.checks)
+        kept = (one if one.name in specs else drop(one) for one in deployment.checks)
+        return tuple(seen.get(one.name, one) for one in kept)
 
     def figures_of(self, deployment: Deployment, target: Target) -> Told:
         """Each known figure by its name, for the time since its run went well; empty where nobody can tell."""

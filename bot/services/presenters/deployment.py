@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deployments import KEPT, Approval, Change, Deployment, DeploymentKind, DeploymentState
+from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.checks import checks_of
@@ -36,6 +36,7 @@ from bot.services.presenters.words import duration
 CARD_CHANGES = 6
 MOST_ISSUES = 10
 COMMIT_LENGTH = 8
+MAX_NAMED = 300  # characters of a button's command
 _S = DeploymentState
 EMOJI = {
     _S.REQUESTED: "📝",
@@ -83,7 +84,7 @@ OUTCOMES = {
     "run_gone": "The run that deploys it is gone.",
     "checks_failed": "Checks failed after it was deployed.",
     "not_answered": "Nobody said what to do about checks that could not tell.",
-    "not_kept": "Somebody decided against it, for its checks could not tell.",
+    "not_kept": "Somebody decided against it while it was verified.",
     "stopped": "Stopped while it was being deployed.",
     "cancelled": "Cancelled before it began.",
     "rejected": "Rejected.",
@@ -315,9 +316,8 @@ def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Acti
             add("reject", "Reject", Style.DANGER)
         case _S.QUEUED | _S.DEPLOYING:
             add("abort", "Cancel", Style.DANGER, _stop_question(deployment, locale))
-        case _S.VERIFYING if deployment.question.startswith("checks:"):
-            add("keep", "Keep it", Style.PRIMARY)
-            add("abort", "Roll back", Style.DANGER)
+        case _S.VERIFYING:
+            actions += _verdicts(deployment, locale)
         case _:
             pass
     if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and deployment.started_at:
@@ -332,11 +332,30 @@ def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Acti
     return actions
 
 
+def _verdicts(deployment: Deployment, locale: str) -> list[Action]:
+    """What people may say of one that is verified; a press on Keep answers for what stood there, and nothing else."""
+    short, asked = deployment.key.short, ",".join(deployment.asked_about)
+    undo = Action("abort", translate(locale, "Roll back"), f"abort {short}", style=Style.DANGER)
+    if asked:
+        command = f"keep {short} {asked}" if len(asked) <= MAX_NAMED else f"keep {short}"
+        return [Action("keep", translate(locale, "Keep it"), command, style=Style.PRIMARY), undo]
+    return [] if deployment.rollback_of else [replace(undo, confirm=_undo_question(deployment, locale))]
+
+
 def _stop_question(deployment: Deployment, locale: str) -> Confirm:
     return Confirm(
         translate(locale, "Cancel {build}?", build=deployment.key.short),
         translate(locale, "What was begun is stopped, not undone."),
         translate(locale, "Cancel deployment"),
+        translate(locale, "Keep running"),
+    )
+
+
+def _undo_question(deployment: Deployment, locale: str) -> Confirm:
+    return Confirm(
+        translate(locale, "Roll back {deployment}?", deployment=deployment.key.short),
+        translate(locale, "It ends as failed, and what is configured for that follows."),
+        translate(locale, "Roll back"),
         translate(locale, "Keep running"),
     )
 
@@ -364,7 +383,7 @@ def _notice(
             sentence, emoji = "waits for approval again", "🚫"
             out = {one.account for one in deployment.struck}
             called = [account for account in _callable(deployment, platform) if account not in out]
-        case "question":
+        case _ if name.startswith("question"):
             sentence, emoji = _question(deployment), "❔"
         case "break_glass":
             sentence, emoji = "is deployed without approvals", "🚨"
@@ -386,7 +405,7 @@ def _callable(deployment: Deployment, platform: str) -> list[str]:
 
 
 def _is_asking(deployment: Deployment) -> bool:
-    return deployment.question not in ("", KEPT) and not deployment.state.is_ended
+    return bool(deployment.question) and not deployment.state.is_ended
 
 
 def _line(words: str, most: int = 300) -> str:

@@ -408,6 +408,20 @@ def test_promote_and_order(store: SqlStore, database: Engine) -> None:
     assert stage.state(2) is S.AWAITING_APPROVAL
 
 
+def test_what_went_wrong_in_the_environment_before_goes_no_further(store: SqlStore, database: Engine) -> None:
+    """It succeeded there, and failed there when it was deployed once more; by any name it is the same version."""
+    stage = a_stage(store, database, after="staging")
+    stage.good("v1", "staging")
+    stage.ask(f"deploy {SERVICE} latest green to production")
+    assert stage.state(2) is S.REQUESTED
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(1)
+    stage.run_ends(BuildStatus.FAILED)
+    assert stage.state(3) is S.FAILED
+    for version in ("v1", "latest green", "#1"):
+        assert "has to succeed in staging first" in stage.ask(f"deploy {SERVICE} {version} to production")
+
+
 def test_rolled_back_by_a_person(stage: Stage) -> None:
     """The version before comes back after a confirmation, and the one that it undoes says so."""
     stage.good("v1")

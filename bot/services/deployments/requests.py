@@ -24,6 +24,7 @@ from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import template_of
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import (
+    good,
     good_before,
     good_once,
     good_version,
@@ -36,6 +37,7 @@ from bot.services.deployments.versions import Versions
 from bot.services.people import People
 
 CONFIRM_S = 600.0
+ORDER_LOOKED_AT = 200  # deployments of the environment before: it may be deployed to far more often
 _S = DeploymentState
 
 
@@ -252,8 +254,8 @@ class Requests:
 
     def _must_have_succeeded(self, tx: Transaction, proposal: Proposal) -> None:
         target, version = proposal.target, proposal.version
-        good = tx.deployments.newest(target.service, target.after, frozenset({_S.SUCCEEDED}), 100)
-        if not any(is_same(one.version, version) for one in good):
+        there = good(tx, target.service, target.after, ORDER_LOOKED_AT)
+        if not any(is_same(one.version, version) for one in there):
             raise Conflict(
                 "{version} has to succeed in {environment} first.", version=version.name, environment=target.after
             )

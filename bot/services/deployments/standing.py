@@ -22,12 +22,12 @@ def succeeded(tx: Transaction, service: str, environment: str) -> Sequence[Deplo
     return sorted(found, key=_ended, reverse=True)
 
 
-def good(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
+def good(tx: Transaction, service: str, environment: str, limit: int = LOOKED_AT) -> Sequence[Deployment]:
     """The same without those whose version went wrong there later: its latest deployment failed or was rolled back.
 
     A way back that failed says nothing of the version that it was to bring: it may be tried again.
     """
-    found = tx.deployments.newest(service, environment, _JUDGED, LOOKED_AT)
+    found = tx.deployments.newest(service, environment, _JUDGED, limit)
     told = [one for one in found if one.state is _S.SUCCEEDED or (_has_changed(one) and not _is_lost_way_back(one))]
     judged = sorted(told, key=_order, reverse=True)
     last = {one.number: next(other for other in judged if is_same(other.version, one.version)) for one in judged}

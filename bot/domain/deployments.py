@@ -211,7 +211,7 @@ class Deployment:
     @property
     def is_loud(self) -> bool:
         """Whether everybody is told of it, wherever deployments like it are shown: nobody agreed to it."""
-        return self.terms.is_break_glass and not self.state.is_waiting
+        return self.terms.is_break_glass and self.started_at > 0
 
     @property
     def is_approved(self) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import time
+
 from sqlalchemy import Engine
 
 from bot.domain.deployments import DeploymentState
+from bot.domain.noise import QuietHours
 from bot.domain.routing import Match, Milestone, Route
 from bot.ports import Subscription
 from tests.services.deployment_world import SERVICE, Stage, a_stage
@@ -47,6 +51,26 @@ def test_without_a_route_the_admin_hears_of_it(store: SqlStore, database: Engine
     posted = broken(stage)
     assert posted
     assert {title.partition(" ")[0] for title in posted} == {"slack:T/ops"}
+
+
+def test_one_that_never_began_is_no_news(store: SqlStore, database: Engine) -> None:
+    """A lock held it back until somebody thought better of it: nothing was deployed without approvals."""
+    stage = a_stage(store, database, routes=(FAILURES,), break_glass=("sre",))
+    stage.build("v1")
+    stage.ask(f"lock {SERVICE} in production because so")
+    stage.ask(f"deploy {SERVICE} v1 to production break-glass because the shop is down")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.go_on(1)
+    stage.ask(f"abort {SERVICE}#1")
+    stage.world.deliver(5)
+    assert (stage.state(), stage.world.messenger.calls) == (DeploymentState.CANCELLED, [])
+
+
+def test_quiet_hours_that_spare_what_is_critical_let_it_through(store: SqlStore, database: Engine) -> None:
+    """At four in the morning, through a route that is not critical."""
+    night = QuietHours(time(0), time(8), spares_critical=True)
+    stage = a_stage(store, database, routes=(replace(FAILURES, quiet_hours=night),), break_glass=("sre",))
+    assert any("without approvals" in title for title in broken(stage))
 
 
 def test_a_deployment_with_approvals_is_as_quiet_as_was_asked(store: SqlStore, database: Engine) -> None:

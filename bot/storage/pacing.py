@@ -30,7 +30,7 @@ def _spend(dialect: str) -> Insert:
 
 @cache
 def _pause(dialect: str) -> Insert:
-    return upsert(dialect, budgets, ["scope"], ["paused_until"])
+    return upsert(dialect, budgets, ["scope"], ["paused_until"], newest_by="paused_until")
 
 
 class SqlPacing:
@@ -52,7 +52,7 @@ class SqlPacing:
         self._connection.execute(_spend(self._connection.dialect.name), {"scope": scope, "arrival": arrival})
 
     def pause(self, scope: str, until: float) -> None:
-        """Let nothing go in this scope before `until`."""
+        """Let nothing go in this scope before `until`, nor before an earlier pause of it ends."""
         row = {"scope": scope, "arrival": 0.0, "paused_until": until}
         self._connection.execute(_pause(self._connection.dialect.name), row)
 

@@ -188,6 +188,14 @@ def test_budgets_are_shared_through_the_database(store: SqlStore) -> None:
     assert store.write(lambda tx: tx.pacing.arrival("slack:T/chat.update")) == (NOW + 2, NOW + 30)
 
 
+def test_a_shorter_pause_ends_no_longer_one(store: SqlStore) -> None:
+    """Two calls of one account were refused: for an hour, then for a minute. It rests an hour."""
+    for until in (NOW + 3600, NOW + 60, NOW + 3700):
+        before = store.write(lambda tx: tx.pacing.arrival("dingtalk:robot"))[1]
+        store.write(lambda tx, until=until: tx.pacing.pause("dingtalk:robot", until))  # type: ignore[misc]  # bound now
+        assert store.write(lambda tx: tx.pacing.arrival("dingtalk:robot"))[1] == max(before, until)
+
+
 def test_two_commands_cause_one_effect(store: SqlStore) -> None:
     """The second to claim an effect gets the first one, and can claim it only after it was freed."""
     assert [_add(store, "01"), _add(store, "02", person="U2"), _add(store, "01")] == [True, True, False]

@@ -13,7 +13,7 @@ MAX_CONNECTIONS = 1000
 IDLE_S = 20
 SEND_BYTES = 16 * 1024
 MAX_BODY_BYTES = 1024 * 1024
-FRAME_BYTES = 64 * 1024  # a chunked body comes with the lengths of its chunks; Flask holds the body itself to the limit
+FRAME_BYTES = 64 * 1024  # a chunked body comes with the lengths of its chunks
 MEMORY_BYTES = 128 * 1024  # of each unfinished request; what is larger waits in a temporary file
 RETRY_AFTER_S = 30
 
@@ -69,8 +69,10 @@ class WebServer:
     """waitress in a thread: it reads whole requests before a worker thread sees them, so slow clients hold none."""
 
     def __init__(self, app: Flask, listen: str, threads: int) -> None:
-        from waitress.server import create_server
+        from waitress.server import BaseWSGIServer, create_server
         from waitress.wasyncore import close_all
+
+        from handlers.bodies import limited_to
 
         # It warns at every request that waits for a thread, which made a busy minute twice as slow.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -95,6 +97,9 @@ class WebServer:
             raise
         # Head and body leave in one piece, by the loop's thread: a fifth less work than two sends by a worker.
         self._server.adj.send_bytes = SEND_BYTES
+        for one in list(self._sockets.values()):
+            if isinstance(one, BaseWSGIServer):
+                one.channel_class = limited_to(MAX_BODY_BYTES)
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
 
     @property

@@ -135,10 +135,21 @@ def test_a_body_has_a_limit(over: int, is_chunked: bool, port: int) -> None:
     assert answer.status == (413 if over else 200)
 
 
-def test_a_length_that_is_too_much_is_refused_before_the_body(port: int) -> None:
-    """Nobody has to send what will not be taken."""
+@pytest.mark.parametrize("over", [1, 9 * MAX_BODY_BYTES])
+@pytest.mark.parametrize("expect", [{}, {"Expect": "100-continue"}], ids=["sends", "asks first"])
+def test_a_length_that_is_too_much_is_refused_before_the_body(over: int, expect: dict[str, str], port: int) -> None:
+    """Nobody has to send what will not be taken, nor is anybody asked to."""
     with line_to(port) as line:
-        line.write(request_of("POST", "/size", {"Content-Length": str(10 * MAX_BODY_BYTES)}))
+        line.write(request_of("POST", "/size", {"Content-Length": str(MAX_BODY_BYTES + over), **expect}))
+        assert line.read().status == 413
+    assert _is_answered(port)
+
+
+def test_a_chunk_that_is_too_much_is_refused_before_it_comes(port: int) -> None:
+    """A chunk's length counts as soon as it is told."""
+    with line_to(port) as line:
+        line.write(request_of("POST", "/size", {"Transfer-Encoding": "chunked"}) + b"10\r\n" + b"x" * 16)
+        line.write(b"\r\n%x\r\n" % (MAX_BODY_BYTES - 15))
         assert line.read().status == 413
     assert _is_answered(port)
 

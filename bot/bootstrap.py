@@ -54,6 +54,7 @@ from bot.storage.watch import CommitWatch
 from bot.system import SystemClock, UlidIds
 from bot.telemetry import logger
 from bot.tracker_settings import triggers_of
+from handlers.gate import Gate
 from handlers.schedules import Schedules
 from handlers.webhooks import Sender, changes_of, events_of, webhooks
 from integrations import charts
@@ -91,6 +92,7 @@ class Core:
     ) -> None:
         self.settings, self.outside, self.engine = settings, outside, engine
         self.store = store_of(engine, cipher)
+        self.gate = Gate(settings.server.threads, self.store.longest_wait_s)
         self.ids, self.signal = UlidIds(), Signal()
         self.clock = clock
         self.link: PostgresLink | None = None
@@ -213,7 +215,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
         if roles == {"stream"} and not connections:
             log.warning("nothing to listen to: no platform is configured with a socket or a stream")
     application = Application([], parts, core.store, checks[0], lambda: _prepare(core))
-    watched = Watched(application, checks, connections, core.store, core.clock)
+    watched = Watched(application, [core.gate.trouble, *checks], connections, core.store, core.clock)
     application.doors += (
         [web_door(core.settings, [_webhooks(core), *_api(core), *blueprints], watched)]
         if "web" in roles
@@ -285,7 +287,7 @@ def _webhooks(core: Core) -> Blueprint:
     }
     rates = {name: per_second_of(frame.rate) for name, frame in core.settings.sources.items()}
     rates |= {name: per_second_of(frame.rate) for name, frame in core.settings.trackers.items()}
-    return webhooks(senders, core.clock, rates=rates, is_overloaded=core.store.is_overloaded)
+    return webhooks(senders, core.clock, rates=rates, gate=core.gate)
 
 
 def _api(core: Core) -> list[Blueprint]:
@@ -294,8 +296,8 @@ def _api(core: Core) -> list[Blueprint]:
         return []
     from handlers.api import api
 
-    keys, answers, overloaded = api_keys_of(core.settings), core.deployments.answers, core.store.is_overloaded
-    return [api(keys, core.inbox, core.store, answers, core.clock, is_overloaded=overloaded)]
+    keys, answers = api_keys_of(core.settings), core.deployments.answers
+    return [api(keys, core.inbox, core.store, answers, core.clock, gate=core.gate)]
 
 
 def register_destinations(store: Store, outside: Outside) -> None:
@@ -354,7 +356,7 @@ def _add_slack(
         from handlers.slack_http import flask_blueprint
 
         secret = config.signing_secret.get_secret_value()
-        blueprints.append(flask_blueprint(app, secret, core.clock, is_overloaded=core.store.is_overloaded))
+        blueprints.append(flask_blueprint(app, secret, core.clock, gate=core.gate))
 
 
 def _add_dingtalk(core: Core, parts: list[Part], connections: dict[str, Callable[[], bool]]) -> None:

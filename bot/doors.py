@@ -15,6 +15,7 @@ from bot.ports import Clock, Store
 from bot.services import budgeting
 from bot.settings import Settings, is_listen
 from bot.telemetry import logger
+from handlers.gate import SPARE_THREADS
 from handlers.web import WebServer, create_app
 
 WATCH_THREADS = 2
@@ -51,7 +52,7 @@ class Watched:
 
 def web_door(settings: Settings, doors: Sequence[Blueprint], watched: Watched) -> WebServer:
     """The door to the outside; ConfigError where it cannot be opened."""
-    return _open(doors, watched, settings.server.listen, settings.server.threads, LISTEN)
+    return _open(doors, watched, settings.server.listen, settings.server.threads + SPARE_THREADS, LISTEN)
 
 
 def watch_doors(settings: Settings, environment: Mapping[str, str], watched: Watched) -> list[WebServer]:

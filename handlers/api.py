@@ -6,7 +6,7 @@ one that a person typed. No request waits for another system.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from bot.errors import CommandInvalid, InputError, PayloadInvalid, SignatureInva
 from bot.ports import Clock, CommandRecord, Store
 from bot.services.deployments.answers import DeploymentAnswers
 from bot.signatures import SignedDelivery, verify
+from handlers.gate import Gate
 from handlers.inbox import Heard, Inbox, accept
 
 PLATFORM = "api"
@@ -50,10 +51,12 @@ def api(
     answers: DeploymentAnswers,
     clock: Clock,
     *,
-    is_overloaded: Callable[[], bool] = lambda: False,
+    gate: Gate | None = None,
 ) -> Blueprint:
     """`/api/<client>/…` for each configured client, by its signing keys."""
     door = Blueprint("api", __name__)
+    if gate is not None:
+        gate.guard(door, _later)
 
     def authentic(client: str) -> SignedDelivery:
         keys = clients.get(client)
@@ -64,8 +67,6 @@ def api(
 
     @door.post("/api/<client>/deployments")
     def deploy(client: str) -> Response:
-        if is_overloaded():
-            return _later()
         delivery = authentic(client)
         wish = _parsed(request.get_data())
         account = f"{PLATFORM}:{client}"

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +20,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from bot.errors import InputError, PayloadInvalid, SignatureInvalid, TooLarge
 from bot.ports import Clock
 from bot.telemetry import WEBHOOKS, logger
+from handlers.gate import Gate
 from handlers.slack import NO_SENSE, RETRY_AFTER_S, RETRY_LATER, dispatch
 from handlers.slack_payloads import PLATFORM
 
@@ -36,20 +36,18 @@ _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 log = logger(__name__)
 
 
-def flask_blueprint(
-    app: App, signing_secret: str, clock: Clock, *, is_overloaded: Callable[[], bool] = lambda: False
-) -> Blueprint:
+def flask_blueprint(app: App, signing_secret: str, clock: Clock, *, gate: Gate | None = None) -> Blueprint:
     """POST /slack/events: 413 over 1 MiB, 401 for what Slack did not sign, 400 for no payload, else Bolt's answer.
 
-    `is_overloaded` says that the database does not keep up: the answer is 503 then, and nothing is read. Slack sends an
-    event again, and shows the person an error beside a button or a command.
+    Who is not let through the `gate` is answered 503, and nothing is read. Slack sends an event again, and shows the
+    person an error beside a button or a command.
     """
     blueprint = Blueprint("slack", __name__)
+    if gate is not None:
+        gate.guard(blueprint, _later)
 
     @blueprint.post(PATH)
     def events() -> Response:
-        if is_overloaded():
-            return _later()
         try:
             body = _read()
             verify(

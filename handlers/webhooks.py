@@ -25,6 +25,7 @@ from bot.ports.trackers import ChangeSource
 from bot.services.ingest import Ingest, Outcome
 from bot.services.tracking import ChangeInbox
 from bot.telemetry import WEBHOOKS, logger
+from handlers.gate import Gate
 
 MAX_BODY_BYTES = 1024 * 1024
 RETRY_AFTER_S = 5
@@ -99,16 +100,18 @@ def webhooks(
     clock: Clock,
     *,
     rates: Mapping[str, float | None] | None = None,
-    is_overloaded: Callable[[], bool] = lambda: False,
+    gate: Gate | None = None,
 ) -> Blueprint:
     """`POST /webhooks/<name>` for every configured source and tracker.
 
     `rates` are requests a second, None without a limit. What is too much is answered 503, not 429: Alertmanager drops a
     notification at 429 (https://github.com/prometheus/alertmanager/issues/2121), older GitLabs shut a webhook off
     for good after four 4xx (https://gitlab.com/gitlab-org/gitlab/-/issues/396577), and both try again after 503.
-    `is_overloaded` says that the database does not keep up: nothing is read then, and nobody waits.
+    Who is not let through the `gate` is told the same: nothing is read then, and nobody waits.
     """
     door = Blueprint("webhooks", __name__)
+    if gate is not None:
+        gate.guard(door, lambda: _later(_known(senders), "overloaded", RETRY_AFTER_S))
     limits = {name: RateLimit(rate) for name, rate in (rates or {}).items() if rate is not None}
 
     @door.post("/webhooks/<name>")
@@ -116,8 +119,6 @@ def webhooks(
         sender = senders.get(name)
         if sender is None:
             return _answer("", 404, f"there is no source {name[:50]!r}")
-        if is_overloaded():
-            return _later(name, "overloaded", RETRY_AFTER_S)
         try:
             now = clock.now()
             found, reason = sender.receive(_headers(), _body(), now)
@@ -138,6 +139,12 @@ def webhooks(
         return _answer(name, 200, "duplicate" if "duplicate" in outcomes else "ignored:no_trigger")
 
     return door
+
+
+def _known(senders: Mapping[str, Sender[Any]]) -> str:
+    """Whose door is knocked at; nothing where there is none of that name."""
+    name = str((request.view_args or {}).get("name", ""))
+    return name if name in senders else ""
 
 
 def _headers() -> dict[str, str]:

@@ -49,9 +49,9 @@ def nobody_holds_two(engine: Engine, store: SqlStore) -> Iterator[None]:
     """Fail when a thread took a connection, or wrote, while it had one already."""
     holders, write = Holders(engine), store.write
 
-    def asking(work: Callable[[Any], Any], *rest: Any) -> Any:
+    def asking(work: Callable[[Any], Any], *rest: Any, **named: Any) -> Any:
         holders.ask()
-        return write(work, *rest)
+        return write(work, *rest, **named)
 
     store.write = asking  # type: ignore[method-assign, assignment] # to see who calls it
     yield

@@ -21,10 +21,10 @@ from bot.ports.storage import (
     JobRecord,
     Settlement,
     Slot,
-    Store,
     SubjectRecord,
     Transaction,
 )
+from bot.ports.store import Store
 from bot.ports.system import Clock, Ids
 
 __all__ = [

@@ -19,7 +19,6 @@ from bot.ports.noise import Noise
 from bot.ports.people import Accounts, Joining
 from bot.ports.places import Places, Subscriptions
 from bot.ports.retention import Retention
-from bot.ports.sources import Arrival
 from bot.ports.tracking import Polls, Tokens, TrackerTasks
 
 if TYPE_CHECKING:
@@ -385,15 +384,3 @@ class Transaction(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def joining(self) -> Joining: ...
-
-
-class Store(Protocol):
-    """The database. Work may run twice (a batch that failed is run again one by one), so it touches only `tx`."""
-
-    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
-        """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        ...
-
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` against a snapshot that sees every commit before the call."""
-        ...

@@ -110,7 +110,7 @@ class CommandWorker:
             may = None if take is None else lambda typed, platform: take(_kin(typed, platform))
             return list(tx.commands.lease(now, now + LEASE_S, limit, may))
 
-        return self._store.write(work)
+        return self._store.write(work, is_patient=False)
 
     def kin_of(self, work: CommandRecord) -> str:
         """What a command hangs on: other systems, or only the platform that it is answered on."""

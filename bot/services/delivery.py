@@ -65,7 +65,7 @@ class Deliverer:
     def claim(self, limit: int, shares: Shares | None = None) -> list[Delivery | Resolution]:
         """Take up to `limit` destinations with due work; each comes back with one attempt to make."""
         now = self._now()
-        claimed, letters = self._store.write(lambda tx: self._planner.claim(tx, now, limit, shares))
+        claimed, letters = self._store.write(lambda tx: self._planner.claim(tx, now, limit, shares), is_patient=False)
         record(letters)
         budgeting.count([call for work in claimed if isinstance(work, Delivery) for call in work.calls])
         return claimed

@@ -158,9 +158,9 @@ class Dispatcher:
             due = dues[crew.name]
             if due is None:
                 continue
-            ready_at = max(due, self._rests_until.get(crew.name, 0.0))
-            if ready_at > now:
-                sleep_s = min(sleep_s, ready_at - now)
+            wait_s = max(due - now, self._rests_until.get(crew.name, 0.0) - monotonic())
+            if wait_s > 0:
+                sleep_s = min(sleep_s, wait_s)
                 continue
             with self._lock:
                 shares = self._hands[crew.name].shares(now)
@@ -175,15 +175,16 @@ class Dispatcher:
         """Take work for one crew; a crew whose claim fails rests, and the others do not wait for it."""
         try:
             taken = crew.claim(shares)
-        except ShipmateError:
-            raise
+        except ShipmateError as problem:
+            log.warning("nothing claimed, trying again", crew=crew.name, error=problem)
         except Exception as problem:  # the thread's edge: one crew's mistake must not stop the others
             log.exception("claim failed", crew=crew.name, error=problem)
-            self._rests_until[crew.name] = self._now() + LONGEST_SLEEP_S
-            return 0
-        for work in taken:
-            self._hand_over(crew, work)
-        return len(taken)
+        else:
+            for work in taken:
+                self._hand_over(crew, work)
+            return len(taken)
+        self._rests_until[crew.name] = monotonic() + LONGEST_SLEEP_S
+        return 0
 
     def _hand_over(self, crew: Crew, work: object) -> None:
         ticket = next(self._tickets)

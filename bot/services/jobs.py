@@ -40,7 +40,7 @@ class JobWorker:
     def claim(self, limit: int) -> list[JobRecord]:
         """Take up to `limit` due jobs."""
         now = self._now()
-        return list(self._store.write(lambda tx: tx.jobs.lease(now, now + LEASE_S, limit)))
+        return list(self._store.write(lambda tx: tx.jobs.lease(now, now + LEASE_S, limit), is_patient=False))
 
     def carry_out(self, job: JobRecord) -> None:
         """Ask the source once; end the job, or put it off."""

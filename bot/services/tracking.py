@@ -123,7 +123,8 @@ class TrackerWorker:
     def claim(self, limit: int) -> list[TrackerTask]:
         """Take up to `limit` pieces of due work."""
         now = self._now()
-        return list(self._store.write(lambda tx: tx.tracker_tasks.lease(now, now + LEASE_S, limit)))
+        leases = self._store.write(lambda tx: tx.tracker_tasks.lease(now, now + LEASE_S, limit), is_patient=False)
+        return list(leases)
 
     def carry_out(self, task: TrackerTask) -> None:
         """Do one piece; end it, or put it off."""

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Arrival, Transaction
-from bot.storage.groups import CommitLost, NotBegun, Piece, Writer
+from bot.storage.groups import CommitLost, Locked, NotBegun, Piece, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
@@ -32,7 +32,9 @@ PAUSE_S = 0.02  # at most, after the first try
 # state. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING = frozenset({"40001", "40P01", "23505"})
 _REFUSED = "22"  # the class of values that a column cannot hold
-_HURRY = text("SET LOCAL lock_timeout = '100ms'")  # a group holds many locks, and its pieces can go one by one
+_LOCKED = "55P03"
+# Who holds a lock may be a process that stands still. A group's pieces can go one by one, a single one can stand aside.
+_HURRY = text("SET LOCAL lock_timeout = '100ms'")
 # A connection whose other end is gone is noticed within half a minute on both sides, so that its locks come free.
 _SESSION = {
     "statement_timeout": "8s",
@@ -59,13 +61,13 @@ class PostgresStore:
         self._readers = Readers(CONNECTIONS)
         self._writer = Writer(self._write)
 
-    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
+    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        return self._writer.write(work, arrival)
+        return self._writer.write(work, arrival, is_patient=is_patient)
 
-    def is_overloaded(self) -> bool:
-        """Whether the writer does not keep up with what it is given."""
-        return self._writer.is_overloaded()
+    def longest_wait_s(self) -> float:
+        """For how long the one who has waited longest for the writer does; 0 when nobody waits."""
+        return self._writer.longest_wait_s()
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""
@@ -83,7 +85,7 @@ class PostgresStore:
         self._engine.dispose()
 
     def _write(self, group: Sequence[Piece]) -> list[Any]:
-        """Several pieces are tried once, and do not wait long for a lock; a single one is tried anew where that helps.
+        """Several pieces are tried once; a single one is tried anew where that helps. None waits long for a lock.
 
         The server's details of an error tell the values of a row, so that no error of it is kept as a cause.
         """
@@ -99,8 +101,7 @@ class PostgresStore:
 
     def _write_once(self, group: Sequence[Piece]) -> list[Any]:
         with self._connected() as connection:
-            if len(group) > 1:
-                connection.execute(_HURRY)
+            connection.execute(_HURRY)
             tx = SqlTransaction(connection, self._cipher)
             results = tx.run(group)
             tx.unit.flush()
@@ -165,4 +166,4 @@ def _as_error(problem: DBAPIError) -> Exception:
     state = getattr(problem.orig, "sqlstate", None) or ""
     if state.startswith(_REFUSED) or "NUL" in str(problem.orig):
         return PayloadInvalid(f"the database cannot hold it: {first_line(problem)}")
-    return StorageUnavailable(f"the database did not commit: {first_line(problem)}")
+    return (Locked if state == _LOCKED else StorageUnavailable)(f"the database did not commit: {first_line(problem)}")

@@ -44,13 +44,13 @@ class SqliteStore:
         self._readers = Readers(CONNECTIONS)
         self._writer = Writer(self._write)
 
-    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> T:
+    def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
-        return self._writer.write(work, arrival)
+        return self._writer.write(work, arrival, is_patient=is_patient)
 
-    def is_overloaded(self) -> bool:
-        """Whether the writer does not keep up with what it is given."""
-        return self._writer.is_overloaded()
+    def longest_wait_s(self) -> float:
+        """For how long the one who has waited longest for the writer does; 0 when nobody waits."""
+        return self._writer.longest_wait_s()
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` against a snapshot that sees every commit before the call."""

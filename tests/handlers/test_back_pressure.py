@@ -15,6 +15,8 @@ from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.signatures import sign
 from bot.storage import groups
+from handlers import gate
+from handlers.gate import SPARE_THREADS, Gate
 from handlers.webhooks import RateLimit, events_of, webhooks
 from integrations import generic
 from tests.fakes import EPOCH, FakeClock
@@ -25,14 +27,22 @@ from tests.waiting import wait_until
 SECRET = "sixteen-letters-or-more"
 RATES = {"nightly": 0.2, "other": 0.2, "free": None}
 BURST = 2
+ROOM = 4
+PATIENCE_S = 30.0
 
 
 class Door:
     """The doors of three sources, which share a secret."""
 
-    def __init__(self, port: int, clock: FakeClock) -> None:
+    def __init__(self, port: int, clock: FakeClock, gate: Gate) -> None:
         self._port = port
         self.clock = clock
+        self.gate = gate
+
+    def ask(self, path: str) -> Answer:
+        """Ask for something that no database is needed for."""
+        with line_to(self._port) as line:
+            return line.ask("GET", path)
 
     def tell(self, number: int, source: str = "nightly", *, secret: str = SECRET) -> Answer:
         """Say that a build started."""
@@ -52,9 +62,10 @@ def door(store: SqlStore) -> Iterator[Door]:
     config = generic.Config.model_validate({"secrets": [SECRET]})
     sources = {name: generic.GenericWebhook(name, config) for name in RATES}
     senders = {name: events_of(source, ingest) for name, source in sources.items()}
-    blueprint = webhooks(senders, clock, rates=RATES, is_overloaded=store.is_overloaded)
-    with serve([blueprint], threads=8) as port:
-        yield Door(port, clock)
+    before = Gate(ROOM, store.longest_wait_s)
+    blueprint = webhooks(senders, clock, rates=RATES, gate=before)
+    with serve([blueprint], threads=ROOM + SPARE_THREADS) as port:
+        yield Door(port, clock, before)
 
 
 def test_a_source_above_its_rate_comes_again(door: Door) -> None:
@@ -115,31 +126,57 @@ def stuck(database: Engine) -> Iterator[None]:
 def test_nobody_waits_for_a_database_that_does_not_keep_up(
     door: Door, store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who came first wait for it; further ones are sent away at once, and nothing of them is kept in memory."""
-    monkeypatch.setattr(groups, "LONGEST_WAIT_S", 0.05)
-    with ThreadPoolExecutor(2) as pool:
+    """As many as there is room for wait for it; all others are sent away at once, and `/healthz` is answered."""
+    monkeypatch.setattr(gate, "STALL_S", 0.05)
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", PATIENCE_S)
+    monkeypatch.setattr(groups, "WRITE_DEADLINE_S", PATIENCE_S)
+    with ThreadPoolExecutor(30) as pool:
+        with stuck(database):
+            senders = [pool.submit(door.tell, number, "free") for number in range(30)]
+            wait_until(lambda: sum(one.done() for one in senders) == 30 - ROOM)
+            answers = [one.result() for one in senders if one.done()]
+            assert door.ask("/healthz").status == 200
+        assert {(answer.status, answer.said["reason"]) for answer in answers} == {(503, "overloaded: try again")}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert sorted(one.result(30).status for one in senders) == [202] * ROOM + [503] * (30 - ROOM)
+    wait_until(lambda: store.longest_wait_s() == 0)
+    assert door.tell(99, "free").status == 202
+
+
+def test_who_waits_for_long_sends_all_others_away(
+    door: Door, store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody joins one who has waited for two seconds, even where there is room; the process says so as well."""
+    monkeypatch.setattr(gate, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", PATIENCE_S)
+    with ThreadPoolExecutor(1) as pool:
         with stuck(database):
             first = pool.submit(door.tell, 1, "free")
-            wait_until(store.is_overloaded)
-            answers = [door.tell(number, "free") for number in range(2, 22)]
+            wait_until(door.gate.trouble)
+            answers = [door.tell(number, "free") for number in range(2, 12)]
             assert not first.done()
-        assert {answer.status for answer in answers} == {503}
-        assert {answer.said["reason"] for answer in answers} == {"overloaded: try again"}
-        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert {(answer.status, answer.said["reason"]) for answer in answers} == {(503, "overloaded: try again")}
         assert first.result(30).status == 202
-    wait_until(lambda: not store.is_overloaded())
-    assert door.tell(2, "free").status == 202
+    wait_until(lambda: door.gate.trouble() is None)
 
 
-def test_a_long_queue_is_too_much_too(store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many that wait a short time are sent away like one that waits long."""
-    monkeypatch.setattr(groups, "MOST_WAITING", 3)
-    monkeypatch.setattr(groups, "LONGEST_WAIT_S", 1e9)
-    with ThreadPoolExecutor(4) as pool:
-        with stuck(database):
-            event = text("SELECT count(*) FROM events")
-            waiting = [pool.submit(store.write, lambda tx: tx.events._connection.execute(event)) for _ in range(4)]
-            wait_until(store.is_overloaded)
-        for one in waiting:
-            one.result(30)
-    assert not store.is_overloaded()
+def test_an_arrival_does_not_wait_for_ever(
+    door: Door, store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited too long is told to come again, also where the write is under way; coming again makes one event."""
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr(groups, "WRITE_DEADLINE_S", 0.2)
+    with stuck(database):
+        refused = door.tell(1, "free")
+    assert (refused.status, refused.said["reason"]) == (503, "not_stored: try again")
+    wait_until(lambda: store.longest_wait_s() == 0)
+    monkeypatch.undo()
+    assert door.tell(1, "free").status in (200, 202)
+    with database.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM events")) == 1
+
+
+def test_a_request_that_fails_makes_room_again(door: Door) -> None:
+    """Refused requests, more of them than there is room, shut nobody out."""
+    assert {door.tell(number, secret="not-the-source's-secret").status for number in range(3 * ROOM)} == {401}
+    assert door.tell(1).status == 202

@@ -18,6 +18,7 @@ from werkzeug.test import EnvironBuilder, TestResponse
 
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import DestinationGone, NotPermitted
+from handlers.gate import Gate
 from handlers.slack import build_app
 from handlers.slack_http import MOST_BYTES, PATH, flask_blueprint
 from handlers.slack_payloads import Own
@@ -74,9 +75,7 @@ def door(
     """Builds the web application with Slack's door in it."""
     opened: list[Windows] = []
 
-    def build(
-        locale: str = "en", own: Own | None = None, is_overloaded: Callable[[], bool] = lambda: False
-    ) -> FlaskClient:
+    def build(locale: str = "en", own: Own | None = None, waited_s: Callable[[], float] = lambda: 0.0) -> FlaskClient:
         api = WebClient("xoxb-test", base_url=f"http://127.0.0.1:{silent_port.getsockname()[1]}/", retry_handlers=[])
         windows = Windows(inbox, views, modals)
         opened.append(windows)
@@ -90,7 +89,7 @@ def door(
             locale=locale,
         )
         flask = Flask("test")
-        flask.register_blueprint(flask_blueprint(app, SECRET, FakeClock(), is_overloaded=is_overloaded))
+        flask.register_blueprint(flask_blueprint(app, SECRET, FakeClock(), gate=Gate(8, waited_s)))
         return flask.test_client()
 
     yield build
@@ -254,12 +253,12 @@ def test_who_comes_when_the_database_does_not_keep_up_comes_again(
     door: Callable[..., FlaskClient], inbox: FakeInbox
 ) -> None:
     """Nothing is stored or read, not even a signature; afterwards it is taken."""
-    pressure = [True]
-    client = door(is_overloaded=lambda: pressure[0])
+    pressure = [60.0]
+    client = door(waited_s=lambda: pressure[0])
     for answer in (post(client, press()), client.post(PATH, data=b"{}")):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert inbox.stored == []
-    pressure[0] = False
+    pressure[0] = 0.0
     assert post(client, press()).status_code == 200
     assert len(inbox.stored) == 1
 

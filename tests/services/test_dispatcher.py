@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bot.errors import StorageUnavailable
+from bot.services import dispatcher
 from bot.services.dispatcher import STUCK_S, Crew, Dispatcher
 from bot.services.signal import Signal
 from tests.fakes import FakeClock
@@ -65,9 +66,9 @@ def loop(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
         "bot.services.dispatcher._dues",
         lambda _tx: {name: NOW if worker.waiting else None for name, worker in workers.items()},
     )
-    dispatcher = Dispatcher(store, clock, signal, [Crew(name, workers[name], 2) for name in CREWS])
-    yield Loop(dispatcher, workers, signal, clock)
-    dispatcher.stop()
+    running = Dispatcher(store, clock, signal, [Crew(name, workers[name], 2) for name in CREWS])
+    yield Loop(running, workers, signal, clock)
+    running.stop()
 
 
 def test_a_ring_wakes_the_loop(loop: Loop) -> None:
@@ -112,12 +113,14 @@ def test_a_piece_that_fails_stops_no_other(loop: Loop, error: Exception) -> None
     wait_until(lambda: worker.rested == (["bad"] if isinstance(error, KeyError) else []))
 
 
-def test_a_crew_that_cannot_claim_stops_no_other(loop: Loop) -> None:
+@pytest.mark.parametrize("error", [KeyError("ours"), StorageUnavailable("locked")], ids=["mistake", "storage"])
+def test_a_crew_that_cannot_claim_stops_no_other(loop: Loop, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first crew's claims fail; the crews after it get their work, and it is asked again later."""
+    monkeypatch.setattr(dispatcher, "LONGEST_SLEEP_S", 0.05)
     worker = loop.workers["deliveries"]
 
     def fail() -> None:
-        raise KeyError("ours")
+        raise error
 
     worker.claims = fail
     worker.waiting.append("a")
@@ -125,13 +128,12 @@ def test_a_crew_that_cannot_claim_stops_no_other(loop: Loop) -> None:
     loop.dispatcher.start()
     wait_until(lambda: loop.workers["jobs"].done == ["b"])
     worker.claims = lambda: None
-    loop.clock.advance(5)
-    loop.signal.ring()
     wait_until(lambda: worker.done == ["a"])
 
 
-def test_a_database_that_is_away_is_waited_for(loop: Loop) -> None:
+def test_a_database_that_is_away_is_waited_for(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop outlives failed rounds."""
+    monkeypatch.setattr(dispatcher, "LONGEST_SLEEP_S", 0.05)
     worker, faults = loop.workers["deliveries"], [StorageUnavailable("locked"), StorageUnavailable("locked")]
 
     def fail_twice() -> None:
@@ -141,9 +143,7 @@ def test_a_database_that_is_away_is_waited_for(loop: Loop) -> None:
     worker.claims = fail_twice
     worker.waiting.append("a")
     loop.dispatcher.start()
-    for _ in range(3):
-        loop.signal.ring()
-    wait_until(lambda: loop.signal.ring() or worker.done == ["a"])
+    wait_until(lambda: worker.done == ["a"])
 
 
 def test_a_clock_that_leaps_gives_no_work_to_two_hands(loop: Loop) -> None:

@@ -23,6 +23,7 @@ from bot.signatures import sign
 from bot.storage import readers
 from bot.storage.opening import obstacle
 from bot.storage.readers import KEPT_FREE
+from handlers.gate import Gate
 from handlers.webhooks import RETRY_AFTER_S, events_of, webhooks
 from integrations import generic
 from tests.handlers.serving import line_to, serve
@@ -92,7 +93,7 @@ def test_who_writes_does_not_wait_for_who_reads(world: World) -> None:
 def test_a_door_without_a_connection_turns_senders_away_in_time(world: World) -> None:
     """It answers 503 with a time to come again; nothing is stored by halves, and then everything is taken."""
     source = generic.GenericWebhook("generic", generic.Config.model_validate({"secrets": [SECRET]}))
-    door = webhooks({"generic": events_of(source, world.ingest)}, world.clock, is_overloaded=world.store.is_overloaded)
+    door = webhooks({"generic": events_of(source, world.ingest)}, world.clock, gate=Gate(4, world.store.longest_wait_s))
     body = json.dumps({"event": "build.started", "project": "billing", "number": 7}).encode()
     at = int(world.clock.now().timestamp())
     headers = {"webhook-id": "one", "webhook-timestamp": str(at), "webhook-signature": sign(SECRET, "one", at, body)}

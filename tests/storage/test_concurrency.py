@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any, TypeVar
 
 import pytest
@@ -25,9 +26,11 @@ from bot.services import budgeting
 from bot.services.ingest import Ingest, Outcome
 from bot.services.router import Router
 from bot.services.signal import Signal
+from bot.storage.locks import Lock, hold
 from bot.storage.tables import audit, cards, commands, destinations, subjects
 from tests.fakes import FakeClock
 from tests.stores import NOW, SqlStore, event_of, key_of, make_store
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
@@ -333,4 +336,40 @@ def test_what_waits_too_long_for_a_lock_is_not_written(postgres_database: Engine
             store.write(lambda tx: tx.audit.append(entry))
     store.write(lambda tx: tx.audit.append(entry))
     assert len(rows(postgres_database, select(audit))) == 1
+    store.close()
+
+
+@pytest.mark.postgres
+def test_a_held_lock_stops_only_who_needs_it(postgres_database: Engine) -> None:
+    """A process that stands still holds the budgets: a claim gives up soon, a settling waits, and others pass both."""
+    store, began_at = make_store(postgres_database), monotonic()
+    window = Window("slack:T/chat.update", 50, 60.0)
+    with ThreadPoolExecutor(2) as pool:
+        with postgres_database.connect() as still:
+            hold(still, Lock.BUDGETS)
+            settling = pool.submit(store.write, lambda tx: tx.budgets.open(window))
+            with pytest.raises(StorageUnavailable):
+                store.write(lambda tx: tx.budgets.open(window), is_patient=False)
+            for number in range(10):
+                assert store.write(lambda tx, n=number: tx.events.add(event_of(n), NOW)) is True  # type: ignore[misc]  # bound now
+            assert monotonic() - began_at < 4
+            assert not settling.done()
+            left = pool.submit(store.write, lambda tx: tx.budgets.open(window))
+            wait_until(lambda: store.longest_wait_s() > 0.5)
+            still.rollback()
+        assert settling.result(10).paused_until == left.result(10).paused_until == 0.0
+    store.close()
+
+
+@pytest.mark.postgres
+def test_who_meets_a_lock_is_answered_when_the_store_closes(postgres_database: Engine) -> None:
+    """Nobody waits for an answer that no writer will give."""
+    store, window = make_store(postgres_database), Window("slack:T/chat.update", 50, 60.0)
+    with ThreadPoolExecutor(1) as pool, postgres_database.connect() as still:
+        hold(still, Lock.BUDGETS)
+        settling = pool.submit(store.write, lambda tx: tx.budgets.open(window))
+        wait_until(lambda: store.longest_wait_s() > 0.2)
+        store._writer.close()
+        with pytest.raises(StorageUnavailable):
+            settling.result(5)
     store.close()

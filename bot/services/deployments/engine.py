@@ -73,7 +73,8 @@ class DeploymentWorker:
     def claim(self, limit: int) -> list[DeploymentLease]:
         """Take up to `limit` deployments that are due."""
         now = self._records.now()
-        return list(self._records.store.write(lambda tx: tx.deployments.lease(now, now + LEASE_S, limit)))
+        store = self._records.store
+        return list(store.write(lambda tx: tx.deployments.lease(now, now + LEASE_S, limit), is_patient=False))
 
     def carry_out(self, lease: DeploymentLease) -> None:
         """Do the next step of one."""

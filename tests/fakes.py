@@ -172,6 +172,7 @@ class FakeBuildSystem:
 
     def run(self, project: str, parameters: Mapping[str, str], *, correlation: str, asked_by: str) -> Triggered:
         """See `BuildControl`."""
+        self._reach("run")
         self._know(project)
         if unknown := set(parameters) - set(self.parameters):
             raise Rejected(self.source, "unknown_parameter", ", ".join(sorted(unknown)))

@@ -11,7 +11,7 @@ from bot.i18n import LOCALES, _catalogue
 from bot.services.presenters.causes import CAUSES
 from bot.services.presenters.checks import CHECK_REASONS, NO_ANSWERS, VERDICT_WORD
 from bot.services.presenters.dead_letters import SLOT_WORDS
-from bot.services.presenters.deployment import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, STRUCK, WORD
+from bot.services.presenters.deployment_words import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, STRUCK, WORD
 from bot.services.presenters.explain import DIMENSION_WORDS, EVENT_WORDS, OPERATION_WORDS
 from bot.services.presenters.issue import TRIGGER_WORDS
 from bot.services.presenters.reasons import MILESTONE_WORDS, REASON_WORDS

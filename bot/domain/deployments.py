@@ -17,9 +17,6 @@ from bot.errors import Conflict
 
 SOURCE = "shipmate"
 ASKED = "chat"  # the origin of what a person, or a program, asked for itself
-VOID = frozenset(
-    {"requester_refused", "version_moved", "overtaken", "outdated"}
-)  # ends that nobody decided, before it began
 _KEPT = "kept"  # stood in the question's place when it was answered, before it was known for which checks
 _CHECKS = "checks:"
 
@@ -62,7 +59,7 @@ WAITING = frozenset({_S.REQUESTED, _S.AWAITING_APPROVAL, _S.QUEUED})
 ACTIVE = frozenset({_S.DEPLOYING, _S.VERIFYING})
 FAILED_STATES = frozenset({_S.FAILED, _S.ROLLING_BACK, _S.ROLLED_BACK, _S.ROLLBACK_FAILED})
 MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
-    _S.REQUESTED: frozenset({_S.AWAITING_APPROVAL, _S.QUEUED, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.REQUESTED: frozenset({_S.AWAITING_APPROVAL, _S.QUEUED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.AWAITING_APPROVAL: frozenset({_S.QUEUED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.QUEUED: frozenset({_S.AWAITING_APPROVAL, _S.DEPLOYING, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.DEPLOYING: frozenset({_S.VERIFYING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
@@ -163,8 +160,9 @@ class Deployment:
     `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
     in English or in another system's own words. `question` is what a person is asked while it goes on, `kept` are the
     checks that they have answered for. `figures` tell how the service did while it was verified, by the names of
-    `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `let_at` when the
-    calendar that kept it waiting last let it begin.
+    `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `rollback_outcome` and
+    `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
+    begin, `unseen_since` since when nobody can say how its run goes.
     """
 
     number: int
@@ -202,6 +200,9 @@ class Deployment:
     not_rolled_back: str = ""
     figures: tuple[tuple[str, float], ...] = ()
     kept: tuple[str, ...] = ()
+    rollback_outcome: str = ""
+    rollback_detail: str = ""
+    unseen_since: float = 0.0
 
     @property
     def key(self) -> SubjectKey:
@@ -371,38 +372,6 @@ def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
         raise Conflict("{deployment} asks nothing at the moment.", deployment=deployment.key.short)
     left = [name for name in asked if name not in answered]
     return note(deployment, question=about_checks(left), kept=(*deployment.kept, *answered))
-
-
-def remind_at(deployment: Deployment) -> float | None:
-    """When those who may approve are reminded: at half time, once; None when they are not."""
-    if deployment.state is not DeploymentState.AWAITING_APPROVAL or deployment.reminded_at:
-        return None
-    return deployment.state_since + (deployment.terms.expires_at - deployment.state_since) / 2
-
-
-def notices_of(deployment: Deployment) -> list[str]:
-    """What people are called for as the deployment stands, beside what they were called for before."""
-    names = []
-    if deployment.is_loud:
-        names.append("break_glass")
-    if deployment.state is DeploymentState.AWAITING_APPROVAL:
-        names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
-        if deployment.struck:
-            names.append(f"struck{len(deployment.struck)}")
-    if deployment.question:
-        names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
-    if deployment.state in FAILED_STATES:
-        names.append("failed")
-    if deployment.state.is_ended and deployment.outcome in VOID:
-        names.append("void")
-    if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
-        names.append(deployment.state.value)
-    return names
-
-
-def asks_people(notice: str) -> bool:
-    """Whether a notice of `notices_of` asks people for something, and does not only say what its card says too."""
-    return notice in ("reminder", "question") or notice.startswith("struck")
 
 
 def _must_wait(deployment: Deployment) -> None:

@@ -162,8 +162,8 @@ class CommandWorker:
             log.error("answer cannot be read", id=record.command.id, error=problem)
             self._close(record, state, kept)
             return
-        problem = self._answer(record, words, is_private=is_private(owed))
-        self._close_or_owe(record, state, kept, owed, problem)
+        unsaid = self._answer(record, words, is_private=is_private(owed))
+        self._close_or_owe(record, state, kept, owed, unsaid)
 
     def _is_hopeless(self, record: CommandRecord) -> bool:
         """Whether trying has to end: the worker died over it too often in a row, or too many tries came to nothing.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain.budgets import LONGEST_CALL_S, Window
 from bot.domain.builds import BuildStatus
-from bot.domain.deployments import asks_people
+from bot.domain.deployment_notices import asks_people
 from bot.domain.noise import Digest
 from bot.domain.places import (
     ADMIN_SLOT,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.domain.deployments import Deployment, notices_of
+from bot.domain.deployment_notices import notices_of
+from bot.domain.deployments import Deployment
 from bot.domain.noise import QuietHours, join_noise
 from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, DestinationSettings, attempts_slot
 from bot.domain.routing import Judgement, Match, Milestone, Route, Shown, Updates, judge, milestones_of, traits_of

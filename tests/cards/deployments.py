@@ -236,4 +236,16 @@ def rollback() -> Deployment:
     )
 
 
-CASES = (minimal, waiting, struck, typical, asking, longest, hostile, decided, rollback)
+def unrestored() -> Deployment:
+    """The version before could not be brought back either: a person has to look."""
+    return replace(
+        decided(),
+        state=DeploymentState.ROLLBACK_FAILED,
+        state_since=AT + 500,
+        rollback_outcome="run_failed",
+        rollback_detail="exit status 1",
+        figures=(),
+    )
+
+
+CASES = (minimal, waiting, struck, typical, asking, longest, hostile, decided, unrestored, rollback)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.cards import Card, Link, Notice
-from bot.domain.deployments import DeploymentState, notices_of
+from bot.domain.deployment_notices import notices_of
+from bot.domain.deployments import DeploymentState
 from bot.domain.places import CARD_SLOT, NOTICE_SLOT
 from bot.services.presenters.deployment import Leads, present_deployment
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode

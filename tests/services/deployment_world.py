@@ -86,6 +86,11 @@ class Stage:
         run.facts = replace(run.facts, branch=version, commit=commit, commit_title=title)
         self.builds.finish(key, status)
 
+    def build_once(self, version: str) -> None:
+        """A finished build of a version that has none yet: built of another commit its name would move on."""
+        if version not in [run.facts.branch for run in self.builds.runs.values()]:
+            self.build(version)
+
     def ask(self, typed: str, person: str = "U1", **more: object) -> str:
         """Type a line as a person; the answer's text."""
         platform = "dingtalk" if person.startswith("m") else "slack"
@@ -124,9 +129,8 @@ class Stage:
         return [request.parameters for request in self.builds.requests if request.project == DEPLOY_PROJECT]
 
     def good(self, version: str, environment: str = "production") -> None:
-        """Deploy a version, with all that belongs to it, from its build on if it has none yet."""
-        if version not in [run.facts.branch for run in self.builds.runs.values()]:
-            self.build(version)
+        """Deploy a version, with all that belongs to it."""
+        self.build_once(version)
         self.ask(f"deploy {SERVICE} {version} to {environment}")
         number = self.newest()
         if environment == "production":
@@ -140,7 +144,7 @@ class Stage:
 
     def carried_out(self, version: str) -> int:
         """Bring a version to production as far as the end of its run, and look at what its checks see; its number."""
-        self.build(version)
+        self.build_once(version)
         self.ask(f"deploy {SERVICE} {version} to production")
         number = self.newest()
         for typed, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "U3")):

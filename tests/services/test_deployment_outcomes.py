@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.cards import Notice
+from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from tests.services.deployment_world import DEPLOY_PROJECT, ROLES, SERVICE, Stage, a_stage
 from tests.services.world import World
@@ -85,3 +87,93 @@ def test_a_service_taken_out_of_the_configuration(stage: Stage, store: SqlStore,
     stage.run_ends()
     stage.go_on(30)
     assert (stage.state(), len(stage.runs())) == (S.SUCCEEDED, 1)
+
+
+def notices_of(stage: Stage) -> list[Notice]:
+    """What was said below cards, in order."""
+    stage.world.deliver(20)
+    return [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+
+
+def test_an_order_that_nobody_can_say_anything_of(stage: Stage) -> None:
+    """After ten minutes people are asked to look; the question goes when the CI system answers, and it goes on."""
+    stage.builds.away = {"run", "find_run"}
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(590)
+    assert (stage.state(), stage.deployment().question) == (S.DEPLOYING, "")
+    stage.go_on(30)
+    words = "I do not know whether its run was started: please look in the CI system"
+    assert (stage.state(), stage.deployment().question) == (S.DEPLOYING, "run_unknown")
+    assert f"❔ {words}" in str(stage.card().sections[0])
+    assert [notice.emoji for notice in notices_of(stage)] == ["❔"]
+    assert words in str(notices_of(stage)[0].body)
+    stage.builds.away = set()
+    stage.go_on(30)
+    assert (stage.deployment().question, len(stage.runs())) == ("", 1)
+    stage.run_ends()
+    stage.go_on(20)
+    assert stage.state() is S.SUCCEEDED
+
+
+def test_the_same_version_once_more_has_nothing_to_go_back_to(stage: Stage) -> None:
+    """What failed is what was there before: it stays, and the card says why."""
+    stage.good("v1")
+    stage.verification.verdicts["health"] = Verdict.FAILED
+    assert stage.carried_out("v1") == 2
+    stage.go_on(60)
+    after = stage.deployment(2)
+    assert (after.state, after.not_rolled_back, stage.newest()) == (S.FAILED, "same_version", 2)
+    assert "Not rolled back: the version before is the same one." in str(stage.card(2).sections[0])
+
+
+def test_a_version_that_could_not_be_brought_back_calls_people(stage: Stage) -> None:
+    """Both cards say what failed on which way, and the thread that somebody has to look; a second try begins anew."""
+    stage.good("v1")
+    stage.verification.verdicts["health"] = Verdict.FAILED
+    stage.carried_out("v2")
+    stage.go_on(30)
+    assert "⏪" in [notice.emoji for notice in notices_of(stage)]
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(2), stage.state(3)) == (S.ROLLBACK_FAILED, S.FAILED)
+    lost = "#3 did not bring the version before back: a person has to look. Checks failed after it was deployed."
+    card = stage.card(2)
+    assert (card.emoji, card.title) == ("🆘", f"{SERVICE}#2 · v2 → production · rollback failed")
+    assert "Checks failed after it was deployed. health: said failed" in str(card.sections[0])
+    assert lost in str(card.sections[0])
+    assert "This was a rollback: a person has to look now." in str(stage.card(3).sections[0])
+    [called] = [notice for notice in notices_of(stage) if notice.emoji == "🆘"]
+    assert lost in str(called.body)
+    stage.verification.verdicts.clear()
+    button = next(one for one in card.actions if one.id == "rollback_deployment")
+    stage.ask(str(button.command))
+    stage.ask(f"confirm {SERVICE}#4")
+    assert "did not bring" not in str(stage.card(2).sections[0])
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(2), stage.state(4)) == (S.ROLLED_BACK, S.SUCCEEDED)
+    assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v1", "v1"]
+
+
+def test_unanswered_means_rejected(stage: Stage) -> None:
+    """Those who may approve are reminded at half time, once; then it expires."""
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.card()
+
+    def reminders() -> list[list[str | None]]:
+        stage.world.deliver(5)
+        calls = [call.content for call in stage.world.messenger.calls if "still waits for approval" in call.title]
+        return [[person.account for person in one.mentions] for one in calls if isinstance(one, Notice)]
+
+    stage.go_on(2 * 3600 - 60)
+    assert reminders() == []
+    stage.go_on(60)
+    assert reminders() == [["slack:U2", "slack:U3"]]
+    stage.go_on(2 * 3600)
+    assert (stage.state(), stage.deployment().outcome) == (S.EXPIRED, "not_approved")
+    assert "Not approved in time, which means rejected." in str(stage.card().sections[0])
+    assert len(reminders()) == 1
+    assert f"{SERVICE}#1 waits for no approval" in stage.ask(f"approve {SERVICE}#1", "U2")
+    assert stage.runs() == []

@@ -122,3 +122,23 @@ def test_a_system_that_nobody_reaches_is_asked_again_soon(stage: Stage) -> None:
     stage.builds.away = set()
     stage.go_on(6)
     assert len(stage.runs()) == 1
+
+
+def test_the_ci_system_away_for_an_hour(stage: Stage) -> None:
+    """It is tried again and again, people are told, and it goes on when the system is back."""
+    stage.builds.queues = True
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(60)
+    stage.builds.begin_queued()
+    stage.builds.away = {"follow"}
+    stage.go_on(590)
+    assert stage.deployment().question == ""
+    stage.go_on(2900)
+    words = "I cannot see how its run goes"
+    assert (stage.state(), words in str(stage.card().sections[0])) == (S.DEPLOYING, True)
+    assert [words in call.title for call in stage.world.messenger.calls].count(True) == 1
+    stage.builds.away = set()
+    stage.go_on(10)
+    assert (stage.state(), stage.deployment().question, words in str(stage.card())) == (S.DEPLOYING, "", False)
+    stage.run_ends()
+    assert (stage.state(), len(stage.runs())) == (S.SUCCEEDED, 1)

@@ -141,19 +141,6 @@ def test_rejected_is_over(stage: Stage) -> None:
     assert any("waits for no approval" in said for said in stage.world.said)
 
 
-def test_unanswered_means_rejected(stage: Stage) -> None:
-    """Those who may approve are reminded at half time, once; then it expires."""
-    stage.build("v1")
-    stage.ask(f"deploy {SERVICE} v1 to production")
-    stage.ask(f"confirm {SERVICE}#1")
-    stage.go_on(2 * 3600 + 1)
-    assert stage.deployment().reminded_at > 0
-    stage.go_on(2 * 3600)
-    assert stage.state() is S.EXPIRED
-    assert "too late" in stage.ask(f"approve {SERVICE}#1", "U2").lower() or "waits for no" in stage.world.said[-1]
-    assert stage.runs() == []
-
-
 def test_unconfirmed_is_forgotten(stage: Stage) -> None:
     """A preview that nobody confirms expires after ten minutes, without a card."""
     stage.build("v1")
@@ -260,18 +247,6 @@ def test_a_lost_answer_starts_nothing_twice(stage: Stage) -> None:
     assert len(stage.runs()) == 1
     stage.run_ends()
     assert stage.state() is S.SUCCEEDED
-
-
-def test_the_ci_system_away_for_an_hour(stage: Stage) -> None:
-    """It is tried again and again, people are told, and it goes on when the system is back."""
-    stage.build("v1")
-    stage.builds.away = {"follow"}
-    stage.ask(f"deploy {SERVICE} v1 to staging")
-    stage.go_on(600)
-    stage.builds.away = set()
-    stage.go_on(10)
-    stage.run_ends()
-    assert (stage.state(), len(stage.runs())) == (S.SUCCEEDED, 1)
 
 
 def test_a_version_that_does_not_exist(stage: Stage) -> None:
@@ -391,8 +366,17 @@ def test_break_glass(store: SqlStore, database: Engine) -> None:
     stage.ask(f"confirm {SERVICE}#1")
     stage.go_on()
     assert stage.state() is S.DEPLOYING
-    stage.card()
-    assert any("without approvals" in call.title for call in stage.world.messenger.calls)
+    assert "Without approvals (break-glass)" in str(stage.card().footer)
+    said = [call.title for call in stage.world.messenger.calls if "without approvals" in call.title]
+    assert [f"{SERVICE}#1" in words and "fire" in words for words in said] == [True]
+    key = f"deployment:shipmate/{SERVICE}#1 v1 → production"
+    assert stage.world.trail() == [
+        ("slack:U1", "deploy", f"{SERVICE} v1 to production break-glass", "refused:missing_argument"),
+        ("dingtalk:m1", "deploy", f"{SERVICE} production", "refused:not_granted"),
+        ("slack:U1", "deploy", key, "requested"),
+        ("slack:U1", "confirm", key, "queued"),
+        ("shipmate", "start", key, "deploying"),
+    ]
 
 
 def test_promote_and_order(store: SqlStore, database: Engine) -> None:

@@ -57,7 +57,8 @@ class Ending:
         if undone is not None and undone.state in _RESTORABLE:
             now, found = self._records.now(), undone.state
             marked = move(undone, _S.ROLLING_BACK, now, rolled_back_by=rollback.number, undone_from=found)
-            self._records.put(tx, replace(marked, outcome=undone.outcome, detail=undone.detail), cause, due_at=None)
+            kept = replace(marked, outcome=undone.outcome, detail=undone.detail)
+            self._records.put(tx, replace(kept, rollback_outcome="", rollback_detail=""), cause, due_at=None)
 
     def _outdate(self, tx: Transaction, ended: Deployment, target: Target, now: float) -> None:
         """End what waits and would undo it, which nobody was shown who agreed."""
@@ -108,10 +109,12 @@ class Ending:
             unharmed = move(undone, _S.SUCCEEDED, now, outcome=undone.outcome, detail=undone.detail, rolled_back_by=0)
             self._records.put(tx, unharmed, Cause("restore"), due_at=None)
             return
-        is_back = rollback.state is _S.SUCCEEDED
-        to = _S.ROLLED_BACK if is_back else _S.ROLLBACK_FAILED
-        detail = undone.detail if is_back else (rollback.detail or rollback.outcome or rollback.state.value)
-        after = move(undone, to, now, outcome=undone.outcome, detail=detail)
+        kept = {"outcome": undone.outcome, "detail": undone.detail}  # why it had to go
+        if rollback.state is _S.SUCCEEDED:
+            after = move(undone, _S.ROLLED_BACK, now, **kept)
+        else:
+            why = {"rollback_outcome": rollback.outcome, "rollback_detail": rollback.detail}
+            after = move(undone, _S.ROLLBACK_FAILED, now, **kept, **why)
         self._records.put(tx, after, Cause("restore"), due_at=None)
 
 

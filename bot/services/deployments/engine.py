@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState, Run, move, note, remind_at
+from bot.domain.deployment_notices import remind_at
+from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState, Run, move, note
 from bot.domain.services import Service, Target
 from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, OutcomeUnknown
 from bot.ports import Transaction
@@ -28,6 +29,7 @@ from bot.services.deployments.judging import (
     order_of,
     pipeline_of,
     still_running,
+    unseen,
 )
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import in_place_of, outdated_by, overtaken_by
@@ -281,7 +283,7 @@ class DeploymentWorker:
         except IntegrationError as problem:
             log.warning("run not seen, looked at again", number=deployment.number, error=problem)
             pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
-            self._note(step, lambda now: (deployment, now + pause_s))
+            self._note(step, lambda now: (unseen(deployment, now), now + pause_s))
             return
         self._judge(step, report)
 

@@ -123,9 +123,18 @@ def still_running(deployment: Deployment, target: Target, run: Run, now: float) 
     """The deployment while its run goes on, and when to look again."""
     went_s = now - deployment.state_since
     question = "takes_long" if went_s > target.timeout_s else ""
-    if (run, question) != (deployment.run, deployment.question):
-        deployment = note(deployment, run=run, question=question)
+    if (run, question, 0.0) != (deployment.run, deployment.question, deployment.unseen_since):
+        deployment = note(deployment, run=run, question=question, unseen_since=0.0)
     return deployment, now + min(max(LOOK_S, went_s / 60.0), LONGEST_LOOK_S)
+
+
+def unseen(deployment: Deployment, now: float) -> Deployment:
+    """The deployment while nobody can say how its run goes: after some time people are asked to look."""
+    since = deployment.unseen_since or now
+    question = "run_unseen" if now - since > DOUBT_S else deployment.question
+    if (since, question) == (deployment.unseen_since, deployment.question):
+        return deployment
+    return note(deployment, unseen_since=since, question=question)
 
 
 def in_doubt(deployment: Deployment, target: Target, certain_at: float, now: float) -> Deployment:

@@ -31,6 +31,7 @@ from bot.services.deployments.standing import (
     is_same,
     latest,
     outdated_by,
+    to_undo,
     way_back,
 )
 from bot.services.deployments.versions import Versions
@@ -129,15 +130,15 @@ class Requests:
     def propose_rollback(self, wish: Wish, number: int = 0) -> tuple[Proposal, int]:
         """The way back from what was last deployed, and its number; Conflict where there is none.
 
-        With a `number` only where that is what was last deployed.
+        With a `number` only where that is what was last deployed, or a way back that did not lead away from it.
         """
         service = self.service(wish.service)
         target = self.target(service, wish.environment)
         line = (service.name, target.environment)
-        undone = self._records.store.read(lambda tx: latest(tx, *line))
-        if undone is None:
+        last, undone = self._records.store.read(lambda tx: (latest(tx, *line), to_undo(tx, *line)))
+        if undone is None or last is None:
             raise Conflict("Nothing was deployed there yet.")
-        if number and undone.number != number:
+        if number not in (0, undone.number, last.number):
             raise _overtaken(f"{service.name}#{number}", undone)
         _must_be_at_rest(undone)
         if wish.version:
@@ -168,7 +169,7 @@ class Requests:
 
     def _must_still_lead_back(self, tx: Transaction, rollback: Deployment, target: Target) -> None:
         """What was previewed is looked at again: something else may have been deployed, or rolled back, meanwhile."""
-        undone = latest(tx, rollback.service, rollback.environment)
+        undone = to_undo(tx, rollback.service, rollback.environment)
         if undone is None or undone.number != rollback.rollback_of:
             raise _overtaken(f"{rollback.service}#{rollback.rollback_of}", undone)
         _must_be_at_rest(undone)

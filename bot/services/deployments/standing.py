@@ -56,9 +56,20 @@ def latest(tx: Transaction, service: str, environment: str) -> Deployment | None
     return next(iter(_began(tx, service, environment)), None)
 
 
+def to_undo(tx: Transaction, service: str, environment: str) -> Deployment | None:
+    """What a way back would undo: what began last there; of a way back that failed, what it could not undo."""
+    found = latest(tx, service, environment)
+    while found is not None and found.rollback_of and found.state in (_S.FAILED, _S.CANCELLED):
+        lost = tx.deployments.get(found.rollback_of)
+        if lost is None or lost.state not in (_S.ROLLBACK_FAILED, _S.ROLLING_BACK):
+            break
+        found = lost
+    return found
+
+
 def overtaken_by(tx: Transaction, rollback: Deployment) -> Deployment | None:
     """What began there after the deployment that `rollback` undoes, and would be undone with it."""
-    undone, last = tx.deployments.get(rollback.rollback_of), latest(tx, rollback.service, rollback.environment)
+    undone, last = tx.deployments.get(rollback.rollback_of), to_undo(tx, rollback.service, rollback.environment)
     if undone is None or last is None or _order(last) <= _order(undone):
         return None
     return last

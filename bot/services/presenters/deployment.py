@@ -31,6 +31,16 @@ from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind,
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.checks import checks_of
+from bot.services.presenters.deployment_words import (
+    STRUCK,
+    TONE,
+    WORD,
+    emoji_of,
+    is_asking,
+    line_of,
+    question_of,
+    said_of,
+)
 from bot.services.presenters.words import duration
 
 CARD_CHANGES = 6
@@ -38,94 +48,6 @@ MOST_ISSUES = 10
 COMMIT_LENGTH = 8
 MAX_NAMED = 300  # characters of a button's command
 _S = DeploymentState
-EMOJI = {
-    _S.REQUESTED: "📝",
-    _S.AWAITING_APPROVAL: "🙋",
-    _S.QUEUED: "🕒",
-    _S.DEPLOYING: "⏳",
-    _S.VERIFYING: "🔬",
-    _S.SUCCEEDED: "🚀",
-    _S.FAILED: "💥",
-    _S.ROLLING_BACK: "⏪",
-    _S.ROLLED_BACK: "↩️",
-    _S.ROLLBACK_FAILED: "🆘",
-    _S.CANCELLED: "🚫",
-    _S.EXPIRED: "⌛",
-    _S.SUPERSEDED: "⏭️",
-}
-TONE = {
-    _S.SUCCEEDED: Tone.SUCCESS,
-    _S.FAILED: Tone.FAILURE,
-    _S.ROLLBACK_FAILED: Tone.FAILURE,
-    _S.ROLLED_BACK: Tone.FAILURE,
-    _S.CANCELLED: Tone.CANCELLED,
-    _S.EXPIRED: Tone.CANCELLED,
-    _S.SUPERSEDED: Tone.CANCELLED,
-}
-WORD = {
-    _S.REQUESTED: "to be confirmed",
-    _S.AWAITING_APPROVAL: "waits for approval",
-    _S.QUEUED: "queued",
-    _S.DEPLOYING: "deploying",
-    _S.VERIFYING: "verifying",
-    _S.SUCCEEDED: "deployed",
-    _S.FAILED: "failed",
-    _S.ROLLING_BACK: "rolling back",
-    _S.ROLLED_BACK: "rolled back",
-    _S.ROLLBACK_FAILED: "rollback failed",
-    _S.CANCELLED: "cancelled",
-    _S.EXPIRED: "expired",
-    _S.SUPERSEDED: "superseded",
-}
-OUTCOMES = {
-    "not_ready": "Not started: the checks could not tell anything.",
-    "refused": "The CI system refused to start it.",
-    "run_failed": "The run that deploys it failed.",
-    "run_gone": "The run that deploys it is gone.",
-    "checks_failed": "Checks failed after it was deployed.",
-    "not_answered": "Nobody said what to do about checks that could not tell.",
-    "not_kept": "Somebody decided against it while it was verified.",
-    "stopped": "Stopped while it was being deployed.",
-    "cancelled": "Cancelled before it began.",
-    "rejected": "Rejected.",
-    "not_confirmed": "Not confirmed in time.",
-    "not_approved": "Not approved in time, which means rejected.",
-    "queued_too_long": "Waited a whole week for its turn.",
-    "superseded": "A newer one took its place.",
-    "overtaken": "Something else was deployed after it was confirmed, and would have been undone with it:",
-    "outdated": "Something newer was deployed after it was asked for, and would have been undone with it:",
-    "version_moved": "Its version is the name of another build by now, and nobody can tell the two apart.",
-    "requester_refused": "Not started: who asked for it has no role any more that allows this:",
-    "approval_struck": "An approval was struck out.",
-    "approvers_unknown": "I cannot ask whether those who asked for it and approved it still may:",
-    "not_configured": "It is not in the configuration any more.",
-    "locked": "Locked.",
-    "freeze": "A freeze is on.",
-    "window": "It waits for its deploy window.",
-    "busy": "Another deployment is under way.",
-    "with_alerts": "Deployed, but some checks are not well.",
-}
-NOT_ROLLED_BACK = {
-    "off": "Not rolled back: that is switched off here.",
-    "no_previous": "Not rolled back: no earlier version is known.",
-    "same_version": "Not rolled back: the version before is the same one.",
-    "irreversible": "Not rolled back: it made a change that cannot be undone.",
-    "nothing_changed": "Nothing was changed.",
-    "is_rollback": "This was a rollback: a person has to look now.",
-}
-STRUCK = {
-    "no_role": "has no role any more that approves this",
-    "not_granted": "has no role any more that approves this",
-    "outsider": "is none of us any more",
-    "is_requester": "is who asked for it",
-    "counted_already": "has approved it from another account",
-    "too_old": "approved it too long ago",
-}
-QUESTIONS = {
-    "checks": "some checks cannot tell: keep it, or roll it back?",
-    "run_unknown": "I do not know whether its run was started: please look in the CI system",
-    "takes_long": "takes longer than it may: please look",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +93,6 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: L
     )
 
 
-def emoji_of(deployment: Deployment) -> str:
-    """How it stands, in one character."""
-    return "⚠️" if deployment.state is _S.SUCCEEDED and deployment.outcome == "with_alerts" else EMOJI[deployment.state]
-
-
 def issues_of(issues: Sequence[Link | Code], locale: str) -> tuple[Field, ...]:
     """The issues side by side, at most ten of them; no field where there are none."""
     if not issues:
@@ -211,7 +128,7 @@ def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
         ("Deployed by", text(Person(deployment.requester.name))),
     ]
     if deployment.reason:
-        rows.append(("Reason", text(_line(deployment.reason))))
+        rows.append(("Reason", text(line_of(deployment.reason))))
     if deployment.started_at:
         rows.append(("Started", text(Moment(datetime.fromtimestamp(deployment.started_at, UTC)))))
     if deployment.ended_at and deployment.state.is_ended:
@@ -223,9 +140,9 @@ def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
 
 def _sections(deployment: Deployment, locale: str) -> list[Section]:
     sections: list[Section] = []
-    said = _said(deployment, locale)
-    if _is_asking(deployment):
-        said.append(f"❔ {translate(locale, _question(deployment))}")
+    said = said_of(deployment, locale)
+    if is_asking(deployment):
+        said.append(f"❔ {translate(locale, question_of(deployment))}")
     if said:
         sections.append(Paragraph(text("\n".join(said))))
     if deployment.checks:  # before the approvals: where there is room for few lines, these are what is looked for
@@ -234,20 +151,6 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
         sections.append(_approvals(deployment, locale))
     sections += changes_of(deployment.changes, locale, CARD_CHANGES)
     return sections
-
-
-def _said(deployment: Deployment, locale: str) -> list[str]:
-    """Why it stands as it does: a line for what happened, one for each thing that follows."""
-    outcome = translate(locale, OUTCOMES[deployment.outcome]) if deployment.outcome in OUTCOMES else ""
-    happened = f"{outcome} {_line(deployment.detail, 500)}".strip()
-    words = [happened] if happened else []
-    if deployment.not_rolled_back in NOT_ROLLED_BACK:
-        words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
-    if deployment.rolled_back_by:
-        words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
-    if deployment.rollback_of:
-        words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
-    return words
 
 
 def _approvals(deployment: Deployment, locale: str) -> Lines:
@@ -274,7 +177,7 @@ def story_of(deployment: Deployment, locale: str) -> tuple[Text, ...]:
     if deployment.started_at:
         steps.append((deployment.started_at, text("⏳ ", translate(locale, "began"))))
     parts: list[Any] = [f"{emoji_of(deployment)} ", Strong(translate(locale, WORD[deployment.state]))]
-    parts += [f" · {one}" for one in _said(deployment, locale)]
+    parts += [f" · {one}" for one in said_of(deployment, locale)]
     steps.sort(key=lambda step: step[0])
     steps.append((deployment.state_since, text(*parts)))
     return tuple(text(Moment(datetime.fromtimestamp(at, UTC)), " · ", *line) for at, line in steps)
@@ -287,7 +190,7 @@ def _struck(approval: Approval, locale: str) -> Text:
 
 
 def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
-    why = f" — {_line(reason, 100)}" if reason else ""
+    why = f" — {line_of(reason, 100)}" if reason else ""
     return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
 
 
@@ -384,13 +287,13 @@ def _notice(
             out = {one.account for one in deployment.struck}
             called = [account for account in _callable(deployment, platform) if account not in out]
         case _ if name.startswith("question"):
-            sentence, emoji = _question(deployment), "❔"
+            sentence, emoji = question_of(deployment), "❔"
         case "break_glass":
             sentence, emoji = "is deployed without approvals", "🚨"
         case _:
             sentence, emoji = WORD[deployment.state], emoji_of(deployment)
     parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
-    said = [_line(deployment.reason)] if name == "break_glass" else _said(deployment, locale)
+    said = [line_of(deployment.reason)] if name == "break_glass" else said_of(deployment, locale)
     if name.startswith("struck"):
         said = [f"{one.name} {translate(locale, STRUCK.get(one.reason, one.reason))}" for one in deployment.struck]
     if name not in ("approval", "reminder"):
@@ -402,17 +305,3 @@ def _notice(
 def _callable(deployment: Deployment, platform: str) -> list[str]:
     """The accounts of those who may approve that can be called on a platform."""
     return [account for account in deployment.terms.called if account.partition(":")[0] == platform]
-
-
-def _is_asking(deployment: Deployment) -> bool:
-    return bool(deployment.question) and not deployment.state.is_ended
-
-
-def _line(words: str, most: int = 300) -> str:
-    """Words from outside in one line."""
-    flat = " ".join(words.split())
-    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
-
-
-def _question(deployment: Deployment) -> str:
-    return QUESTIONS.get(deployment.question.partition(":")[0], deployment.question)

@@ -31,7 +31,8 @@ from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
-from bot.services.presenters.deployment import EMOJI, WORD, changes_of, emoji_of, issues_of, way_of
+from bot.services.presenters.deployment import changes_of, issues_of, way_of
+from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30

@@ -1,0 +1,40 @@
+"""What people are called for while a deployment goes its way: names of the notices below its card."""
+
+from __future__ import annotations
+
+from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
+
+# Ends that nobody decided, before it began.
+VOID = frozenset({"requester_refused", "version_moved", "overtaken", "outdated"})
+
+
+def remind_at(deployment: Deployment) -> float | None:
+    """When those who may approve are reminded: at half time, once; None when they are not."""
+    if deployment.state is not DeploymentState.AWAITING_APPROVAL or deployment.reminded_at:
+        return None
+    return deployment.state_since + (deployment.terms.expires_at - deployment.state_since) / 2
+
+
+def notices_of(deployment: Deployment) -> list[str]:
+    """What people are called for as the deployment stands, beside what they were called for before."""
+    names = []
+    if deployment.is_loud:
+        names.append("break_glass")
+    if deployment.state is DeploymentState.AWAITING_APPROVAL:
+        names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
+        if deployment.struck:
+            names.append(f"struck{len(deployment.struck)}")
+    if deployment.question:
+        names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
+    if deployment.state in FAILED_STATES:
+        names.append("failed")
+    if deployment.state.is_ended and deployment.outcome in VOID:
+        names.append("void")
+    if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
+        names.append(deployment.state.value)
+    return names
+
+
+def asks_people(notice: str) -> bool:
+    """Whether a notice of `notices_of` asks people for something, and does not only say what its card says too."""
+    return notice == "reminder" or notice.startswith(("question", "struck"))

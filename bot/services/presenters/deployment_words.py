@@ -1,0 +1,146 @@
+"""What is said of a deployment: a word for each state, a sentence for each outcome, in the reader's language."""
+
+from __future__ import annotations
+
+from bot.domain.cards import Tone
+from bot.domain.deployments import Deployment, DeploymentState
+from bot.i18n import translate
+
+_S = DeploymentState
+EMOJI = {
+    _S.REQUESTED: "📝",
+    _S.AWAITING_APPROVAL: "🙋",
+    _S.QUEUED: "🕒",
+    _S.DEPLOYING: "⏳",
+    _S.VERIFYING: "🔬",
+    _S.SUCCEEDED: "🚀",
+    _S.FAILED: "💥",
+    _S.ROLLING_BACK: "⏪",
+    _S.ROLLED_BACK: "↩️",
+    _S.ROLLBACK_FAILED: "🆘",
+    _S.CANCELLED: "🚫",
+    _S.EXPIRED: "⌛",
+    _S.SUPERSEDED: "⏭️",
+}
+TONE = {
+    _S.SUCCEEDED: Tone.SUCCESS,
+    _S.FAILED: Tone.FAILURE,
+    _S.ROLLBACK_FAILED: Tone.FAILURE,
+    _S.ROLLED_BACK: Tone.FAILURE,
+    _S.CANCELLED: Tone.CANCELLED,
+    _S.EXPIRED: Tone.CANCELLED,
+    _S.SUPERSEDED: Tone.CANCELLED,
+}
+WORD = {
+    _S.REQUESTED: "to be confirmed",
+    _S.AWAITING_APPROVAL: "waits for approval",
+    _S.QUEUED: "queued",
+    _S.DEPLOYING: "deploying",
+    _S.VERIFYING: "verifying",
+    _S.SUCCEEDED: "deployed",
+    _S.FAILED: "failed",
+    _S.ROLLING_BACK: "rolling back",
+    _S.ROLLED_BACK: "rolled back",
+    _S.ROLLBACK_FAILED: "rollback failed",
+    _S.CANCELLED: "cancelled",
+    _S.EXPIRED: "expired",
+    _S.SUPERSEDED: "superseded",
+}
+OUTCOMES = {
+    "not_ready": "Not started: the checks could not tell anything.",
+    "refused": "The CI system refused to start it.",
+    "run_failed": "The run that deploys it failed.",
+    "run_gone": "The run that deploys it is gone.",
+    "checks_failed": "Checks failed after it was deployed.",
+    "not_answered": "Nobody said what to do about checks that could not tell.",
+    "not_kept": "Somebody decided against it while it was verified.",
+    "stopped": "Stopped while it was being deployed.",
+    "cancelled": "Cancelled before it began.",
+    "rejected": "Rejected.",
+    "not_confirmed": "Not confirmed in time.",
+    "not_approved": "Not approved in time, which means rejected.",
+    "queued_too_long": "Waited a whole week for its turn.",
+    "superseded": "A newer one took its place.",
+    "overtaken": "Something else was deployed after it was confirmed, and would have been undone with it:",
+    "outdated": "Something newer was deployed after it was asked for, and would have been undone with it:",
+    "version_moved": "Its version is the name of another build by now, and nobody can tell the two apart.",
+    "requester_refused": "Not started: who asked for it has no role any more that allows this:",
+    "approval_struck": "An approval was struck out.",
+    "approvers_unknown": "I cannot ask whether those who asked for it and approved it still may:",
+    "not_configured": "It is not in the configuration any more.",
+    "locked": "Locked.",
+    "freeze": "A freeze is on.",
+    "window": "It waits for its deploy window.",
+    "busy": "Another deployment is under way.",
+    "with_alerts": "Deployed, but some checks are not well.",
+}
+NOT_ROLLED_BACK = {
+    "off": "Not rolled back: that is switched off here.",
+    "no_previous": "Not rolled back: no earlier version is known.",
+    "same_version": "Not rolled back: the version before is the same one.",
+    "irreversible": "Not rolled back: it made a change that cannot be undone.",
+    "nothing_changed": "Nothing was changed.",
+    "is_rollback": "This was a rollback: a person has to look now.",
+}
+STRUCK = {
+    "no_role": "has no role any more that approves this",
+    "not_granted": "has no role any more that approves this",
+    "outsider": "is none of us any more",
+    "is_requester": "is who asked for it",
+    "counted_already": "has approved it from another account",
+    "too_old": "approved it too long ago",
+}
+QUESTIONS = {
+    "checks": "some checks cannot tell: keep it, or roll it back?",
+    "run_unknown": "I do not know whether its run was started: please look in the CI system",
+    "run_unseen": "I cannot see how its run goes, for the CI system does not answer: please look there",
+    "takes_long": "takes longer than it may: please look",
+}
+
+
+def emoji_of(deployment: Deployment) -> str:
+    """How it stands, in one character."""
+    return "⚠️" if deployment.state is _S.SUCCEEDED and deployment.outcome == "with_alerts" else EMOJI[deployment.state]
+
+
+def said_of(deployment: Deployment, locale: str) -> list[str]:
+    """Why it stands as it does: a line for what happened, one for each thing that follows."""
+    happened = _sentence(deployment.outcome, deployment.detail, locale)
+    words = [happened] if happened else []
+    if deployment.not_rolled_back in NOT_ROLLED_BACK:
+        words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
+    if deployment.state is _S.ROLLBACK_FAILED:
+        words.append(_unrestored(deployment, locale))
+    elif deployment.rolled_back_by:
+        words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
+    if deployment.rollback_of:
+        words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
+    return words
+
+
+def _unrestored(deployment: Deployment, locale: str) -> str:
+    """That the version before is not back, and why."""
+    number = deployment.rolled_back_by
+    words = translate(locale, "#{number} did not bring the version before back: a person has to look.", number=number)
+    return f"{words} {_sentence(deployment.rollback_outcome, deployment.rollback_detail, locale)}".strip()
+
+
+def _sentence(outcome: str, detail: str, locale: str) -> str:
+    words = translate(locale, OUTCOMES[outcome]) if outcome in OUTCOMES else ""
+    return f"{words} {line_of(detail, 500)}".strip()
+
+
+def is_asking(deployment: Deployment) -> bool:
+    """Whether people are asked something while it goes on."""
+    return bool(deployment.question) and not deployment.state.is_ended
+
+
+def question_of(deployment: Deployment) -> str:
+    """What they are asked."""
+    return QUESTIONS.get(deployment.question.partition(":")[0], deployment.question)
+
+
+def line_of(words: str, most: int = 300) -> str:
+    """Words from outside in one line."""
+    flat = " ".join(words.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"

@@ -19,6 +19,7 @@ from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
 from bot.ports import Store
 from bot.services.acting import Acting
+from bot.services.answering import AnswerBudget
 from bot.services.commands import CommandInbox, CommandWorker, Speech
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
@@ -248,6 +249,7 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
         dead_letters=DeadLetters(outside.destinations.get(core.settings.admin)),
         contents=Contents(core.trackers.trackers.links_in, charts, core.people.names_of, core.deployments.pages.leads),
     )
+    budget = AnswerBudget(store, clock, outside.messengers())
     commands = CommandWorker(
         store=store,
         clock=clock,
@@ -264,7 +266,7 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
             desk=core.deployments.desk,
             ids=core.ids,
         ),
-        responders={kind: platform.responder for kind, platform in outside.platforms.items()},
+        responders={kind: platform.responder.spending(budget) for kind, platform in outside.platforms.items()},
         speeches=_speeches(outside),
     )
     jobs = JobWorker(store, clock, core.sources, core.ingest)

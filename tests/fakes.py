@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
-from bot.ports import Begun, Commit, PersonFacts, Triggered
+from bot.ports import Begun, Calls, Commit, PersonFacts, Triggered
 
 HANGS_UP_S = 8.0  # who waits for an answer
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -420,9 +421,19 @@ class FakeResponder:
     fails: list[Exception] = field(default_factory=list)
     cannot_whisper: bool = False
     whispers: int = 0
+    calls: Calls | None = None
+
+    def spending(self, calls: Calls) -> FakeResponder:
+        """See `Responder`."""
+        self.calls = calls
+        return self
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """See `Responder`."""
+        with nullcontext() if self.calls is None else self.calls.made(Place(reply_to.place, ""), Operation.POST):
+            self._respond(reply_to, content, actor)
+
+    def _respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         if self.fails:
             raise self.fails.pop(0)
         self.answers.append((reply_to, content, actor))

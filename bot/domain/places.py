@@ -42,6 +42,7 @@ class Operation(StrEnum):
     POST = "post"
     UPLOAD = "upload"
     UPDATE = "update"
+    WHISPER = "whisper"
     FIND = "find"
     RESOLVE = "resolve"
 

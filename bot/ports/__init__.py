@@ -2,7 +2,7 @@
 
 from bot.ports.inspection import AttemptRecord, DeliveryQuery, DeliveryRecord
 from bot.ports.places import Subscription
-from bot.ports.platforms import Directory, Messenger, Modals, PersonFacts, Responder
+from bot.ports.platforms import Calls, Directory, Messenger, Modals, PersonFacts, Responder
 from bot.ports.sources import (
     Arrival,
     Begun,
@@ -34,6 +34,7 @@ __all__ = [
     "BuildControl",
     "BuildHistory",
     "BuildReader",
+    "Calls",
     "CardRecord",
     "Clock",
     "CommandRecord",

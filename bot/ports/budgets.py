@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bot.domain.budgets import Spent, Window
+from bot.domain.budgets import Budget, Spent, Window
 
 if TYPE_CHECKING:
     from bot.ports.storage import DestinationLease  # which needs this module
@@ -84,6 +84,14 @@ class Pacing(Protocol):
         """Give a destination back; it is free again at `free_at`, None where it was not called: then as it was before.
 
         False when the lease was lost.
+        """
+        ...
+
+    def lease(self, key: str, pace: Budget, now: float, until: float) -> DestinationLease | float:
+        """Take a place for an answer, which goes before its cards; else when to come back.
+
+        Until then, and a moment longer, no card is taken there: who answers waits for one call at most. A place that
+        is nobody's destination becomes known.
         """
         ...
 

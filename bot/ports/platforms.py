@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from bot.domain.cards import Card, Content
 from bot.domain.commands import Actor, ReplyTo
-from bot.domain.places import Capabilities, Place, Rendered
+from bot.domain.places import Capabilities, Operation, Place, Rendered
 
 
 class Messenger(Protocol):
@@ -42,8 +43,23 @@ class Messenger(Protocol):
         ...
 
 
+class Calls(Protocol):
+    """The budgets that answers share with cards."""
+
+    def made(self, place: Place, operation: Operation) -> AbstractContextManager[None]:
+        """Count a call while it is made, or raise RateLimited with the reason `budget` where it has to wait.
+
+        What the platform says of its limits meanwhile holds for all calls.
+        """
+        ...
+
+
 class Responder(Protocol):
     """Answers a person where they asked, privately where the platform can."""
+
+    def spending(self, calls: Calls) -> Responder:
+        """The same one, which takes what it calls out of budgets."""
+        ...
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """Show the answer; raises IntegrationError."""

@@ -21,6 +21,7 @@ PROGRESS_RESERVE = 0.5
 PATIENCE_S = 3.0  # for one whose turn has come
 LOOK_S = 15.0  # at least so often the turn is judged anew, for those ahead may not come
 LEAST_WAIT_S = 0.25
+FIRST = 0.0  # since when an answer stands in line: before all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,28 @@ def take(
     if refusals:
         return max(refusals, key=lambda refusal: refusal.until)
     return tuple(_take(tx, window, state, turn, destination, now) for window, state, turn in asked)
+
+
+def take_at_once(tx: Transaction, windows: Sequence[Window], waiter: str, *, now: float) -> tuple[Held, ...] | Refusal:
+    """The same for an answer to a person, which goes before all that stand in line.
+
+    `waiter` is a name that no destination has. Of answers whoever comes first goes first.
+    """
+    asked: list[tuple[Window, BudgetState]] = []
+    refusals = []
+    for window in windows:
+        state = tx.budgets.open(window)
+        state = BudgetState(window.fresh(state.spent, now), state.paused_until)
+        asked.append((window, state))
+        if state.paused_until > now or window.room(state.spent) <= 0:
+            opens_at = max(window.opens_at(state.spent, now), now + LEAST_WAIT_S)
+            refusals.append(Refusal(max(state.paused_until, opens_at), "paused:budget"))
+            tx.budgets.store(window, state.spent, now)
+            until = refusals[-1].until + PATIENCE_S
+            tx.budgets.line_up(window.scope, waiter, is_urgent=True, now=FIRST, until=until)
+    if refusals:
+        return max(refusals, key=lambda refusal: refusal.until)
+    return tuple(_take(tx, window, state, Turn(0, now), waiter, now) for window, state in asked)
 
 
 def _take(tx: Transaction, window: Window, state: BudgetState, turn: Turn, destination: str, now: float) -> Held:

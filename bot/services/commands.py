@@ -24,7 +24,7 @@ from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
 from bot.services.hands import Shares
-from bot.services.owed import OWED, answer_owed, has_words, is_private, put_later, words_owed
+from bot.services.owed import BUDGET, OWED, answer_owed, has_words, is_private, put_later, words_owed
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
@@ -158,8 +158,8 @@ class CommandWorker:
         kept = {name: value for name, value in record.result.items() if name != OWED}
         try:
             words = words_owed(owed, state, locale)
-        except _UNREADABLE as problem:  # written by another version
-            log.error("answer cannot be read", id=record.command.id, error=problem)
+        except _UNREADABLE as unreadable:  # written by another version
+            log.error("answer cannot be read", id=record.command.id, error=unreadable)
             self._close(record, state, kept)
             return
         unsaid = self._answer(record, words, is_private=is_private(owed))
@@ -205,6 +205,8 @@ class CommandWorker:
             return self._finish(record, step.state, step.reply, step.result)
         content = self._reading.answer(record.command, line, speech.locale, speech.prefix)
         problem = self._answer(record, content)
+        if problem is not None and problem.reason == BUDGET:  # a matter of moments: nobody is asked again
+            return self._close_or_owe(record, CommandState.DONE, {}, answer_owed(content), problem)
         return self._close_or_ask_anew(record, CommandState.DONE, record.result, problem)
 
     def _go_on(self, record: CommandRecord, step: Step) -> str:
@@ -351,7 +353,8 @@ class CommandWorker:
             else:
                 responder.respond(reply_to, content, record.command.actor)
         except IntegrationError as problem:
-            log.warning("answer not given", id=record.command.id, error=problem)
+            if problem.reason != BUDGET:
+                log.warning("answer not given", id=record.command.id, error=problem)
             return problem
         ANSWERS.labels(reply_to.platform, "given").inc()
         return None

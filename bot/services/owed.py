@@ -22,6 +22,7 @@ from bot.telemetry import redact
 OWED = "owed"
 LIFE_S = 3600.0  # of a question, from the first try to answer it on: later nobody waits for the answer any more
 LONGEST_PAUSE_S = 60.0
+BUDGET = "budget"  # the reason of a call that has to wait for its place or its account
 MOST_UNSURE = 2  # tries of which nobody knows whether the person saw the answer
 _KINDS: dict[str, type[IntegrationError]] = {kind.__name__: kind for kind in (AuthFailed, DestinationGone, Rejected)}
 _ANEW = {"anew": True}
@@ -68,9 +69,11 @@ def put_later(
     It is none when the platform refuses for good, when it takes longer than a question lives, and when the person may
     have got the answer twice already.
     """
-    since, tries = float(counted.get("since", now)), int(counted.get("tries", 0)) + 1
+    is_refused = problem.reason != BUDGET  # else there is no room yet, which says nothing of the platform
+    since, tries = float(counted.get("since", now)), int(counted.get("tries", 0)) + is_refused
     unsure = int(counted.get("unsure", 0)) + isinstance(problem, OutcomeUnknown)
-    due_at = now + max(min(pause_s(tries), LONGEST_PAUSE_S), problem.retry_after_s or 0.0)
+    pause = min(pause_s(tries), LONGEST_PAUSE_S) if is_refused else 0.0
+    due_at = now + max(pause, problem.retry_after_s or 0.0)
     if not problem.recoverable or unsure >= MOST_UNSURE or due_at > since + LIFE_S:
         return None
     return {**owed, "since": since, "tries": tries, "unsure": unsure}, due_at

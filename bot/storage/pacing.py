@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from functools import cache
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Update, bindparam, select, update
 
+from bot.domain.budgets import Budget
 from bot.ports import DestinationLease
+from bot.storage.budgets import RATE_LIMITED
 from bot.storage.deliveries import CHANGE_CARD, IS_HELD
-from bot.storage.dialects import Insert, insert_new, upsert
+from bot.storage.dialects import Insert, greatest, insert_new, upsert
 from bot.storage.tables import budgets, destinations
 from bot.storage.unit import Unit
 
 _ARRIVAL = (
     select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.scope == bindparam("name")).with_for_update()
 )
-_RELEASE = update(destinations).where(IS_HELD).values(lease_until=0.0)
+_GIVE_BACK = update(destinations).where(IS_HELD).values(lease_until=0.0)
+_IS_PLACE = destinations.c.key == bindparam("place")
+_PLACE = select(destinations).where(_IS_PLACE).with_for_update()
+_TAKE = update(destinations).where(_IS_PLACE).values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
+_KEEP_FREE = update(destinations).where(_IS_PLACE)
+LOOK_S = 0.3  # after which a call that is under way has probably ended
+KEPT_FREE_S = 1.0  # beyond that, for whoever comes a moment later than at once
 
 
 @cache
 def _first_use(dialect: str) -> Insert:
     return insert_new(dialect, budgets, "scope")
+
+
+@cache
+def _release(dialect: str) -> Update:
+    """Where somebody waits to answer, the place is kept free longer than its budget asks."""
+    return _GIVE_BACK.values(free_at=greatest(dialect, destinations.c.free_at, bindparam("ready_at")))
+
+
+@cache
+def _known(dialect: str) -> Insert:
+    return insert_new(dialect, destinations, "key")
 
 
 @cache
@@ -62,8 +81,30 @@ class SqlPacing:
         False when the lease was lost.
         """
         held = {"held": lease.key, "held_fence": lease.fence}
-        changed = {"arrival": arrival, "pause_reason": reason} | ({} if free_at is None else {"free_at": free_at})
-        return self._connection.aside(_RELEASE, {**held, **changed}).rowcount == 1
+        changed = {"arrival": arrival, "pause_reason": reason}
+        if free_at is None:
+            return self._connection.aside(_GIVE_BACK, {**held, **changed}).rowcount == 1
+        statement = _release(self._connection.dialect.name)
+        return self._connection.aside(statement, {**held, **changed, "ready_at": free_at}).rowcount == 1
+
+    def lease(self, key: str, pace: Budget, now: float, until: float) -> DestinationLease | float:
+        """Take a place for an answer, which goes before its cards; else when to come back.
+
+        Until then, and a moment longer, no card is taken there.
+        """
+        row = self._connection.execute(_PLACE, {"place": key}).first()
+        if row is None:
+            self._connection.execute(_known(self._connection.dialect.name), {"key": key, "label": key})
+            row = self._connection.execute(_PLACE, {"place": key}).one()
+        if row.free_at > now and row.pause_reason == RATE_LIMITED:
+            return float(row.free_at)
+        ready_at = max(pace.ready_at(row.arrival), now + LOOK_S if row.lease_until > now else 0.0)
+        if ready_at > now:
+            kept = {"place": key, "free_at": max(row.free_at, ready_at + KEPT_FREE_S)}
+            self._connection.execute(_KEEP_FREE, kept)
+            return ready_at
+        self._connection.execute(_TAKE, {"place": key, "until": until})
+        return DestinationLease(row.key, row.label, row.arrival, row.fence + 1)
 
     def postpone(self, card_id: int, due_at: float, reason: str) -> None:
         """Look at a card again at `due_at`."""

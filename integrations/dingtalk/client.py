@@ -8,6 +8,7 @@ There is no call that reads a card, so one in doubt is asked for by an update th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from bot.domain.cards import Content, Person
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
-from bot.ports import Clock, PersonFacts
+from bot.ports import Calls, Clock, PersonFacts
 from integrations.dingtalk.api import App, post_markdown, send_to_robot
 from integrations.dingtalk.config import ROBOT_ACCOUNT, SYSTEM, USER_PREFIX, Budgets, Config, Robot
 from integrations.dingtalk.failures import is_missing
@@ -177,11 +178,18 @@ class DingTalkResponder:
     DingTalk has no message that one person of a group sees: a private answer mentions the asker.
     """
 
-    def __init__(self, config: Config, session: requests.Session, app: App | None, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, session: requests.Session, app: App | None, clock: Clock, calls: Calls | None = None
+    ) -> None:
         self._config = config
         self._session = session
         self._app = app
         self._clock = clock
+        self._calls = calls
+
+    def spending(self, calls: Calls) -> DingTalkResponder:
+        """A session webhook belongs to what was said, and no limit of it is known; all else counts as cards do."""
+        return DingTalkResponder(self._config, self._session, self._app, self._clock, calls)
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """Show the answer where it was asked for; a session webhook that is refused is replaced by the API."""
@@ -198,17 +206,20 @@ class DingTalkResponder:
                     raise
             else:
                 return
-        if self._app is None:
-            raise DestinationGone(SYSTEM, "not_configured", "app")
-        _send_markdown(self._app, self._config.robot, place, app_markdown(content, manners, for_person=asker))
+        self._send(place, app_markdown(content, manners, for_person=asker))
 
     def whisper(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """Show it in the one-to-one conversation with the robot, wherever it was asked for."""
         place = f"{USER_PREFIX}{actor.account.partition(':')[2]}"
-        if self._app is None:
+        self._send(place, app_markdown(content, Manners(Shape.ROBOT, self._config.bot_name)))
+
+    def _send(self, place_id: str, payload: Mapping[str, Any]) -> None:
+        app = self._app
+        if app is None:
             raise DestinationGone(SYSTEM, "not_configured", "app")
-        manners = Manners(Shape.ROBOT, self._config.bot_name)
-        _send_markdown(self._app, self._config.robot, place, app_markdown(content, manners))
+        place = Place(f"{SYSTEM}:{app.client_id}/{place_id}", place_id)
+        with nullcontext() if self._calls is None else self._calls.made(place, Operation.POST):
+            _send_markdown(app, self._config.robot, place_id, payload)
 
 
 class DingTalkDirectory:

@@ -27,6 +27,7 @@ from integrations.slack.web import KeepAliveWebClient, ask
 METADATA_TYPE = "shipmate_card"
 LOOKUPS_PER_MINUTE = 50
 UPLOADS_PER_MINUTE = 100
+EPHEMERAL_PER_MINUTE = 100
 CLOCK_SKEW_S = 125.0  # a clock that is set back by up to two minutes turns nothing back that was noted before
 LONG_AGO_S = 3600.0
 _PAGE = 200
@@ -91,7 +92,7 @@ class SlackMessenger:
 
         chat.update and conversations.history are of tier 3, 50 calls a minute; chat.postMessage has a tier of its own:
         one a second in a channel, and "several hundred" a minute in the workspace; both calls of an
-        upload are of tier 4, 100.
+        upload, and chat.postEphemeral, are of tier 4, 100.
         https://docs.slack.dev/apis/web-api/rate-limits
         """
         if self._budgets.lifted:
@@ -112,6 +113,7 @@ class SlackMessenger:
             Operation.POST: ("chat.postMessage", self._budgets.post_per_minute),
             Operation.UPLOAD: ("files.completeUploadExternal", UPLOADS_PER_MINUTE),
             Operation.UPDATE: ("chat.update", self._budgets.update_per_minute),
+            Operation.WHISPER: ("chat.postEphemeral", EPHEMERAL_PER_MINUTE),
             Operation.FIND: ("conversations.history", self._budgets.find_per_minute),
         }
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -14,9 +15,9 @@ from slack_sdk.web import WebClient
 
 from bot.domain.cards import Card, Content
 from bot.domain.commands import Actor, ReplyTo
-from bot.domain.places import Place
+from bot.domain.places import Operation, Place
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
-from bot.ports import Clock, PersonFacts
+from bot.ports import Calls, Clock, PersonFacts
 from integrations.http import call, raise_for_status
 from integrations.slack.client import Workspace, open_direct
 from integrations.slack.errors import SYSTEM, classify_word
@@ -36,10 +37,23 @@ class SlackResponder:
     https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
     """
 
-    def __init__(self, web: WebClient, session: requests.Session, clock: Clock) -> None:
+    def __init__(
+        self,
+        web: WebClient,
+        workspace: Workspace,
+        session: requests.Session,
+        clock: Clock,
+        calls: Calls | None = None,
+    ) -> None:
         self._web = web
+        self._workspace = workspace
         self._session = session
         self._clock = clock
+        self._calls = calls
+
+    def spending(self, calls: Calls) -> SlackResponder:
+        """A response_url has a limit of its own, which no other call shares; all else counts as cards do."""
+        return SlackResponder(self._web, self._workspace, self._session, self._clock, calls)
 
     def respond(self, reply_to: ReplyTo, content: Content, actor: Actor) -> None:
         """Show the answer; a response_url that is refused is replaced by the API, one in doubt is not."""
@@ -97,25 +111,32 @@ class SlackResponder:
             self._post_message(open_direct(self._web, person), payload, None)
 
     def _post_alone(self, channel: str, payload: dict[str, Any], thread: str | None, person: str) -> None:
-        ask(
-            "chat.postEphemeral",
-            self._web.chat_postEphemeral,
-            channel=channel,
-            user=person,
-            thread_ts=thread,
-            **payload,
-        )
+        with self._counted(channel, Operation.WHISPER):
+            ask(
+                "chat.postEphemeral",
+                self._web.chat_postEphemeral,
+                channel=channel,
+                user=person,
+                thread_ts=thread,
+                **payload,
+            )
 
     def _post_message(self, channel: str, payload: dict[str, Any], thread: str | None) -> None:
-        ask(
-            "chat.postMessage",
-            self._web.chat_postMessage,
-            channel=channel,
-            thread_ts=thread,
-            unfurl_links=False,
-            unfurl_media=False,
-            **payload,
-        )
+        with self._counted(channel, Operation.POST):
+            ask(
+                "chat.postMessage",
+                self._web.chat_postMessage,
+                channel=channel,
+                thread_ts=thread,
+                unfurl_links=False,
+                unfurl_media=False,
+                **payload,
+            )
+
+    def _counted(self, channel: str, operation: Operation) -> AbstractContextManager[None]:
+        if self._calls is None:
+            return nullcontext()
+        return self._calls.made(Place(f"{SYSTEM}:{self._workspace.team}/{channel}", channel), operation)
 
 
 class SlackDirectory:

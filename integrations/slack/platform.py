@@ -25,7 +25,7 @@ def build(
     workspace = Workspace(web)
     return Platform(
         messenger=SlackMessenger(config, web, workspace, session, clock),
-        responder=SlackResponder(web, session, clock),
+        responder=SlackResponder(web, workspace, session, clock),
         directory=SlackDirectory(web, workspace),
         modals=SlackModals(web),
         default_locale=config.locale,

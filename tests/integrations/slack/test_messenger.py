@@ -87,6 +87,7 @@ def test_a_place_can_everything_within_slacks_budgets(build: Build) -> None:
             (Operation.POST, "chat.postMessage", 300),
             (Operation.UPLOAD, "files.completeUploadExternal", 100),
             (Operation.UPDATE, "chat.update", 50),
+            (Operation.WHISPER, "chat.postEphemeral", 100),
             (Operation.FIND, "conversations.history", 50),
         )
     }

@@ -32,11 +32,11 @@ def test_migrations_make_the_tables(database: Engine) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_partial_indexes_and_id_rules_are_in_the_migrations(sqlite_database: Engine) -> None:
+def test_partial_indexes_and_id_rules_are_in_the_migrations(sqlite_database: Engine, tmp_path: Path) -> None:
     """What Alembic does not compare is the same too: the SQL of every table and index, made both ways."""
     with sqlite_database.connect() as migrated:
         made = _schema_sql(migrated)
-    other = open_sqlite("sqlite://")
+    other = open_sqlite(f"sqlite:///{tmp_path / 'made.db'}")
     with other.connect() as connection:
         metadata.create_all(connection)
         wanted = _schema_sql(connection)

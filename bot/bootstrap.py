@@ -183,6 +183,7 @@ def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str
 def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str]) -> Application:
     parts: list[Part] = [core.link] if core.link else []
     checks: list[Callable[[], str | None]] = [lambda: obstacle(core.engine)]
+    checks += [core.link.trouble] if core.link else []
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
         dispatcher = _dispatcher(core, 0.0 if roles == ALL_ROLES else OTHERS_S)

@@ -61,6 +61,10 @@ class PostgresLink:
         self.ring()
         self._thread.join()
 
+    def trouble(self) -> str | None:
+        """Why commits of others will not be heard any more, for `/readyz`; None while all is well."""
+        return None if self._thread.is_alive() else "the thread that listens to the database does not run"
+
     def ring(self) -> None:
         """Tell the other processes that there may be work; what rings before the start is told then."""
         if self._is_rung.is_set() and not self._is_over.is_set():
@@ -77,7 +81,9 @@ class PostgresLink:
             except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as problem:
                 words = str(problem).partition("\n")[0]
                 log.warning("commits of others are not heard, work is found a little later", error=words)
-                self._is_over.wait(REST_S)
+            except Exception as problem:  # the thread's edge: if it ended, nothing would ever be heard again
+                log.exception("commits of others are not heard, work is found a little later", error=problem)
+            self._is_over.wait(REST_S)
         for end in self._ends or ():
             end.close()
 
@@ -100,7 +106,10 @@ class PostgresLink:
         """Until somebody rings, here or elsewhere."""
         assert self._ends is not None
         if not self._is_rung.is_set():
-            select.select([driver.fileno(), self._ends[0]], [], [], timeout_s)
+            waiting = select.poll()  # select() takes no descriptor from 1,024 on, and a busy door has more
+            waiting.register(driver.fileno(), select.POLLIN)
+            waiting.register(self._ends[0], select.POLLIN)
+            waiting.poll(timeout_s * 1000)
         with suppress(BlockingIOError):
             self._ends[0].recv(65536)
         if self._is_rung.is_set() and not self._is_over.is_set():

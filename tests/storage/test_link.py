@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -12,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.services.signal import Signal
-from bot.storage import postgres
+from bot.storage import link, postgres
 from bot.storage.clock import DatabaseClock
 from bot.storage.leader import Leader
 from bot.storage.link import PostgresLink, tell_all
@@ -108,6 +112,42 @@ def test_a_cut_connection_is_made_anew(processes: tuple[Process, Process], postg
     one.signal.ring()
     again = other.heard
     wait_until(lambda: other.heard > again or one.signal.ring())
+
+
+def test_a_process_with_many_files_open_hears_and_tells(postgres_url: str) -> None:
+    """Descriptors beyond those that select() takes: a busy door has a thousand connections."""
+    most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    with ExitStack() as many:
+        files = [many.enter_context(Path(os.devnull).open("rb")) for _ in range(1100)]
+        assert files[-1].fileno() > 1023
+        one, other = Process(postgres_url), Process(postgres_url)
+        one.signal.ring()
+        wait_until(lambda: other.heard >= 2)
+        assert one.link.trouble() is None
+        one.end()
+        other.end()
+        assert one.link.trouble()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def test_a_mistake_of_ours_does_not_end_the_listening(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong, it begins to listen anew."""
+    monkeypatch.setattr(link, "REST_S", 0.01)
+    process = Process(postgres_url)
+    fail = iter((True,))
+
+    def heard() -> None:
+        if next(fail, False):
+            raise ValueError("ours")
+        process.heard += 1
+
+    monkeypatch.setattr(process.link, "_on_commit", heard)
+    before = process.heard
+    tell_all(process.engine)
+    wait_until(lambda: process.heard > before)
+    assert process.link.trouble() is None
+    process.end()
 
 
 def test_one_leads_and_another_takes_over(postgres_url: str) -> None:

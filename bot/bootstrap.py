@@ -77,8 +77,8 @@ class Size(NamedTuple):
 
 DELIVERY_HANDS = Size(20, bench=40, spare=4)
 COMMAND_HANDS = Size(6, bench=12, spare=2)
-JOB_HANDS = Size(2, bench=4)
-TRACKER_HANDS = Size(2)
+JOB_HANDS = Size(3, bench=3, spare=1)
+TRACKER_HANDS = Size(3, spare=1)
 DEPLOYMENT_HANDS = Size(8)
 HANDS = (DELIVERY_HANDS, COMMAND_HANDS, JOB_HANDS, TRACKER_HANDS, DEPLOYMENT_HANDS)
 
@@ -274,8 +274,8 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
     crews = (
         Crew.of("deliveries", deliverer, *DELIVERY_HANDS),
         Crew.of("commands", commands, *COMMAND_HANDS),
-        Crew("jobs", jobs, *JOB_HANDS),
-        Crew("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), *TRACKER_HANDS),
+        Crew.of("jobs", jobs, *JOB_HANDS),
+        Crew.of("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), *TRACKER_HANDS),
         Crew("deployments", core.deployments.worker(outside.verification()), *DEPLOYMENT_HANDS),
     )
     return Dispatcher(store, clock, core.signal, crews, others_s=others_s)

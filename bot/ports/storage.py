@@ -124,6 +124,11 @@ class JobRecord:
     fence: int
     created_at: float
 
+    @property
+    def source(self) -> str:
+        """Which source is asked."""
+        return self.subject.partition(":")[2].partition("/")[0] or self.subject
+
 
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
@@ -265,8 +270,10 @@ class Jobs(Protocol):
         """Add a job; nothing happens when one of that key exists."""
         ...
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
-        """Take due jobs."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[JobRecord]:
+        """Take due jobs; `take` is asked with each one's source, and once it says no, no more of that are taken."""
         ...
 
     def settle(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,8 +56,10 @@ class TrackerTasks(Protocol):
         """What was stored of one kind since then, done or not."""
         ...
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[TrackerTask]:
-        """Take due work, the longest waiting first."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[TrackerTask]:
+        """Take due work, the longest waiting first; `take` is asked with each one's tracker, as for jobs."""
         ...
 
     def settle(self, task: TrackerTask, outcome: str, *, due_at: float | None = None, tries: int = 0) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.domain.retries import pause_s
 from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, IntegrationError
-from bot.ports import Clock, JobRecord, Store, SubjectRecord
+from bot.ports import Clock, JobRecord, Store, SubjectRecord, Transaction
 from bot.services import reconciling
 from bot.services.expiry import lost
+from bot.services.hands import Shares
 from bot.services.ingest import Ingest
 from bot.services.reconciling import Reconciling
 from bot.services.sources import Sources
@@ -37,10 +40,18 @@ class JobWorker:
         self._ingest = ingest
         self._reconciling = Reconciling(store, clock, sources, ingest)
 
-    def claim(self, limit: int) -> list[JobRecord]:
-        """Take up to `limit` due jobs."""
+    def claim(self, limit: int, shares: Shares | None = None) -> list[JobRecord]:
+        """Take up to `limit` due jobs; those of one source leave hands to those of others."""
         now = self._now()
-        return list(self._store.write(lambda tx: tx.jobs.lease(now, now + LEASE_S, limit), is_patient=False))
+
+        def work(tx: Transaction) -> Sequence[JobRecord]:
+            return tx.jobs.lease(now, now + LEASE_S, limit, shares.taker() if shares else None)
+
+        return list(self._store.write(work, is_patient=False))
+
+    def kin_of(self, work: JobRecord) -> str:
+        """The source that is asked: it hangs as a whole."""
+        return work.source
 
     def carry_out(self, job: JobRecord) -> None:
         """Ask the source once; end the job, or put it off."""

@@ -19,6 +19,7 @@ from bot.errors import AuthFailed, CommandInvalid, Conflict, DestinationGone, In
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
 from bot.ports.tracking import TrackerTask
+from bot.services.hands import Shares
 from bot.services.presenters.issue import Refusal
 from bot.services.presenters.replies import PROBLEMS
 from bot.services.reporting import FAILURE, REPORT, Reporting
@@ -120,11 +121,18 @@ class TrackerWorker:
         self._teller = teller
         self._signal = signal
 
-    def claim(self, limit: int) -> list[TrackerTask]:
-        """Take up to `limit` pieces of due work."""
+    def claim(self, limit: int, shares: Shares | None = None) -> list[TrackerTask]:
+        """Take up to `limit` pieces of due work; those with one tracker leave hands to those with others."""
         now = self._now()
-        leases = self._store.write(lambda tx: tx.tracker_tasks.lease(now, now + LEASE_S, limit), is_patient=False)
-        return list(leases)
+
+        def work(tx: Transaction) -> Sequence[TrackerTask]:
+            return tx.tracker_tasks.lease(now, now + LEASE_S, limit, shares.taker() if shares else None)
+
+        return list(self._store.write(work, is_patient=False))
+
+    def kin_of(self, work: TrackerTask) -> str:
+        """The tracker: it hangs as a whole."""
+        return work.tracker
 
     def carry_out(self, task: TrackerTask) -> None:
         """Do one piece; end it, or put it off."""

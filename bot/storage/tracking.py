@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import Select, and_, bindparam, func, select, text, update
 from bot.ports.trackers import StoredToken
 from bot.ports.tracking import TrackerTask
 from bot.storage.dialects import Insert, greatest, insert_new, upsert
+from bot.storage.sharing import share_out
 from bot.storage.tables import polls, tokens, tracker_tasks
 from bot.storage.unit import Unit
 
@@ -76,26 +77,33 @@ class SqlTrackerTasks:
             self._connection.scalars(select(tracker_tasks.c.body).where(is_meant, tracker_tasks.c.created_at >= since))
         )
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[TrackerTask]:
-        """Take due work, the longest waiting first."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[TrackerTask]:
+        """Take due work, the longest waiting first; see the port for `take`."""
         due = (
             select(tracker_tasks)
             .where(_IS_OPEN, tracker_tasks.c.due_at <= now, tracker_tasks.c.lease_until <= now)
             .order_by(tracker_tasks.c.due_at, tracker_tasks.c.id)
-            .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        taken = [
-            TrackerTask(row.id, row.tracker, row.key, row.kind, row.body, row.tries, row.fence + 1, row.created_at)
-            for row in self._connection.execute(due)
-        ]
-        if taken:
-            self._connection.execute(
-                update(tracker_tasks)
-                .where(tracker_tasks.c.id.in_([task.id for task in taken]))
-                .values(lease_until=until, fence=tracker_tasks.c.fence + 1)
-            )
-        return taken
+        taken: list[TrackerTask] = []
+        full: set[str] = set()
+        while True:
+            page = due.where(tracker_tasks.c.tracker.not_in(sorted(full))).limit(limit - len(taken))
+            found = [
+                TrackerTask(row.id, row.tracker, row.key, row.kind, row.body, row.tries, row.fence + 1, row.created_at)
+                for row in self._connection.execute(page)
+            ]
+            free, refused = share_out(found, lambda task: task.tracker, take)
+            if free:
+                held = tracker_tasks.c.id.in_([task.id for task in free])
+                changed = {"lease_until": until, "fence": tracker_tasks.c.fence + 1}
+                self._connection.execute(update(tracker_tasks).where(held).values(changed))
+            taken += free
+            full |= refused
+            if not refused or len(taken) >= limit:
+                return taken
 
     def settle(self, task: TrackerTask, outcome: str, *, due_at: float | None = None, tries: int = 0) -> bool:
         """End a piece of work, or put it off to `due_at`; False when the lease was lost."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Column, Row, Select, and_, case, delete, func, not_, select, text, update
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, case, delete, func, not_, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
@@ -16,6 +16,7 @@ from bot.errors import LeaseLost
 from bot.ports import CommandRecord, JobRecord
 from bot.storage.dialects import Insert, greatest, insert_new
 from bot.storage.rows import NewRows, Write
+from bot.storage.sharing import share_out
 from bot.storage.tables import commands, jobs
 from bot.storage.unit import Unit
 from bot.telemetry import logger
@@ -51,6 +52,11 @@ def _next_command_at(dialect: str) -> Select[float | None]:
     return select(func.min(greatest(dialect, commands.c.due_at, commands.c.lease_until))).where(_IS_OPEN)
 
 
+def _asks(source: str) -> ColumnElement[bool]:
+    """Whether a job asks that source, about a subject or as a whole."""
+    return or_(jobs.c.subject_key == source, jobs.c.subject_key.contains(f":{source}/", autoescape=True))
+
+
 class SqlJobs:
     """The jobs table."""
 
@@ -69,26 +75,32 @@ class SqlJobs:
         }
         self._unit.later(key, _add_job(self._unit.dialect.name), row)
 
-    def lease(self, now: float, until: float, limit: int) -> Sequence[JobRecord]:
-        """Take due jobs."""
+    def lease(
+        self, now: float, until: float, limit: int, take: Callable[[str], bool] | None = None
+    ) -> Sequence[JobRecord]:
+        """Take due jobs; see the port for `take`."""
         due = (
             select(jobs)
             .where(jobs.c.due_at <= now, jobs.c.lease_until <= now)
             .order_by(jobs.c.due_at)
-            .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        taken = [
-            JobRecord(row.key, row.kind, row.subject_key, row.arguments, row.tries, row.fence + 1, row.created_at)
-            for row in _readable(self._unit, due, jobs.c.key, self._drop_unreadable)
-        ]
-        if taken:
-            self._unit.execute(
-                update(jobs)
-                .where(jobs.c.key.in_([job.key for job in taken]))
-                .values(lease_until=until, fence=jobs.c.fence + 1)
-            )
-        return taken
+        taken: list[JobRecord] = []
+        full: set[str] = set()
+        while True:
+            page = due.where(*(not_(_asks(source)) for source in sorted(full))).limit(limit - len(taken))
+            found = [
+                JobRecord(row.key, row.kind, row.subject_key, row.arguments, row.tries, row.fence + 1, row.created_at)
+                for row in _readable(self._unit, page, jobs.c.key, self._drop_unreadable)
+            ]
+            free, refused = share_out(found, lambda job: job.source, take)
+            if free:
+                held = jobs.c.key.in_([job.key for job in free])
+                self._unit.execute(update(jobs).where(held).values(lease_until=until, fence=jobs.c.fence + 1))
+            taken += free
+            full |= refused
+            if not refused or len(taken) >= limit:
+                return taken
 
     def _drop_unreadable(self, name: str, problem: Exception) -> None:
         log.error("job cannot be read, dropped", job=name, error=problem)

@@ -10,16 +10,22 @@ from typing import Any
 
 import pytest
 
-from bot.bootstrap import COMMAND_HANDS, DELIVERY_HANDS
+from bot.bootstrap import COMMAND_HANDS, DELIVERY_HANDS, JOB_HANDS, TRACKER_HANDS
+from bot.domain.builds import Build
+from bot.domain.events import Event
 from bot.domain.places import Place
+from bot.domain.subjects import SubjectKey
+from bot.errors import Unavailable
 from bot.ports import Slot
 from bot.services.delivery import Deliverer
 from bot.services.dispatcher import Crew, Dispatcher
-from bot.services.hands import SLOW_S
+from bot.services.hands import SLOW_S, Hands
+from bot.services.jobs import JobWorker
 from bot.services.signal import Signal
+from bot.services.sources import SourceAccess, Sources
 from tests.fakes import FakeClock, FakeIds, FakeMessenger
 from tests.services.world import CI, World
-from tests.stores import NOW, event_of, key_of
+from tests.stores import NOW, SqlStore, event_of, key_of
 from tests.waiting import wait_until
 
 HANGING = 40
@@ -127,6 +133,58 @@ def test_commands_that_hang_hold_none_that_need_nobody(world: World, monkeypatch
             wait_until(lambda: world.open_commands() == 0)
     finally:
         let_go.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A source that is down; `asked` is called first."""
+
+    asked: Callable[[], object]
+
+    def fetch(self, key: SubjectKey, *, with_log: bool) -> Event:
+        """See `BuildReader`."""
+        self.asked()
+        raise Unavailable(key.source, "down")
+
+    def list_builds(self, project: str, limit: int) -> list[Build]:
+        """See `BuildReader`."""
+        return []
+
+
+def test_a_source_that_hangs_holds_no_other_up(world: World) -> None:
+    """Ten builds run at a source that does not answer; what another one knows is asked for at once."""
+    let_go, hanging, asked = threading.Event(), threading.Semaphore(0), threading.Event()
+    readers = {"hangs": Reader(lambda: (hanging.release(), let_go.wait(30))), "well": Reader(asked.set)}
+    sources = Sources({name: SourceAccess(reader=reader) for name, reader in readers.items()})
+    for number, source in enumerate(["hangs"] * 10 + ["well"]):
+        world.accept(event_of(number, source=source))
+        key = str(key_of(number, source=source))
+        world.store.write(
+            lambda tx, key=key, at=number: tx.jobs.add(key, "poll", key, {}, due_at=NOW + at / 100, at=NOW)  # type: ignore[misc]  # bound now
+        )
+    world.clock.advance(60)
+    worker = JobWorker(world.store, world.clock, sources, world.ingest)
+    try:
+        with running(world, Crew.of("jobs", worker, *JOB_HANDS)):
+            assert asked.wait(30)
+            assert all(hanging.acquire(timeout=30) for _ in range(JOB_HANDS.size - JOB_HANDS.spare))
+            assert not let_go.is_set()
+            let_go.set()
+    finally:
+        let_go.set()
+
+
+def test_a_tracker_that_hangs_leaves_hands_to_others(store: SqlStore) -> None:
+    """Of each tracker so much is taken as its share allows, however much of it waits in front."""
+    for number, tracker in enumerate(["jira"] * 9 + ["boards"]):
+        store.write(
+            lambda tx, at=number, tracker=tracker: tx.tracker_tasks.add(  # type: ignore[misc]  # bound now
+                tracker, str(at), "say", {}, due_at=NOW + at / 100, at=NOW
+            )
+        )
+    shares = Hands(TRACKER_HANDS.size, spare=TRACKER_HANDS.spare, bench=TRACKER_HANDS.bench).shares(NOW)
+    taken = store.write(lambda tx: tx.tracker_tasks.lease(NOW + 1, NOW + 30, shares.room, shares.taker()))
+    assert sorted(task.tracker for task in taken) == ["boards", "jira", "jira"]
 
 
 def test_the_loop_rests_while_nothing_can_be_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

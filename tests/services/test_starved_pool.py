@@ -1,4 +1,4 @@
-"""Ninety-four threads share a few connections: whoever gets none waits, is told, and loses nothing."""
+"""Ninety-five threads share a few connections: whoever gets none waits, is told, and loses nothing."""
 
 from __future__ import annotations
 

@@ -91,5 +91,8 @@ class Inspection(Protocol):
         ...
 
     def announce(self, subject: str, destination: str, options: Mapping[str, Any], *, at: float, after: float) -> bool:
-        """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`."""
+        """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`.
+
+        That one is changed to name the new `place` as well, among those in `others`.
+        """
         ...

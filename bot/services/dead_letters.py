@@ -1,8 +1,8 @@
 """Giving a delivery up: the dead letter, and the notice to those who run Shipmate, in one transaction.
 
 A notice is a slot of its own at the admin's place, so it is paced, tried again and kept from doubling like any other
-post. It belongs to a cause (a place and a reason) instead of a build: the row of a cause says when it was last told of,
-which all workers share and no restart forgets.
+post. It belongs to a cause (a platform and a reason) instead of a build: the row of a cause says when it was last told
+of, which all workers share and no restart forgets. Further places of the same cause are added to what stands there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bot.services.presenters.causes import label_of
 from bot.telemetry import DEAD_LETTERS, logger
 
 QUIET_S = 3600.0
+GIVEN_UP, NOT_FOUND = "given_up", "not_found"
 _DEAD = "dead:"
 _CONSEQUENCES = frozenset({"no_card"})  # of another dead letter, which was told of
 
@@ -67,7 +68,7 @@ class DeadLetters:
         self._tell(tx, admin, card.destination, letter.label, letter.reason, now, subject=card.subject, slot=card.slot)
 
     def announce_unresolved(self, tx: Transaction, address: str, reason: str, now: float) -> None:
-        """Have the admin told that an address leads nowhere, once an hour and reason; never of the admin's own."""
+        """Have the admin told that an address leads nowhere, once an hour and cause; never of the admin's own."""
         if self._admin is not None and self._admin.address != address:
             self._tell(tx, self._admin, address, address.partition(":")[2], reason, now)
 
@@ -90,7 +91,8 @@ class DeadLetters:
             "reason": reason,
         }
         told = tx.places.key_of(admin.address) or admin.address
-        tx.inspection.announce(_key_of(place, reason), told, options, at=now, after=now - QUIET_S)
+        what = GIVEN_UP if more else NOT_FOUND
+        tx.inspection.announce(_key_of(options["platform"], what, reason), told, options, at=now, after=now - QUIET_S)
 
 
 def record(letters: Sequence[DeadLetter]) -> None:
@@ -113,6 +115,5 @@ def announced(card: CardRecord) -> SubjectRecord:
     return SubjectRecord(SubjectKey.parse(card.subject), Folded(0, 1, Phase.FINISHED, 0.0), card.wanted_revision)
 
 
-def _key_of(destination: str, reason: str) -> str:
-    platform, _, rest = destination.partition(":")
-    return str(SubjectKey(SubjectKind.DEAD_LETTER, platform, rest, reason))
+def _key_of(platform: str, what: str, reason: str) -> str:
+    return str(SubjectKey(SubjectKind.DEAD_LETTER, platform, what, reason))

@@ -314,7 +314,7 @@ def _skipped(card: CardRecord, capabilities: Capabilities) -> str | None:
     if kind == NOTICE_SLOT:
         is_new_there = card.message_ref is None and asks_people(card.slot.partition("@")[2])
         return None if is_new_there else "filtered:card_notifies"
-    if card.slot != CARD_SLOT or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
+    if not stands_alone(card.slot) or card.message_ref is None or card.options.get("updates") == Updates.ALL.value:
         return None
     return None if card.is_final and not card.shown_final else "filtered:cannot_edit"
 

@@ -53,6 +53,18 @@ _REVIVE = _DEAD_ONES.values(is_dead=False, tries=0, due_at=0.0, reason="replayed
 _DROP = _DEAD_ONES.values(reason=DROPPED)
 
 
+_STANDING = (
+    select(cards.c.id, cards.c.options)
+    .where(
+        cards.c.subject_key == bindparam("subject"),
+        cards.c.destination == bindparam("place"),
+        cards.c.slot == ADMIN_SLOT,
+    )
+    .with_for_update()
+)
+_ADD_PLACE = update(cards).where(cards.c.id == bindparam("notice")).values(wanted_revision=cards.c.wanted_revision + 1)
+
+
 @cache
 def _announce(dialect: str) -> Insert:
     """A notice for a cause; one that stands is made new, as a post of its own, when it is old enough."""
@@ -105,7 +117,10 @@ class SqlInspection:
         return self._change(_DROP, card_ids)
 
     def announce(self, subject: str, destination: str, options: Mapping[str, Any], *, at: float, after: float) -> bool:
-        """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`."""
+        """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`.
+
+        That one is changed to name the new `place` as well, among those in `others`.
+        """
         row = {
             "subject_key": subject,
             "destination": destination,
@@ -117,7 +132,14 @@ class SqlInspection:
             "opened_at": at,
         }
         statement = _announce(self._connection.dialect.name)
-        return self._connection.execute(statement, {**row, "after": after}).rowcount == 1
+        if self._connection.execute(statement, {**row, "after": after}).rowcount == 1:
+            return True
+        standing = self._connection.execute(_STANDING, {"subject": subject, "place": destination}).one()
+        others = list(standing.options.get("others", []))
+        if options["place"] not in (standing.options["place"], *others):
+            added = {"options": {**standing.options, "others": [*others, options["place"]]}}
+            self._connection.execute(_ADD_PLACE, {"notice": standing.id, **added})
+        return False
 
     def _find(self, wanted: Select[Any], limit: int) -> list[DeliveryRecord]:
         known = len(CARD_COLUMNS)

@@ -75,13 +75,40 @@ def test_the_admin_is_told_once_for_many_cards_of_one_cause(world: World) -> Non
     assert "shipmate dead replay --reason not_in_channel --destination '#ci'" in notice.content.excerpt.body
 
 
-def test_another_reason_and_another_place_are_other_causes(make_world: Callable[..., World]) -> None:
+def test_another_reason_is_another_cause(world: World) -> None:
     """Each has a notice of its own."""
-    world = make_world(destinations=PLACES, admin="ops", routes=[Route("routes[0]", Match(), ("ci", "dev"))])
     _bury(world, 1)
     _bury(world, 2, "is_archived")
-    _bury(world, 3, "not_in_channel", "slack:T/dev")
-    assert len(_told(world)) == 3
+    assert len(_told(world)) == 2
+
+
+@pytest.mark.parametrize("can_edit", [True, False], ids=["changed", "robot"])
+def test_one_cause_in_thirty_channels_is_one_notice(make_world: Callable[..., World], can_edit: bool) -> None:
+    """What notifies is the first; the others are added to what stands there, where that can be changed."""
+    names = [f"c{number:02}" for number in range(30)]
+    world = make_world(
+        destinations={**PLACES, **{name: DestinationSettings(name, f"slack:#{name}") for name in names}},
+        admin="ops",
+        routes=[Route("routes[0]", Match(), tuple(names))],
+    )
+    for name in names:
+        world.messenger.fail(f"slack:T/{name}", DestinationGone("slack", "not_in_channel"))
+    world.messenger.can_edit = can_edit
+    world.accept(event_of(1))
+    world.deliver(600)
+    assert len(_dead(world)) == 30
+    calls = [call for call in world.messenger.calls if call.place == ADMIN]
+    assert [call.operation.value for call in calls].count("post") == 1
+    if can_edit:
+        (standing,) = world.messenger.standing(ADMIN)
+        assert sum(f"#{name}" in standing for name in names) == 20
+        assert "… and 10 more (slack)" in standing
+        assert isinstance(calls[-1].content, Notice)
+        assert calls[-1].content.excerpt is not None
+        assert "shipmate dead replay --reason not_in_channel" in calls[-1].content.excerpt.body
+        assert "--destination" not in calls[-1].content.excerpt.body
+    else:
+        assert len(calls) == 1
 
 
 def test_after_an_hour_the_same_cause_is_told_again(world: World) -> None:

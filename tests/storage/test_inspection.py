@@ -144,7 +144,7 @@ def test_more_letters_than_a_statement_takes_are_replayed(store: SqlStore) -> No
 
 
 def _announce(store: SqlStore, at: float, words: str, subject: str = ANNOUNCED) -> bool:
-    options = {"words": words}
+    options = {"words": words, "place": "#ci"}
     is_new: bool = store.write(lambda tx: tx.inspection.announce(subject, DEV, options, at=at, after=at - 3600))
     return is_new
 
@@ -155,13 +155,13 @@ def test_a_cause_is_announced_once_an_hour(store: SqlStore) -> None:
     assert not _announce(store, NOW + 3599, "second")
     assert _announce(store, NOW + 1, "other", "dead_letter:slack/T/ci#is_archived")
     card = next(iter(store.read(lambda tx: tx.cards.of_subject(ANNOUNCED))))
-    assert (card.slot, card.options, card.wanted_revision) == (ADMIN_SLOT, {"words": "first"}, 1)
+    assert (card.slot, card.options, card.wanted_revision) == (ADMIN_SLOT, {"words": "first", "place": "#ci"}, 1)
     lease = _lease(store, DEV)
     shown = Settlement(card.id, "sent", 1, "digest", "m1", shown_final=True)
     store.write(lambda tx: tx.deliveries.settle(lease, None, shown, NOW + 2))
     assert _announce(store, NOW + 3600, "third")
     card = next(iter(store.read(lambda tx: tx.cards.of_subject(ANNOUNCED))))
-    assert (card.options, card.wanted_revision, card.shown_revision) == ({"words": "third"}, 2, 1)
+    assert (card.options, card.wanted_revision, card.shown_revision) == ({"words": "third", "place": "#ci"}, 2, 1)
     assert (card.message_ref, card.is_dead, card.reason) == (None, False, "")
 
 

@@ -12,6 +12,7 @@ from bot.domain.subjects import SubjectKey
 from bot.i18n import translate
 from bot.services.presenters.causes import advice_words, cause_words
 
+MOST_PLACES = 20
 SLOT_WORDS = {
     CARD_SLOT: "card",
     CHART_SLOT: "chart",
@@ -35,14 +36,22 @@ def admin_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Noti
     return speak(options, locale, timezone)
 
 
+def _places(options: Mapping[str, Any], locale: str) -> str:
+    """The places of one cause, the first one first."""
+    places = [str(options["place"]), *map(str, options.get("others", ()))]
+    rest = len(places) - MOST_PLACES
+    more = f" {translate(locale, '… and {count} more', count=rest)}" if rest > 0 else ""
+    return ", ".join(places[:MOST_PLACES]) + more
+
+
 def unresolved_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
-    """A configured place that is not found: why, what waits for it, and where to look."""
+    """Configured places that are not found: why, what waits for it, and where to look."""
     reason = options["reason"]
     waits = "What is wanted there waits, and is posted as soon as the place is found."
     body = text(
         Strong(translate(locale, "Not found")),
         " · ",
-        Strong(f"{options['place']}"),
+        Strong(_places(options, locale)),
         f" ({options['platform']}) · ",
         cause_words(reason, locale),
         "" if locale.startswith("zh") else " ",
@@ -60,7 +69,7 @@ def dead_letter_notice(options: Mapping[str, Any], locale: str, timezone: str) -
     body = text(
         Strong(translate(locale, "Given up")),
         f" · {SubjectKey.parse(options['subject']).short} ({slot_words(options['slot'], locale)}) → ",
-        Strong(f"{options['place']}"),
+        Strong(_places(options, locale)),
         f" ({options['platform']}) · ",
         cause_words(reason, locale),
         "" if locale.startswith("zh") else " ",
@@ -68,6 +77,8 @@ def dead_letter_notice(options: Mapping[str, Any], locale: str, timezone: str) -
         " · ",
         Code(f"dead:{reason}"),
     )
-    where = f"--reason {shlex.quote(reason)} --destination {shlex.quote(options['place'])}"
+    where = f"--reason {shlex.quote(reason)}"
+    if not options.get("others"):
+        where += f" --destination {shlex.quote(options['place'])}"
     lines = Preformatted(f"shipmate dead list {where}\nshipmate dead replay {where}")
     return Notice("📪", body, excerpt=lines, locale=locale, timezone=timezone)

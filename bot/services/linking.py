@@ -12,7 +12,7 @@ from bot.ports import CommandRecord, Ids, Store, Transaction
 from bot.services.owed import OWED, used_code_owed
 from bot.services.people import People
 from bot.services.presenters import linking as cards
-from bot.services.steps import Step, StepLog, must_hold
+from bot.services.steps import Step, StepLog, settle_done
 
 CODE_LENGTH = 8  # of 32 letters: 40 bits
 CODE_S = 600.0
@@ -144,8 +144,7 @@ class LinkDesk:
         return cards.parted_notice(other, locale) if verb is Verb.UNLINK else cards.linked_notice(other, name, locale)
 
     def _settle(self, tx: Transaction, record: CommandRecord, other: str) -> None:
-        due_at = self._log.step_ends_at()
-        must_hold(tx.commands.settle(record, CommandState.DONE, {"other": other}, is_open=True, due_at=due_at))
+        settle_done(tx, record, {"other": other}, self._log.now())
 
     def _tell(self, record: CommandRecord, line: CommandLine, target: str, outcome: str) -> None:
         entry = self._log.entry(record, line, target, outcome)

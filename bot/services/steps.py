@@ -97,11 +97,11 @@ class StepLog:
 
     def done(self, record: CommandRecord, entry: AuditEntry, result: Mapping[str, object]) -> None:
         """Note that a command is done; it stays open until that is said, by whoever comes to say it."""
-        told_by = self.step_ends_at()
+        now = self.now()
 
         def work(tx: Transaction) -> None:
             tx.audit.append(entry)
-            must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=told_by))
+            settle_done(tx, record, result, now)
 
         self._store.write(work)
 
@@ -112,6 +112,11 @@ class StepLog:
     def now(self) -> float:
         """Seconds since 1970."""
         return self._clock.now().timestamp()
+
+
+def settle_done(tx: Transaction, record: CommandRecord, result: Mapping[str, object], now: float) -> None:
+    """Note that a command is done; it stays open until that is said, and nobody else says it before its step ends."""
+    must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=now + STEP_S))
 
 
 def must_hold(is_held: bool) -> None:

@@ -107,20 +107,23 @@ def test_whoami_names_the_account_and_its_roles(scene: Scene) -> None:
 
 
 def test_accounts_of_two_platforms_become_one_person(scene: Scene) -> None:
-    """The code is said in a one-to-one conversation, though a group asked for it, and typed in Slack."""
+    """A group asks for the code; it is said in a one-to-one conversation, and so is that it was typed in Slack."""
     group = a_group(scene)
     assert scene.say(group, "@Shipmate 绑定", "李雷")["ok"]
 
-    def code() -> str | None:
+    def said_to_him() -> list[str]:
         channels = scene.playground.state(platform="dingtalk")["platforms"]["dingtalk"]["channels"].values()
-        said = [one["text"] for place in channels if place["person"] for one in place["messages"]]
-        found = [match[1] for text in said if (match := re.search(r"绑定 (\w{4}-\w{4})", text))]
+        return [one["text"] for place in channels if place["person"] for one in place["messages"]]
+
+    def code() -> str | None:
+        found = [match[1] for text in said_to_him() if (match := re.search(r"绑定 (\w{4}-\w{4})", text))]
         return found[-1] if found else None
 
     found = scene.eventually(code, "a code for 李雷 alone")
     assert found
     assert found not in str(scene.messages(group))
     scene.ask(CI, f"/ship link {found}", "dingtalk:lilei0017", "one person", as_="bob")
+    scene.eventually(lambda: any("解绑 slack:U024BOB0002" in text for text in said_to_him()), "what 李雷 hears of it")
     scene.ask(group, "@Shipmate 我是谁", "slack:U024BOB0002", as_="李雷")
     scene.ask(CI, f"/ship link {found}", "That is no code of mine", as_="bob")
     scene.ask(CI, "/ship unlink", "on its own again", as_="bob")

@@ -40,7 +40,7 @@ from bot.services.deployments.requests import Requests, Wish
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
 from bot.services.presenters import replies
-from bot.services.steps import STEP_S, Step, must_hold
+from bot.services.steps import Step, settle_done
 
 VIA_API = "api"
 _S = DeploymentState
@@ -312,8 +312,7 @@ class DeploymentDesk:
 
     def _settle(self, tx: Transaction, record: CommandRecord, result: dict[str, object]) -> None:
         """Record that a command was carried out; its answer is still to be said."""
-        told_by = self._records.now() + STEP_S
-        must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=told_by))
+        settle_done(tx, record, result, self._records.now())
 
     def _cause(self, record: CommandRecord, line: CommandLine) -> Cause:
         command = record.command

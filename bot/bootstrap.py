@@ -20,7 +20,7 @@ from bot.errors import ConfigError, IntegrationError
 from bot.ports import Store
 from bot.services.acting import Acting
 from bot.services.answering import AnswerBudget
-from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.commands import CommandInbox, CommandWorker, Speech, Voices
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
@@ -240,6 +240,7 @@ def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:
 
 def _dispatcher(core: Core, others_s: float) -> Dispatcher:
     outside, store, clock = core.outside, core.store, core.clock
+    letters = DeadLetters(outside.destinations.get(core.settings.admin))
     deliverer = Deliverer(
         store,
         clock,
@@ -247,7 +248,7 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
         outside.messengers(),
         frozenset(destination.address for destination in outside.destinations.values()),
         core.settings.progress_interval_s,
-        dead_letters=DeadLetters(outside.destinations.get(core.settings.admin)),
+        dead_letters=letters,
         contents=Contents(core.trackers.trackers.links_in, charts, core.people.names_of, core.deployments.pages.leads),
     )
     budget = AnswerBudget(store, clock, outside.messengers())
@@ -267,15 +268,20 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
             desk=core.deployments.desk,
             ids=core.ids,
         ),
-        responders={kind: platform.responder.spending(budget) for kind, platform in outside.platforms.items()},
-        speeches=_speeches(outside),
+        voices=Voices(
+            {kind: platform.responder.spending(budget) for kind, platform in outside.platforms.items()},
+            _speeches(outside),
+            letters,
+        ),
     )
-    jobs = JobWorker(store, clock, core.sources, core.ingest)
+    jobs = JobWorker(store, clock, core.sources, core.ingest, letters)
     crews = (
         Crew.of("deliveries", deliverer, *DELIVERY_HANDS),
         Crew.of("commands", commands, *COMMAND_HANDS),
         Crew.of("jobs", jobs, *JOB_HANDS),
-        Crew.of("trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests)), *TRACKER_HANDS),
+        Crew.of(
+            "trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests), letters), *TRACKER_HANDS
+        ),
         Crew("deployments", core.deployments.worker(outside.verification()), *DEPLOYMENT_HANDS),
     )
     return Dispatcher(store, clock, core.signal, crews, others_s=others_s)

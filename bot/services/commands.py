@@ -20,9 +20,10 @@ from bot.domain.commands import (
     verb_of,
 )
 from bot.domain.retries import pause_s
-from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
+from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
+from bot.services.dead_letters import DeadLetters, Work
 from bot.services.hands import Shares
 from bot.services.owed import BUDGET, OWED, answer_owed, has_words, is_private, put_later, words_owed
 from bot.services.people import People
@@ -77,6 +78,15 @@ class Speech:
     locale: str
 
 
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """How people are talked to on each platform, and who is told of answers and commands that were given up."""
+
+    responders: Mapping[str, Responder]
+    speeches: Mapping[str, Speech]
+    letters: DeadLetters
+
+
 class CommandWorker:
     """Executes stored commands and answers who asked."""
 
@@ -89,17 +99,17 @@ class CommandWorker:
         people: People,
         reading: Reading,
         acting: Acting,
-        responders: Mapping[str, Responder],
-        speeches: Mapping[str, Speech],
+        voices: Voices,
     ) -> None:
+        self._letters = voices.letters
         self._store = store
         self._clock = clock
         self._router = router
         self._people = people
         self._reading = reading
         self._acting = acting
-        self._responders = dict(responders)
-        self._speeches = dict(speeches)
+        self._responders = voices.responders
+        self._speeches = voices.speeches
 
     def claim(self, limit: int, shares: Shares | None = None) -> list[CommandRecord]:
         """Take up to `limit` open commands; those that ask other systems leave hands to those that ask none."""
@@ -192,6 +202,8 @@ class CommandWorker:
         log.error("command given up", id=record.command.id, account=record.command.actor.account, outcome=state.value)
         locale = self._speech(record.command).locale
         self._finish(record, state, replies.mistake(locale, is_in_doubt=doubt))
+        verb = verb_of(record.command.typed)
+        self._announce(record, Work.COMMAND, f"{verb or '?'} ({record.command.actor.account})", "unexpected")
 
     def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
         if SPECS[line.verb].changes:
@@ -327,7 +339,13 @@ class CommandWorker:
         ANSWERS.labels(record.command.reply_to.platform, "given_up" if later is None else "put_off").inc()
         say = log.error if later is None else log.info
         say("answer given up" if later is None else "answer put off", id=record.command.id, error=problem)
+        if later is None and not isinstance(problem, DestinationGone):  # who cannot be written to is nobody's fault
+            self._announce(record, Work.ANSWER, record.command.actor.account, problem.reason)
         return later
+
+    def _announce(self, record: CommandRecord, work: Work, what: str, reason: str) -> None:
+        system, now = record.command.reply_to.platform, self._clock.now().timestamp()
+        self._store.write(lambda tx: self._letters.announce_work(tx, work, system, what, reason, now))
 
     def _close(
         self,

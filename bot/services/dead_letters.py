@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from bot.domain.builds import Phase
 from bot.domain.folding import Folded
@@ -19,11 +20,21 @@ from bot.services.presenters.causes import label_of
 from bot.telemetry import DEAD_LETTERS, logger
 
 QUIET_S = 3600.0
+MOST_WORDS = 80
 GIVEN_UP, NOT_FOUND = "given_up", "not_found"
 _DEAD = "dead:"
 _CONSEQUENCES = frozenset({"no_card"})  # of another dead letter, which was told of
 
 log = logger(__name__)
+
+
+class Work(StrEnum):
+    """What else than cards is given up."""
+
+    ANSWER = "answer"
+    COMMAND = "command"
+    JOB = "job"
+    TRACKER = "tracker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,11 @@ class DeadLetters:
         if self._admin is not None and self._admin.address != address:
             self._tell(tx, self._admin, address, address.partition(":")[2], reason, now)
 
+    def announce_work(self, tx: Transaction, work: Work, system: str, what: str, reason: str, now: float) -> None:
+        """Have the admin told that work with a system was given up, once an hour and cause; `what` holds no secret."""
+        if self._admin is not None:
+            self._tell(tx, self._admin, f"{system}:", what[:MOST_WORDS], reason, now, work=work.value)
+
     @staticmethod
     def _tell(
         tx: Transaction,
@@ -91,7 +107,7 @@ class DeadLetters:
             "reason": reason,
         }
         told = tx.places.key_of(admin.address) or admin.address
-        what = GIVEN_UP if more else NOT_FOUND
+        what = more.get("work") or (GIVEN_UP if more else NOT_FOUND)
         tx.inspection.announce(_key_of(options["platform"], what, reason), told, options, at=now, after=now - QUIET_S)
 
 

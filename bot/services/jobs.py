@@ -9,6 +9,7 @@ from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, IntegrationError
 from bot.ports import Clock, JobRecord, Store, SubjectRecord, Transaction
 from bot.services import reconciling
+from bot.services.dead_letters import DeadLetters, Work
 from bot.services.expiry import lost
 from bot.services.hands import Shares
 from bot.services.ingest import Ingest
@@ -33,7 +34,10 @@ log = logger(__name__)
 class JobWorker:
     """Carries out `enrich`, `poll` and `reconcile`; what they find is stored as an event and folds like any other."""
 
-    def __init__(self, store: Store, clock: Clock, sources: Sources, ingest: Ingest) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, sources: Sources, ingest: Ingest, letters: DeadLetters | None = None
+    ) -> None:
+        self._letters = letters or DeadLetters()
         self._store = store
         self._clock = clock
         self._sources = sources
@@ -99,6 +103,7 @@ class JobWorker:
         tries = max(job.tries, 0) + 1
         if self._age_s(job) > GIVE_UP_S if job.kind == "poll" else tries >= MOST_TRIES:
             log.error("job given up", job=job.key, reason="unexpected")
+            self._announce(job, "unexpected")
             self._end(job, "failed:unexpected")
         else:
             self._again(job, pause_s(tries), tries=tries, outcome="retry:unexpected")
@@ -126,10 +131,16 @@ class JobWorker:
 
     def _give_up(self, job: JobRecord, record: SubjectRecord, problem: IntegrationError) -> None:
         log.warning("job given up", job=job.key, error=problem)
+        if not isinstance(problem, DestinationGone):  # a build, or its log, that is not there is nobody's fault
+            self._announce(job, problem.reason)
         if job.kind == "poll":
             is_silent = self._age_s(job) > GIVE_UP_S
             self._ingest.accept([lost(record, silent_days=int(GIVE_UP_S // 86400) if is_silent else None)])
         self._end(job, f"failed:{problem.reason}")
+
+    def _announce(self, job: JobRecord, reason: str) -> None:
+        key, now = SubjectKey.parse(job.subject), self._now()
+        self._store.write(lambda tx: self._letters.announce_work(tx, Work.JOB, key.source, key.short, reason, now))
 
     def _end(self, job: JobRecord, outcome: str) -> None:
         self._store.write(lambda tx: tx.jobs.settle(job, due_at=None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.ports import Clock, Store
+from bot.services.dead_letters import DeadLetters
 from bot.services.polling import Poller
 from bot.services.reporting import Reporting
 from bot.services.signal import Signal
@@ -26,9 +27,16 @@ class TrackerHouse:
         self.inbox = ChangeInbox(store, clock, trackers, signal)
         self.poller = Poller(store, clock, trackers, self.inbox)
 
-    def worker(self, triggers: Triggers) -> TrackerWorker:
-        """Who acts on what was heard, and tells what was written down."""
+    def worker(self, triggers: Triggers, letters: DeadLetters | None = None) -> TrackerWorker:
+        """Who acts on what was heard, and tells what was written down; `letters` has the admin told of what fails."""
         teller = Teller(self._store, self._clock)
         return TrackerWorker(
-            self._store, self._clock, self.trackers, triggers, teller, self._signal, reporting=self._reporting
+            self._store,
+            self._clock,
+            self.trackers,
+            triggers,
+            teller,
+            self._signal,
+            reporting=self._reporting,
+            letters=letters,
         )

@@ -19,10 +19,11 @@ from bot.errors import AuthFailed, CommandInvalid, Conflict, DestinationGone, In
 from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
 from bot.ports.tracking import TrackerTask
+from bot.services.dead_letters import DeadLetters, Work
 from bot.services.hands import Shares
 from bot.services.presenters.issue import Refusal
 from bot.services.presenters.replies import PROBLEMS
-from bot.services.reporting import FAILURE, REPORT, Reporting
+from bot.services.reporting import FAILURE, PREFIX, REPORT, Reporting
 from bot.services.signal import Signal
 from bot.services.telling import Teller, remember_origin, remember_refusal
 from bot.services.trackers import TrackerAccess, Trackers
@@ -112,7 +113,9 @@ class TrackerWorker:
         signal: Signal,
         *,
         reporting: Reporting | None = None,
+        letters: DeadLetters | None = None,
     ) -> None:
+        self._letters = letters or DeadLetters()
         self._reporting = reporting
         self._store = store
         self._clock = clock
@@ -154,6 +157,7 @@ class TrackerWorker:
         tries = task.tries + 1
         if tries >= MOST_TRIES:
             log.error("work with a tracker given up", tracker=task.tracker, key=task.key, reason="unexpected")
+            self._announce(task, "unexpected")
             self._end(task, "failed:unexpected")
         else:
             self._again(task, tries, pause_s(tries), "retry:unexpected")
@@ -261,11 +265,16 @@ class TrackerWorker:
         is_hopeless = not (problem.recoverable or isinstance(problem, AuthFailed))
         if self._now() - task.created_at > MOST_AGE_S or (is_hopeless and tries >= 2):
             log.warning("work with a tracker given up", tracker=task.tracker, key=task.key, error=problem)
+            self._announce(task, problem.reason)
             self._end(task, f"failed:{problem.reason}")
         else:
             log.info("work with a tracker put off", tracker=task.tracker, key=task.key, error=problem)
             pause = max(pause_s(tries), problem.retry_after_s or 0.0)
             self._again(task, tries, pause, f"retry:{problem.reason}")
+
+    def _announce(self, task: TrackerTask, reason: str) -> None:
+        system, now = task.tracker.removeprefix(PREFIX), self._now()
+        self._store.write(lambda tx: self._letters.announce_work(tx, Work.TRACKER, system, task.key, reason, now))
 
     def _end(self, task: TrackerTask, outcome: str) -> None:
         self._store.write(lambda tx: tx.tracker_tasks.settle(task, outcome))

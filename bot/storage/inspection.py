@@ -18,6 +18,7 @@ from bot.storage.unit import Unit
 AT_ONCE = 500  # a statement takes only so many values
 DEAD_REASON = "dead:"
 DROPPED = "dropped"
+MOST_OTHERS = 100  # that a notice names
 _IS_DEAD = and_(text("cards.is_dead"), cards.c.reason.startswith(DEAD_REASON))
 _IS_PENDING = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
 _LAST_ATTEMPT = (
@@ -136,7 +137,7 @@ class SqlInspection:
             return True
         standing = self._connection.execute(_STANDING, {"subject": subject, "place": destination}).one()
         others = list(standing.options.get("others", []))
-        if options["place"] not in (standing.options["place"], *others):
+        if len(others) < MOST_OTHERS and options["place"] not in (standing.options["place"], *others):
             added = {"options": {**standing.options, "others": [*others, options["place"]]}}
             self._connection.execute(_ADD_PLACE, {"notice": standing.id, **added})
         return False

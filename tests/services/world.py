@@ -18,7 +18,7 @@ from bot.ports import CardRecord, CommandRecord, Transaction
 from bot.ports.charts import Charts
 from bot.ports.metrics import DeploymentReports
 from bot.services.acting import Acting
-from bot.services.commands import CommandInbox, CommandWorker, Speech
+from bot.services.commands import CommandInbox, CommandWorker, Speech, Voices
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
@@ -111,13 +111,14 @@ class World:
             signal=signal,
             reporting=Reporting(self.reports, self.store, self.clock),
         )
+        letters = DeadLetters(self.destinations.get(self.admin))
         self.deliverer = Deliverer(
             self.store,
             self.clock,
             ids,
             {"slack": self.messenger},
             addresses,
-            dead_letters=DeadLetters(self.destinations.get(self.admin)),
+            dead_letters=letters,
             contents=Contents(
                 self.trackers.trackers.links_in, self.charts, self.names_of, lambda one: self.house.pages.leads(one)
             ),
@@ -135,7 +136,7 @@ class World:
             }
         )
         self.sources = sources
-        self.jobs = JobWorker(self.store, self.clock, sources, self.ingest)
+        self.jobs = JobWorker(self.store, self.clock, sources, self.ingest, letters)
         people = People(self.roles, {"slack": self.directory, "dingtalk": self.other_directory}, self.store)
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
         self.house = DeploymentHouse(
@@ -166,8 +167,11 @@ class World:
                 trackers=self.trackers.trackers,
             ),
             acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk, ids=ids),
-            responders={"slack": self.responder, "dingtalk": self.responder},
-            speeches={"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},
+            voices=Voices(
+                {"slack": self.responder, "dingtalk": self.responder},
+                {"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},
+                letters,
+            ),
         )
 
     def names_of(self, accounts: Collection[str]) -> Mapping[str, str]:

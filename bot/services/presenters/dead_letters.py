@@ -12,6 +12,12 @@ from bot.domain.subjects import SubjectKey
 from bot.i18n import translate
 from bot.services.presenters.causes import advice_words, cause_words
 
+WORK_WORDS = {
+    "answer": "answer to a person",
+    "command": "command",
+    "job": "reading a build",
+    "tracker": "work with a tracker",
+}
 MOST_PLACES = 20
 SLOT_WORDS = {
     CARD_SLOT: "card",
@@ -31,7 +37,9 @@ def slot_words(slot: str, locale: str) -> str:
 
 
 def admin_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
-    """What cannot be delivered: a card that was given up, or a place that is not found."""
+    """What cannot be done: a card or other work that was given up, or a place that is not found."""
+    if "work" in options:
+        return work_notice(options, locale, timezone)
     speak = dead_letter_notice if "subject" in options else unresolved_notice
     return speak(options, locale, timezone)
 
@@ -42,6 +50,20 @@ def _places(options: Mapping[str, Any], locale: str) -> str:
     rest = len(places) - MOST_PLACES
     more = f" {translate(locale, '… and {count} more', count=rest)}" if rest > 0 else ""
     return ", ".join(places[:MOST_PLACES]) + more
+
+
+def work_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
+    """What was given up with which system, and why; the first of its cause, with those that followed."""
+    body = text(
+        Strong(translate(locale, "Given up")),
+        f" · {translate(locale, WORK_WORDS[options['work']])} · ",
+        Strong(_places(options, locale)),
+        f" ({options['platform']}) · ",
+        translate(locale, "It is not tried again by itself; the log says more."),
+        " · ",
+        Code(f"failed:{options['reason']}"),
+    )
+    return Notice("📪", body, locale=locale, timezone=timezone)
 
 
 def unresolved_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:

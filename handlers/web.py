@@ -95,6 +95,7 @@ class WebServer:
         except OSError:  # an address that cannot be used: what was opened on the way there is not left open
             close_all(self._sockets)
             raise
+        self._listeners = [one for one in self._sockets.values() if isinstance(one, BaseWSGIServer)]
         # Head and body leave in one piece, by the loop's thread: a fifth less work than two sends by a worker.
         self._server.adj.send_bytes = SEND_BYTES
         for one in list(self._sockets.values()):
@@ -114,8 +115,21 @@ class WebServer:
 
     def stop(self) -> None:
         """Take no more connections; requests in hand are answered."""
-        self._server.close()
+        # The loop itself lets go, woken for it: by itself it looks once a second.
+        wake = self._listeners[0].trigger.pull_trigger
+        wake(self._stop_listening)
         self._server.task_dispatcher.shutdown(timeout=5)
-        for one in list(self._sockets.values()):  # connections that clients keep open, and the loop with them
-            one.close_when_flushed = True
+        wake(self._let_go)
         self._thread.join(5)
+
+    def _stop_listening(self) -> None:
+        for one in self._listeners:
+            one.del_channel()
+            one.socket.close()
+
+    def _let_go(self) -> None:
+        """Of the connections that clients keep open; the loop ends with the last one."""
+        for one in self._listeners:
+            one.trigger.close()
+        for one in self._sockets.values():
+            one.close_when_flushed = True

@@ -1,5 +1,7 @@
 """A PostgreSQL cluster for tests: one a pytest process, in which each test has a database without rows.
 
+A bot of a scenario has a database of its own there, which is copied from one that has its tables.
+
 It listens on a Unix socket in a folder of its own and never waits for the disk. Started as root, it runs as the
 machine's user `postgres` (or `nobody`), because PostgreSQL refuses root.
 """
@@ -19,7 +21,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from bot.storage.tables import metadata
 from tests.needs import postgres_binaries
@@ -27,8 +29,10 @@ from tests.needs import postgres_binaries
 START_S = 30.0
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _SETTINGS = ("max_connections=200", "shared_buffers=64MB", "autovacuum=off", "deadlock_timeout=100ms", "jit=off")
+_OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 _EMPTY = ";".join(
-    [f"DELETE FROM {table.name}" for table in metadata.tables.values()]
+    [f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_OTHERS}"]
+    + [f"DELETE FROM {table.name}" for table in metadata.tables.values()]
     + [
         f"ALTER SEQUENCE {name} RESTART"
         for name in ("events_id_seq", "cards_id_seq", "audit_seq_seq", "deployments_number_seq")
@@ -87,10 +91,10 @@ class Cluster:
         )
         return asked.returncode == 0
 
-    def fresh(self) -> str:
-        """Make an empty database; its name."""
+    def fresh(self, template: str = "template0") -> str:
+        """Make a database, an empty one or a copy of one that nobody is connected to; its name."""
         name = f"test_{next(self._numbers)}"
-        self.run(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
     def drop(self, database: str) -> None:
@@ -156,8 +160,8 @@ def postgres() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def _migrated(postgres: Cluster) -> str:
-    """A database with its tables."""
+def postgres_template(postgres: Cluster) -> str:
+    """A database with its tables, to be copied: nobody connects to it."""
     from bot.storage.postgres import open_postgres
     from bot.storage.schema import upgrade
 
@@ -168,12 +172,20 @@ def _migrated(postgres: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def _shared(postgres: Cluster, postgres_template: str) -> Iterator[Connection]:
+    """A connection that stays, to the database that serves all tests: a new one costs more than what it is for."""
+    engine = create_engine(postgres.url(postgres.fresh(postgres_template)), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
 @pytest.fixture
-def postgres_url(postgres: Cluster, _migrated: str) -> Iterator[str]:
+def postgres_url(_shared: Connection) -> Iterator[str]:
     """The address of a database with its tables and no rows; one serves all tests, which saves a copy for each."""
-    yield postgres.url(_migrated)
-    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_migrated}'")
-    postgres.run(_EMPTY, _migrated)
+    yield _shared.engine.url.render_as_string()
+    _shared.exec_driver_sql(_EMPTY)
 
 
 @pytest.fixture

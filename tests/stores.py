@@ -1,14 +1,15 @@
 """Real databases for tests: a plugin with their fixtures, and makers of what is stored.
 
-`database` and `store` give a test both engines, one after the other; `sqlite_database` and `sqlite_store` are for what
-only SQLite has.
+`database` and `store` give a test both engines, one after the other, and `bot_database` gives them to a bot that is
+started; `sqlite_database` and `sqlite_store` are for what only SQLite has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,25 +78,41 @@ def event_of(
     return Event(source, delivery, _KINDS[phase], key, when, phase, facts, generation, attempt)
 
 
+@cache
+def _migrated() -> bytes:
+    """A SQLite file with its tables: to copy it takes a tenth of the time that the migrations take."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "shipmate.db"
+        engine = open_sqlite(f"sqlite:///{file}")
+        upgrade(engine)
+        engine.dispose()
+        return file.read_bytes()
+
+
+def fresh_sqlite(folder: Path) -> Engine:
+    """An engine over a file of its own, with its tables."""
+    file = folder / "shipmate.db"
+    file.write_bytes(_migrated())
+    return open_sqlite(f"sqlite:///{file}")
+
+
 @contextmanager
 def fresh_store() -> Iterator[tuple[SqlStore, Engine]]:
     """A store over a database of its own, for tests that need several."""
     with TemporaryDirectory() as folder:
-        engine = open_sqlite(f"sqlite:///{folder}/shipmate.db")
-        upgrade(engine)
+        engine = fresh_sqlite(Path(folder))
         opened = make_store(engine)
         yield opened, engine
         opened.close()
 
 
-ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
+ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres, id="postgresql"))
 
 
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Engine]:
     """An engine over a file of its own, with its tables."""
-    engine = open_sqlite(f"sqlite:///{tmp_path / 'shipmate.db'}")
-    upgrade(engine)
+    engine = fresh_sqlite(tmp_path)
     yield engine
     engine.dispose()
 
@@ -106,6 +123,21 @@ def postgres_database(postgres_url: str) -> Iterator[Engine]:
     engine = open_postgres(postgres_url)
     yield engine
     engine.dispose()
+
+
+MakeDatabase = Callable[[], dict[str, str]]
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def bot_database(request: pytest.FixtureRequest) -> MakeDatabase:
+    """Each engine in turn: makes a database for one bot, and says what names it in its configuration.
+
+    That of SQLite is a file in the bot's folder, which nobody needs to name.
+    """
+    if request.param == "sqlite":
+        return dict
+    server, template = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
+    return lambda: {"database_url": server.url(server.fresh(template))}
 
 
 @pytest.fixture(params=ENGINES)

@@ -10,7 +10,9 @@ from playwright.sync_api import Locator, Page, expect
 from tests.pages import opened
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
 
-pytestmark = [pytest.mark.browser, pytest.mark.buildbot]
+ON_SQLITE = pytest.mark.parametrize("bot_database", ["sqlite"], indirect=True, scope="session")
+# On one engine: what a person's mouse does ends at the playground; tests/scenarios presses the same on both.
+pytestmark = [pytest.mark.browser, pytest.mark.buildbot, ON_SQLITE]
 
 PATIENCE_MS = SLOW_S * 1000
 

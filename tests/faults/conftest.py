@@ -1,4 +1,4 @@
-"""One bot behind proxies for all tests that leave it as they found it."""
+"""One bot behind proxies for all tests that leave it as they found it, on each engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from tests.faults.scene import Faulty, faulty_scene
 from tests.services.world import World
-from tests.stores import SqlStore
+from tests.stores import MakeDatabase, SqlStore
 
 LANES = (
     *("unread", "lost", "cut", "unframed", "page", "redirected", "500", "502", "503", "hiccup", "late"),
@@ -18,9 +18,9 @@ LANES = (
 
 
 @pytest.fixture(scope="session")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+def unbroken(bot_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     """The scene, which `faulty` gives to one test after the other."""
-    with faulty_scene(tmp_path_factory.mktemp("faults"), LANES) as running:
+    with faulty_scene(tmp_path_factory.mktemp("faults"), LANES, sections=bot_database()) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import select, update
 
 from bot.storage import tables
 from playground.server import Playground
@@ -65,7 +65,7 @@ class Faulty:
         query = select(places.c.key, places.c.free_at, cards.c.due_at).where(
             places.c.key == cards.c.destination, cards.c.subject_key.contains(f"/{project}#"), cards.c.slot == slot
         )
-        rows = self._rows(query)
+        rows = self.scene.rows(query)
         return {row.key.partition(":")[0]: max(row.free_at, row.due_at) - time.time() for row in rows}
 
     def reason(self, project: str, platform: str = "slack") -> str:
@@ -81,23 +81,11 @@ class Faulty:
 
     def is_read(self, number: int) -> bool:
         """Whether nothing more is going to be asked of Buildbot about a build."""
-        return not self._rows(select(tables.jobs).where(tables.jobs.c.subject_key.endswith(f"{PROJECT}#{number}")))
+        return not self.scene.rows(select(tables.jobs).where(tables.jobs.c.subject_key.endswith(f"{PROJECT}#{number}")))
 
     def let_doubts_pass(self, seconds: float) -> None:
         """For commands of which it is not known what they did, let so much time have passed."""
-        engine = create_engine(f"sqlite:///{self.scene.bot.folder / 'var' / 'shipmate.db'}")
-        column = tables.commands.c.triggered_at
-        with engine.begin() as connection:
-            connection.execute(update(tables.commands).values(triggered_at=column - seconds))
-        engine.dispose()
-
-    def _rows(self, query: Any) -> Sequence[Any]:
-        engine = create_engine(self.scene.bot.database)
-        try:
-            with engine.connect() as connection:
-                return connection.execute(query).all()
-        finally:
-            engine.dispose()
+        self.scene.change(update(tables.commands).values(triggered_at=tables.commands.c.triggered_at - seconds))
 
     def push(self, number: int, *, is_over: bool = True) -> None:
         """Buildbot's reporter tells of a build."""

@@ -1,4 +1,8 @@
-"""A disk that is full: nothing is accepted that is not stored, and all goes on by itself when there is room again."""
+"""A disk that is full: nothing is accepted that is not stored, and all goes on by itself when there is room again.
+
+It is SQLite's disk; that of a PostgreSQL server is no process's of ours, and what the server says when it is full is
+met in tests/storage/test_store.py.
+"""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from tests.faults.levered import Levers
 from tests.faults.proxy import FaultProxy
 from tests.faults.scene import Faulty, faulty_scene
+from tests.stores import MakeDatabase
 
 
 @dataclass
@@ -64,7 +65,7 @@ def _context(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def secured(bot_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """The bot trusts `good` and `expired`; Slack shows `good`."""
     folder = tmp_path_factory.mktemp("tls")
     trusted = folder / "trusted.pem"
@@ -73,9 +74,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     trusted.write_bytes(good.read_bytes() + expired.read_bytes())
     levers = Levers(folder)
     environment = {"REQUESTS_CA_BUNDLE": str(trusted), **levers.environment}
+    of_bot = {"wrapped": levers.wrapped, "environment": environment}
     with (
         FaultProxy(tls=_context(good)) as slack,
-        faulty_scene(folder, ("named", "tls"), slack=slack, wrapped=levers.wrapped, environment=environment) as faulty,
+        faulty_scene(folder, ("named", "tls"), sections=bot_database(), slack=slack, **of_bot) as faulty,
     ):
         for lane, project in faulty.begin("named", "tls").items():  # where the channels are is known from now on
             faulty.card(lane, project)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import select, update
 
 from bot.storage.tables import cards
 from tests.faults.scene import Faulty
@@ -13,12 +13,9 @@ def test_a_poisoned_card_is_given_up_and_others_go_on(faulty: Faulty) -> None:
     """Its row makes no sense to the renderer: three tries, and a dead letter that `explain` names; others are shown."""
     project, scene = faulty.begin("poisoned")["poisoned"], faulty.scene
     faulty.card("poisoned", project)
-    engine = create_engine(f"sqlite:///{scene.bot.folder / 'var' / 'shipmate.db'}")
-    with engine.begin() as connection:
-        for row in connection.execute(select(cards).where(cards.c.subject_key.contains(f"/{project}#"))).all():
-            poison = {**row.options, "locale": ["en"]}
-            connection.execute(update(cards).where(cards.c.id == row.id).values(options=poison))
-    engine.dispose()
+    for row in scene.rows(select(cards).where(cards.c.subject_key.contains(f"/{project}#"))):
+        poison = {**row.options, "locale": ["en"]}
+        scene.change(update(cards).where(cards.c.id == row.id).values(options=poison))
     scene.tell(project, 1, "finished", status="failed")
     neighbour = faulty.begin("poisoned")["poisoned"]
     faulty.card("poisoned", neighbour)

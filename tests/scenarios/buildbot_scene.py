@@ -20,6 +20,7 @@ from playground.loopback import free_port
 from playground.repository import ALICE, Author
 from tests.buildbot_server import BuildbotServer
 from tests.scenarios.running import CI, STOP_S, Scene, a_playground, scene_of
+from tests.stores import MakeDatabase
 
 ERRORS = {
     "kind": "metric",
@@ -66,9 +67,9 @@ class BuildbotScene:
 
 @pytest.fixture(scope="session")
 def buildbot_scene(
-    buildbot_server: BuildbotServer, tmp_path_factory: pytest.TempPathFactory
+    buildbot_server: BuildbotServer, bot_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BuildbotScene]:
-    """The sample configuration as the demo uses it, on other ports and without budgets."""
+    """The sample configuration as the demo uses it, on other ports and without budgets, over each engine."""
     folder = tmp_path_factory.mktemp("buildbot-scene")
     with a_playground(budgets=False) as playground:
         port = int(playground.url.rpartition(":")[2])
@@ -77,6 +78,7 @@ def buildbot_scene(
         has_prometheus = shutil.which("prometheus") is not None
         written = sample_configuration(ports, has_prometheus=has_prometheus)
         configuration = yaml.load(written, yaml.BaseLoader)  # `on` is a word there, as it is to the bot
+        configuration |= bot_database()
         del configuration["server"]
         for platform in configuration["platforms"].values():
             platform["budgets"] = {"lifted": True}

@@ -1,4 +1,7 @@
-"""What scenarios run against: one bot and playground a worker for most, fresh ones where a test breaks something."""
+"""What scenarios run against: one bot and playground a worker for most, fresh ones where a test breaks something.
+
+All of them run on both engines; what only one of them has says so.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from playground import world
 from playground.server import Playground
 from tests.scenarios.running import Scene, a_playground, scene_of
+from tests.stores import MakeDatabase
 
 ALICE, ZHANG_MIN = "slack:U024ALICE01", "dingtalk:manager4220"
 EXTRA_CHANNELS = ("#other", "#third")
@@ -76,13 +80,12 @@ def configuration(playground: Playground, **sections: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(bot_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One bot and one playground for all tests that leave both as they found them; neither has budgets."""
-    with (
-        a_playground(budgets=False, extra_channels=EXTRA_CHANNELS) as playground,
-        scene_of(tmp_path_factory.mktemp("scene"), playground, configuration(playground)) as running,
-    ):
-        yield running
+    with a_playground(budgets=False, extra_channels=EXTRA_CHANNELS) as playground:
+        settings = configuration(playground, **bot_database())
+        with scene_of(tmp_path_factory.mktemp("scene"), playground, settings) as running:
+            yield running
 
 
 @pytest.fixture
@@ -93,13 +96,14 @@ def no_faults(scene: Scene) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+def start(bot_database: MakeDatabase, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     """Starts a bot and a playground of the test's own; `options` are the playground's, sections the bot's."""
     with ExitStack() as stack:
 
         def start_one(options: dict[str, Any] | None = None, **sections: Any) -> Scene:
             given = {"budgets": False, "extra_channels": EXTRA_CHANNELS, **(options or {})}
             playground = stack.enter_context(a_playground(**given))
-            return stack.enter_context(scene_of(tmp_path, playground, configuration(playground, **sections)))
+            settings = configuration(playground, **bot_database(), **sections)
+            return stack.enter_context(scene_of(tmp_path, playground, settings))
 
         yield start_one

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-import yaml
 from cryptography.fernet import Fernet
 
 from playground.children import Child, start_child
@@ -28,12 +27,6 @@ class Fleet(RunningBot):
     roles: Sequence[str] = ROLES
     key: str = field(default_factory=lambda: Fernet.generate_key().decode())
     children: list[Child] = field(default_factory=list)
-
-    @property
-    def database(self) -> str:
-        """Its database's address."""
-        configured = yaml.safe_load((self.folder / "shipmate.yaml").read_text("utf-8")).get("database_url")
-        return str(configured) if configured else super().database
 
     def start(self) -> None:
         """Upgrade the schema, start all roles and wait until the web door is ready and all others run."""

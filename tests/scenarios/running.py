@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 import requests
 import yaml
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import Connection, NullPool, create_engine, select, text, update
 
 from bot.domain.audit import AuditEntry, seal
 from bot.signatures import sign
@@ -82,8 +82,9 @@ class RunningBot:
 
     @property
     def database(self) -> str:
-        """Its database's address, for looking only."""
-        return f"sqlite:///file:{self.folder / 'var' / 'shipmate.db'}?mode=ro&uri=true"
+        """The address of its database, whichever engine it is configured with; a file is not made by looking."""
+        configured = yaml.safe_load((self.folder / "shipmate.yaml").read_text("utf-8")).get("database_url")
+        return str(configured or f"sqlite:///file:{self.folder / 'var' / 'shipmate.db'}?mode=rw&uri=true")
 
     @property
     def url(self) -> str:
@@ -112,6 +113,17 @@ class RunningBot:
         child, self.child = self.child, None
         if child is not None and not child.stop(time.monotonic() + STOP_S):
             pytest.fail(f"the bot did not end within {STOP_S:.0f} s:\n{self.tail()}")
+
+    def forget(self) -> None:
+        """Take away all that a stopped bot has stored, tables included."""
+        if self.database.startswith("sqlite"):
+            for file in (self.folder / "var").glob("shipmate.db*"):
+                file.unlink()
+            return
+        engine = create_engine(self.database, poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
 
     def tail(self, lines: int = 40) -> str:
         """The last lines it printed."""
@@ -244,16 +256,16 @@ class Scene:
 
     def events(self, project: str) -> int:
         """How many events about a project are stored."""
-        return len(self._rows(select(tables.events.c.id).where(tables.events.c.subject_key.contains(f"/{project}#"))))
+        return len(self.rows(select(tables.events.c.id).where(tables.events.c.subject_key.contains(f"/{project}#"))))
 
     def counted(self) -> dict[str, int]:
         """How many rows each table holds that a webhook could write to."""
         names = ("events", "subjects", "cards", "commands")
-        return {name: len(self._rows(select(tables.metadata.tables[name]))) for name in names}
+        return {name: len(self.rows(select(tables.metadata.tables[name]))) for name in names}
 
     def audit(self, *words: str) -> list[Json]:
         """The audit entries that hold all `words`, in order."""
-        rows = [dict(row._mapping) for row in self._rows(select(tables.audit).order_by(tables.audit.c.seq))]
+        rows = [dict(row._mapping) for row in self.rows(select(tables.audit).order_by(tables.audit.c.seq))]
         return [row for row in rows if all(word in " ".join(map(str, row.values())) for word in words)]
 
     def audited(self, count: int, *words: str) -> list[Json]:
@@ -283,25 +295,36 @@ class Scene:
     def reasons(self, project: str) -> dict[tuple[str, str], str]:
         """Why each slot of a project's builds is as it is, by destination and slot."""
         cards = tables.cards
-        rows = self._rows(select(cards).where(cards.c.subject_key.contains(f"/{project}#")))
+        rows = self.rows(select(cards).where(cards.c.subject_key.contains(f"/{project}#")))
         return {(row.destination, row.slot): row.reason for row in rows}
 
     def let_pass(self, seconds: float) -> None:
-        """Turn what a stopped bot waits for back by so much: for it, that time has passed."""
-        engine = create_engine(f"sqlite:///{self.bot.folder / 'var' / 'shipmate.db'}")
-        columns = (tables.destinations.c.free_at, tables.cards.c.due_at, tables.budgets.c.paused_until)
-        with engine.begin() as connection:
-            for column in columns:
-                connection.execute(update(column.table).values({column: column - seconds}))
-        engine.dispose()
+        """Turn what the bot waits for back by so much: for it, that time has passed."""
+        columns = (
+            tables.destinations.c.free_at,
+            tables.cards.c.due_at,
+            tables.cards.c.attempt_started_at,
+            tables.budgets.c.paused_until,
+        )
+        self.change(*(update(column.table).values({column: column - seconds}) for column in columns))
 
-    def _rows(self, query: Any) -> Sequence[Any]:
-        engine = create_engine(self.bot.database)
-        try:
-            with engine.connect() as connection:
-                return connection.execute(query).all()
-        finally:
-            engine.dispose()
+    def rows(self, query: Any) -> Sequence[Any]:
+        """What a query finds in the bot's database."""
+        with self._connected() as connection:
+            return connection.execute(query).all()
+
+    def change(self, *statements: Any) -> None:
+        """Change the bot's database behind its back."""
+        with self._connected() as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        engine = create_engine(self.bot.database, poolclass=NullPool)
+        with engine.connect() as connection:
+            yield connection
 
 
 def signed(body: bytes, *, delivery_id: str | None = None, at: float | None = None) -> dict[str, str]:

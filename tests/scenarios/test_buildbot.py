@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from playground.repository import BOB, CHEN_WEI
@@ -9,6 +11,13 @@ from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
 from tests.scenarios.running import CI, DEV_GROUP, OPS_GROUP, texts
 
 pytestmark = pytest.mark.buildbot
+FailedBuild = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def failed_build(buildbot_scene: BuildbotScene) -> FailedBuild:
+    """A failed build for tests that ask about it and leave it as it is: the title of its card, and the card."""
+    return buildbot_scene.failed()
 
 
 def test_a_failed_push_is_retried_by_a_click(buildbot_scene: BuildbotScene) -> None:
@@ -78,10 +87,12 @@ def test_a_press_that_comes_twice_acts_once(buildbot_scene: BuildbotScene) -> No
 @pytest.mark.parametrize(
     ("channel", "person", "account"), [(CI, "bob", "slack:U024BOB0002"), (DEV_GROUP, "李雷", "dingtalk:lilei0017")]
 )
-def test_who_has_no_role_is_told_so(buildbot_scene: BuildbotScene, channel: str, person: str, account: str) -> None:
+def test_who_has_no_role_is_told_so(
+    buildbot_scene: BuildbotScene, failed_build: FailedBuild, channel: str, person: str, account: str
+) -> None:
     """A polite sentence, nothing triggered, and an entry in the audit trail."""
     scene = buildbot_scene.scene
-    title, card = buildbot_scene.failed()
+    title, card = failed_build
     if channel == DEV_GROUP:
         card = scene.card(DEV_GROUP, title, "失败", timeout_s=SLOW_S)
     before, said = buildbot_scene.requests(), len(scene.messages(DEV_GROUP))
@@ -110,10 +121,10 @@ def test_cancel_stops_the_slow_build(buildbot_scene: BuildbotScene) -> None:
     scene.audited(1, "slack:U024ALICE01", "cancel", f"slow-service#{number}", "done")
 
 
-def test_details_open_at_once_and_are_filled_then(buildbot_scene: BuildbotScene) -> None:
+def test_details_open_at_once_and_are_filled_then(buildbot_scene: BuildbotScene, failed_build: FailedBuild) -> None:
     """The window says that it is loading, then shows stages, the failed test and the log."""
     scene = buildbot_scene.scene
-    title, card = buildbot_scene.failed()
+    title, card = failed_build
     since = scene.playground.state()["last_call"]
     answer = scene.click(CI, card, "details", "bob", wait_s=5)
     assert answer["ok"]

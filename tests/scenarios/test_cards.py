@@ -89,13 +89,16 @@ def test_hostile_text_pings_nobody_and_forms_nothing(scene: Scene) -> None:
     }
     for name in (project, robot):
         scene.tell(name, 1, "started", commit="9fceb02d0ae5", **hostile)
-        scene.tell(name, 1, "finished", status="failed", summary="@manager4220 [x](dtmd://y)", **hostile)
+        scene.tell(name, 1, "finished", status="failed", log_excerpt="@manager4220 [x](dtmd://y)", **hostile)
     card = scene.card(CI, f"{project} #1", "failed", "<!channel> 修复/登录", "@all <@U024BOB0002> @所有人", "*bold*")
     wire = str(card["payload"])
     assert not any(ping in wire for ping in ("<!channel>", "<!here>", "<@U024BOB0002>"))
     scene.card(DEV_GROUP, f"{project} #1", "修复/登录", "失败")
-    final = scene.eventually(lambda: scene.cards(OPS_GROUP, f"{robot} #1")[1:], "the robot's final post")[0]
-    assert "修复/登录" in final["text"]
+
+    def final() -> str:
+        return next((one["text"] for one in scene.cards(OPS_GROUP, f"{robot} #1") if "失败" in one["text"]), "")
+
+    assert "修复/登录" in scene.eventually(final, "the robot's final post")
     called = [call["arguments"].get("at", {}) for call in scene.calls("robot/send", robot)]
     assert not any(at.get("isAtAll") for at in called)
     assert {person for at in called for person in at.get("atUserIds", [])} <= {"manager4220"}

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from bot.storage.tables import cards
 from playground.demo_setup import Ports, bot_program
 from tests.scenarios.running import CI, OPS_GROUP, Scene, fresh
 
@@ -32,6 +34,12 @@ def dead(scene: Scene, *words: str) -> list[dict[str, Any]]:
     return found
 
 
+def await_letters(scene: Scene, count: int) -> None:
+    """Wait until so many cards and notices are dead letters."""
+    query = select(cards.c.id).where(cards.c.is_dead)
+    scene.eventually(lambda: len(scene.rows(query)) == count, f"{count} dead letters")
+
+
 def test_a_channel_without_the_bot_from_its_death_to_its_replay(start: Callable[..., Scene]) -> None:
     """Many cards die there, the admin is told once, somebody invites the bot, and a replay shows them all."""
     scene, project = start(admin="third"), fresh("lost")
@@ -40,12 +48,13 @@ def test_a_channel_without_the_bot_from_its_death_to_its_replay(start: Callable[
     for number in range(1, 6):
         scene.card("#other", f"{project} #{number}")
     assert scene.tell(project, 1, "finished", status="success").status_code == 202
-    scene.eventually(lambda: len(dead(scene)) == 5, "five dead letters")
+    await_letters(scene, 5)
     told = scene.said(ADMIN, "Given up", "#random", "not a member of the channel", "dead:not_in_channel")
     assert "shipmate dead replay --reason not_in_channel" in told["text"]
     assert len(scene.messages(ADMIN)) == 1
-    assert {one["destination"] for one in dead(scene, "--reason", "not_in_channel")} == {RANDOM_ID}
-    shown = shipmate(scene, "dead", "show", str(dead(scene)[0]["id"]))
+    letters = dead(scene, "--reason", "not_in_channel")
+    assert [one["destination"] for one in letters] == [RANDOM_ID] * 5
+    shown = shipmate(scene, "dead", "show", str(letters[0]["id"]))
     assert "Invite it there, then replay." in shown
     explained = scene.ask(CI, f"/ship explain {project}#1", "given up: Shipmate is not a member of the channel")
     assert "routes[2] · matches → random, other" in explained
@@ -72,6 +81,6 @@ def test_an_admin_that_cannot_be_told_or_reads_chinese(place: str, start: Callab
         said = scene.said(OPS_GROUP, "已放弃", "Shipmate 不是该频道的成员", "shipmate dead replay")
         assert "请邀请它加入" in said["text"]
         return
-    letters = scene.eventually(lambda: len(found := dead(scene)) == 3 and found, "two cards and a notice to die")
-    assert sorted(one["slot"] for one in letters) == ["admin", "card", "card"]
+    await_letters(scene, 3)
+    assert sorted(one["slot"] for one in dead(scene)) == ["admin", "card", "card"]
     assert "notice to the admin" not in scene.ask(CI, f"/ship explain {project}#1", "given up")

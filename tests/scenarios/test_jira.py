@@ -1,8 +1,7 @@
-"""A whole bot beside a Jira: a signed webhook comes in at its door, and a comment comes back."""
+"""A whole bot beside a Jira, over each engine: a signed webhook comes in at its door, and a comment comes back."""
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,13 +10,16 @@ from pathlib import Path
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from sqlalchemy import NullPool, create_engine, select
 
 from bot.application import Application
 from bot.bootstrap import ALL_ROLES, build
 from bot.settings import load
+from bot.storage.tables import tokens
 from handlers.schedules import Schedules
 from handlers.web import WebServer
 from tests.jira_server import SECRET, FakeJira
+from tests.stores import MakeDatabase
 from tests.waiting import wait_until
 
 CONFIG = """
@@ -55,10 +57,16 @@ def jira() -> Iterator[FakeJira]:
 
 
 @pytest.fixture
-def bot(jira: FakeJira, tmp_path: Path) -> Iterator[Application]:
+def address(bot_database: MakeDatabase, tmp_path: Path) -> str:
+    """Where the bot's database is."""
+    return bot_database().get("database_url", f"sqlite:///{tmp_path / 'shipmate.db'}")
+
+
+@pytest.fixture
+def bot(jira: FakeJira, address: str, tmp_path: Path) -> Iterator[Application]:
     """A bot that does everything, started."""
     path = tmp_path / "shipmate.yaml"
-    path.write_text(CONFIG, encoding="utf-8")
+    path.write_text(f"database_url: {address}\n{CONFIG}", encoding="utf-8")
     known = {"JIRA": jira.url, "JIRA_SECRET": SECRET, "HOOK_SECRET": "a-secret-of-32-characters-or-more"}
     known["REFRESH_TOKEN"] = "first-refresh-token"
     key = {"SHIPMATE_KEY": Fernet.generate_key().decode()}
@@ -68,7 +76,7 @@ def bot(jira: FakeJira, tmp_path: Path) -> Iterator[Application]:
     assert application.stop()
 
 
-def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Application, tmp_path: Path) -> None:
+def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Application, address: str) -> None:
     """Stored, answered, looked at again, and told; by a token that is stored encrypted."""
     (door,) = bot.doors
     assert isinstance(door, WebServer)
@@ -79,9 +87,8 @@ def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Applic
     wait_until(lambda: jira.texts("USER-12"), "a comment")
     assert "I would deploy user-service 1.4.2 to staging now." in jira.texts("USER-12")[0]
     assert jira.refresh_tokens == ["first-refresh-token", "refresh-1"]
-    with sqlite3.connect(tmp_path / "var" / "shipmate.db") as database:
-        [(value,)] = database.execute("SELECT value FROM tokens").fetchall()
-    database.close()
+    with create_engine(address, poolclass=NullPool).connect() as database:
+        [value] = database.scalars(select(tokens.c.value))
     assert b"refresh-1" not in value
     metrics = requests.get(f"http://127.0.0.1:{door.port}/metrics", timeout=10).text
     assert 'shipmate_tracker_tasks_total{kind="status_reached",outcome="done",tracker="jira"}' in metrics

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import select, update
 
 from bot.storage.tables import jobs
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
@@ -46,15 +46,12 @@ def stop_in_buildbot(scene: BuildbotScene, build_id: int) -> None:
 def let_a_minute_pass(scene: BuildbotScene) -> None:
     """Until the next look into the history; when this returns it was taken."""
     before = _mark(scene)
-    engine = create_engine(f"sqlite:///{scene.scene.bot.folder / 'var' / 'shipmate.db'}")
-    with engine.begin() as connection:
-        connection.execute(update(jobs).where(jobs.c.kind == "reconcile").values(due_at=0.0))
-    engine.dispose()
+    scene.scene.change(update(jobs).where(jobs.c.kind == "reconcile").values(due_at=0.0))
     scene.scene.eventually(lambda: _mark(scene) != before, "a look into the history", SLOW_S)
 
 
 def _mark(scene: BuildbotScene) -> tuple[str, float]:
-    (row,) = scene.scene._rows(select(jobs.c.arguments).where(jobs.c.kind == "reconcile"))
+    (row,) = scene.scene.rows(select(jobs.c.arguments).where(jobs.c.kind == "reconcile"))
     arguments = row.arguments if isinstance(row.arguments, dict) else json.loads(row.arguments)
     return arguments.get("mark", ""), arguments.get("at", 0.0)
 
@@ -120,4 +117,4 @@ def test_builds_that_were_heard_of_are_left_alone(buildbot_scene: BuildbotScene)
 
 
 def _open_jobs(scene: BuildbotScene) -> int:
-    return len(scene.scene._rows(select(jobs.c.key).where(jobs.c.kind != "reconcile")))
+    return len(scene.scene.rows(select(jobs.c.key).where(jobs.c.kind != "reconcile")))

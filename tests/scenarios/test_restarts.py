@@ -49,8 +49,7 @@ def test_a_card_older_than_the_database_is_answered(start: Callable[..., Scene])
     scene.tell(project, 1, "finished", status="failed")
     card, there = scene.card(CI, f"{project} #1"), scene.card(DEV_GROUP, f"{project} #1")
     scene.bot.stop()
-    for file in (scene.bot.folder / "var").glob("shipmate.db*"):
-        file.unlink()
+    scene.bot.forget()
     scene.bot.start()
     for action in ("retry", "details"):
         before = scene.whispers()

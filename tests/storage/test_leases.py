@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
 from bot.ports import CommandRecord
-from bot.storage.store import SqliteStore
 from bot.storage.tables import commands, jobs
 from tests.stores import NOW, SqlStore
 
 EFFECT = "retry:build:ci/a#1@0.1"
+UNREADABLE = f"[{'7' * 5000}]"  # JSON to either engine, and a number that Python does not read
 IN_DOUBT, RUNNING = CommandState.IN_DOUBT, CommandState.RUNNING
 
 
@@ -148,28 +148,27 @@ def _rows(database: Engine, query: Any) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(query)]
 
 
-def test_a_job_that_cannot_be_decoded_is_dropped_alone(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
-    """The jobs beside it are taken. PostgreSQL keeps no such row."""
+def test_a_job_that_cannot_be_decoded_is_dropped_alone(store: SqlStore, database: Engine) -> None:
+    """The jobs beside it are taken."""
     for name in "abc":
-        sqlite_store.write(lambda tx, n=name: tx.jobs.add(n, "poll", "s", {}, due_at=NOW, at=NOW))
-    with sqlite_database.begin() as connection:
-        connection.exec_driver_sql("UPDATE jobs SET arguments = '{' WHERE key = 'b'")
-    taken = sqlite_store.write(lambda tx: tx.jobs.lease(NOW, NOW + 30, 5))
+        store.write(lambda tx, n=name: tx.jobs.add(n, "poll", "s", {}, due_at=NOW, at=NOW))
+    with database.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE jobs SET arguments = '{UNREADABLE}' WHERE key = 'b'")
+    taken = store.write(lambda tx: tx.jobs.lease(NOW, NOW + 30, 5))
     assert [job.key for job in taken] == ["a", "c"]
-    assert _rows(sqlite_database, select(jobs.c.key)) == [("a",), ("c",)]
+    assert _rows(database, select(jobs.c.key)) == [("a",), ("c",)]
 
 
 @pytest.mark.parametrize(("triggered_at", "state"), [(None, "failed"), (NOW, "in_doubt")])
 def test_a_command_that_cannot_be_decoded_is_closed_alone(
-    sqlite_store: SqliteStore, sqlite_database: Engine, triggered_at: float | None, state: str
+    store: SqlStore, database: Engine, triggered_at: float | None, state: str
 ) -> None:
     """The commands beside it are taken; it is closed as what it is."""
     for name in ("01", "02", "03"):
-        add(sqlite_store, name)
-    with sqlite_database.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE commands SET result = '{', triggered_at = ? WHERE id = '02'", (triggered_at,)
-        )
-    assert [record.command.id for record in take(sqlite_store)] == ["01", "03"]
-    found = _rows(sqlite_database, select(commands.c.id, commands.c.state).where(~commands.c.is_open))
+        add(store, name)
+    with database.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE commands SET result = '{UNREADABLE}' WHERE id = '02'")
+        connection.execute(update(commands).where(commands.c.id == "02").values(triggered_at=triggered_at))
+    assert [record.command.id for record in take(store)] == ["01", "03"]
+    found = _rows(database, select(commands.c.id, commands.c.state).where(~commands.c.is_open))
     assert found == [("02", state)]

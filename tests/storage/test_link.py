@@ -38,6 +38,12 @@ def wait_until(wanted: Callable[[], object]) -> None:
         threading.Event().wait(0.005)
 
 
+def cut(server: Cluster, engine: Engine, which: str = "true") -> None:
+    """End connections of the bot's to a database; others on the same server have theirs."""
+    ours = f"application_name = 'shipmate' AND datname = '{engine.url.database}'"
+    server.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours} AND {which}")
+
+
 class Process:
     """What one process has: a signal whose rings others hear, and a count of what it heard."""
 
@@ -104,10 +110,7 @@ def test_a_cut_connection_is_made_anew(processes: tuple[Process, Process], postg
     """After the server ended all connections each process listens again, and looks for what it missed."""
     one, other = processes
     before = other.heard
-    postgres.run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipmate' "
-        "AND query LIKE 'SELECT extract%'"
-    )
+    cut(postgres, one.engine, "query LIKE 'SELECT extract%'")
     wait_until(lambda: other.heard > before)
     one.signal.ring()
     again = other.heard
@@ -160,8 +163,8 @@ def test_one_leads_and_another_takes_over(postgres_url: str) -> None:
     wait_until(leaders[1].leads)  # the server notices a moment later
     assert [one.leads() for one in leaders] == [False, True, False]
     with engines[2].connect() as connection:  # as if the process had died
-        kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
-        connection.execute(text(kill))
+        held = "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {held}"))
     wait_until(leaders[2].leads)
     assert leaders[1].leads() is False
     for one, engine in zip(leaders, engines, strict=True):
@@ -230,7 +233,7 @@ def test_a_cut_connection_loses_no_write(postgres_database: Engine, postgres: Cl
     """A pooled connection that was cut while idle is replaced by the next write, unnoticed."""
     store = make_store(postgres_database)
     assert store.write(lambda tx: tx.events.add(event_of(1), NOW)) is True
-    postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipmate'")
+    cut(postgres, postgres_database)
     assert store.write(lambda tx: tx.events.add(event_of(2), NOW)) is True
     store.close()
 

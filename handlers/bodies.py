@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -9,10 +10,21 @@ from waitress.parser import HTTPRequestParser
 from waitress.utilities import RequestEntityTooLarge
 
 
+class TooLarge(RequestEntityTooLarge):  # type: ignore[misc]  # waitress has no types
+    """The answer, in the doors' own form."""
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Status, headers and body; `ident` is what waitress calls itself."""
+        said = json.dumps({"status": "error", "reason": self.body})
+        return f"{self.code} {self.reason}", [("Content-Type", "application/json")], said.encode()
+
+
 def limited_to(most_bytes: int) -> type[HTTPChannel]:
     """Connections whose requests are answered 413 as soon as they tell that their body is, or will be, longer."""
 
-    class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    said = f"the body is larger than {most_bytes} bytes"
+
+    class Parser(HTTPRequestParser):  # type: ignore[misc]  # the same
         """Reads one request."""
 
         error: Any = None
@@ -21,8 +33,8 @@ def limited_to(most_bytes: int) -> type[HTTPChannel]:
             """Take what came; how much of it belongs to this request."""
             consumed: int = super().received(data)
             problem = self.error
-            if problem is None and self._told_bytes() > most_bytes:
-                problem = RequestEntityTooLarge(f"more than {most_bytes} bytes")
+            if isinstance(problem, RequestEntityTooLarge) or self._told_bytes() > most_bytes:
+                problem = problem if isinstance(problem, TooLarge) else TooLarge(said)
             if problem is not None:
                 self.error, self.completed = problem, True
                 self.expect_continue = False  # nobody is asked to send what will not be taken

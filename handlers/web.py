@@ -98,9 +98,8 @@ class WebServer:
         self._listeners = [one for one in self._sockets.values() if isinstance(one, BaseWSGIServer)]
         # Head and body leave in one piece, by the loop's thread: a fifth less work than two sends by a worker.
         self._server.adj.send_bytes = SEND_BYTES
-        for one in list(self._sockets.values()):
-            if isinstance(one, BaseWSGIServer):
-                one.channel_class = limited_to(MAX_BODY_BYTES)
+        for one in self._listeners:
+            one.channel_class = limited_to(MAX_BODY_BYTES)
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
 
     @property
@@ -114,7 +113,9 @@ class WebServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections; requests in hand are answered."""
+        """Take no more connections; requests in hand are answered. Nothing happens a second time."""
+        if not self._thread.is_alive():
+            return
         # The loop itself lets go, woken for it: by itself it looks once a second.
         wake = self._listeners[0].trigger.pull_trigger
         wake(self._stop_listening)

@@ -182,6 +182,7 @@ FINE = (
     "SCAN earlier",  # one row
     "SCAN later",  # one row
     "SCAN CONSTANT ROW",
+    "SCAN (subquery-1)",  # what an index has found before
 )
 
 

@@ -67,6 +67,18 @@ def test_retry_after_is_obeyed(no_faults: Scene) -> None:
     assert 2.0 <= shown["time"] - refused["time"] < 4.0
 
 
+def test_an_answer_that_slack_refuses_for_a_moment_is_given_after_it(no_faults: Scene) -> None:
+    """429 for the URL that the answer may go to, and for the call in its place: the person hears a second later."""
+    scene = no_faults
+    refusal = {"kind": "retry_after", "platform": "slack", "retry_after": 1, "times": 1}
+    answering = ("response_url", "chat.postEphemeral")
+    scene.playground.client.faults(*({**refusal, "method": method} for method in answering))
+    since = scene.playground.state()["last_call"]
+    scene.ask(OTHER, "/ship whoami", "alice@example.com")
+    made = [call for method in answering for call in scene.calls(method, since=since)]
+    assert sorted(call["status"] for call in made) == [200, 429, 429]
+
+
 def test_a_lost_answer_makes_no_second_message(no_faults: Scene) -> None:
     """Slack posted and nobody heard: the bot looks for its message, finds it, and goes on editing it."""
     scene, project = no_faults, fresh("late")

@@ -345,7 +345,7 @@ class FakeJira(Loopback):
         made: Json = {"id": str(issue.id), "key": issue.key, "self": f"{self.url}/rest/api/3/issue/{issue.id}"}
         made["fields"] = fields
         if with_history:
-            histories = issue.histories[::-1]
+            histories = issue.histories[::-1] if self.edition == "cloud" else issue.histories
             made["changelog"] = {"startAt": 0, "maxResults": 50, "total": len(histories), "histories": histories}
         return made
 

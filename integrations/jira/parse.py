@@ -114,7 +114,8 @@ def changes_since(row: Json, since: datetime, page: str) -> Iterator[IssueChange
     """What happened to an issue that a search found with its history, oldest first."""
     issue = parse_issue(row, page)
     changelog = _dict(row, "changelog")
-    histories = [one for one in _list(changelog, "histories") if isinstance(one, Mapping)]
+    told = changelog.get("histories")  # all of it: Cloud begins with the newest, Data Center with the oldest
+    histories = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
     histories.sort(key=lambda one: (instant(one.get("created")) or since, _number(one)))
     created_at = instant(_dict(row, "fields").get("created"))
     is_whole = len(histories) >= int(changelog.get("total") or 0)

@@ -119,6 +119,23 @@ def test_released_versions_are_told_where_a_trigger_wants_them(connect: Connect,
     assert (change.key, change.project, told.key) == (told.key, "PAY", change.key)
 
 
+@pytest.mark.parametrize("edition", ["cloud", "data_center"])
+def test_the_newest_of_a_long_history_is_found(connect: Connect, edition: str, clock: FakeClock) -> None:
+    """Whichever end it begins with: Cloud tells the newest change first, Data Center the oldest, and all of them."""
+    with FakeJira(edition=edition) as jira:
+        jira.add()
+        for _ in range(60):
+            advance(jira, clock, 60)
+            jira.move("USER-12", "In Progress")
+            jira.move("USER-12", "To Do")
+        since = clock.now()
+        advance(jira, clock, 60)
+        jira.move("USER-12", "Closed")
+        assert [change.value for change in connect(jira).tracker.changes(since) if change.occurred_at > since] == [
+            "Closed"
+        ]
+
+
 def test_histories_that_are_cut_off_tell_no_birth(jira: FakeJira, tracker: JiraTracker) -> None:
     """What an issue was at first cannot be found from half of what happened."""
     jira.label("USER-12", "a")

@@ -162,7 +162,8 @@ class Deployment:
     checks that they have answered for. `figures` tell how the service did while it was verified, by the names of
     `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `rollback_outcome` and
     `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
-    begin, `unseen_since` since when nobody can say how its run goes.
+    begin, `unseen_since` since when nobody can say how its run goes. `changes` are all that it brings only if
+    `changes_known`; `aside` are commits of other branches that could not be undone, should they be part of it.
     """
 
     number: int
@@ -203,6 +204,8 @@ class Deployment:
     rollback_outcome: str = ""
     rollback_detail: str = ""
     unseen_since: float = 0.0
+    aside: tuple[Change, ...] = ()
+    changes_known: bool = True
 
     @property
     def key(self) -> SubjectKey:
@@ -246,9 +249,10 @@ class Deployment:
         run = stored.get("run") or {}
         known["run"] = Run(**{name: run[name] for name in Run.__slots__ if name in run}) if run else None
         known["checks"] = tuple(CheckProgress.from_json(one) for one in stored.get("checks", ()))
-        known["changes"] = tuple(
-            Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored.get("changes", ())
-        )
+        for name in ("changes", "aside"):
+            known[name] = tuple(
+                Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored.get(name, ())
+            )
         known["issues"] = tuple(stored.get("issues", ()))
         known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
         known["kept"] = tuple(stored.get("kept", ()))

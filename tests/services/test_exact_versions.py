@@ -151,3 +151,13 @@ def test_a_branch_that_was_good_in_staging_may_go_on(store: SqlStore, database: 
     )
     stage.ask(f"promote {SERVICE} to production")
     assert stage.deployment(2).version.name == first[:8]
+
+
+@pytest.mark.parametrize("named", ["#1", f"{SERVICE}#1", f"buildbot/{SERVICE}#1", f"build:buildbot/{SERVICE}#1"])
+def test_a_build_is_one_of_the_service_s_own(stage: Stage, named: str) -> None:
+    """By its number, with or without its project; that of another project is no version of this service."""
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} payments#1 to staging")
+    assert stage.world.store.read(lambda tx: tx.deployments.get(1)) is None
+    stage.ask(f"deploy {SERVICE} {named} to staging")
+    assert stage.deployment(1).version.build == f"build:buildbot/{SERVICE}#1"

@@ -81,7 +81,7 @@ class DeploymentAnswers:
             newest = self._versions.resolve(service, LATEST)
         except CommandInvalid:  # it has no builds, or no good one
             newest = None
-        changes = self._versions.between(service, standing.version, newest) if newest else ()
+        changes = self._versions.between(service, standing.version, newest).changes if newest else ()
         keys = tuple(dict.fromkeys(key for change in changes for key in change.issues))
         issues = self._pages.issues(keys)
         return whats_in_card(service.name, target.environment, standing.version, newest, changes, locale, issues=issues)

@@ -28,13 +28,14 @@ from bot.services.deployments.standing import (
     good_before,
     good_once,
     good_version,
+    is_marked,
     is_same,
     latest,
     outdated_by,
     to_undo,
     way_back,
 )
-from bot.services.deployments.versions import Versions
+from bot.services.deployments.versions import MOST_CHANGES, Versions
 from bot.services.people import People
 
 CONFIRM_S = 600.0
@@ -70,6 +71,8 @@ class Proposal:
     target: Target
     version: Version
     changes: tuple[Change, ...] = ()
+    aside: tuple[Change, ...] = ()
+    are_known: bool = True
 
 
 class Requests:
@@ -111,7 +114,9 @@ class Requests:
         version = self.exact(target, self._version(service, target, wish))
         self.people.learn_names(self.people.called_for(target.approvals.approvers))
         current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
-        return Proposal(wish, target, version, self._versions.between(service, current, version))
+        brought = self._versions.between(service, current, version)
+        aside = tuple(change for change in brought.aside if is_marked(change, target))[:MOST_CHANGES]
+        return Proposal(wish, target, version, brought.changes, aside, are_known=brought.is_known)
 
     def exact(self, target: Target, version: Version, *, is_rollback: bool = False) -> Version:
         """The version as its pipeline can be told it without being told what moves on; Conflict where it cannot.
@@ -201,6 +206,8 @@ class Requests:
             previous=previous,
             terms=Terms(needed, approvers, self.people.called_for(approvers), now + CONFIRM_S, wish.is_break_glass),
             changes=proposal.changes,
+            aside=proposal.aside,
+            changes_known=proposal.are_known,
             issues=tuple(dict.fromkeys((*wish.issues, *(key for change in proposal.changes for key in change.issues)))),
             rollback_of=rollback_of,
         )

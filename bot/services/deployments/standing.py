@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from bot.domain.deployments import ACTIVE, FAILED_STATES, WAITING, Deployment, DeploymentState, Version
+from bot.domain.deployments import ACTIVE, FAILED_STATES, WAITING, Change, Deployment, DeploymentState, Version
 from bot.domain.services import Target
 from bot.ports import Transaction
 
@@ -112,13 +112,18 @@ def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
     previous = good_version(tx, deployment.service, deployment.environment)
     commit = previous.commit if previous else ""
     newer = takewhile(lambda change: not commit or change.commit != commit, deployment.changes)
-    return replace(deployment, previous=previous, changes=tuple(newer))
+    line, since = (deployment.service, deployment.environment), deployment.requested_at
+    came = [one for one in good(tx, *line) if one.ended_at >= since]
+    there = {change.commit for one in came for change in (*one.changes, *one.aside)}
+    aside = tuple(change for change in deployment.aside if change.commit not in there)
+    return replace(deployment, previous=previous, changes=tuple(newer), aside=aside)
 
 
 def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Target) -> str:
     """Why a deployment cannot be undone by going back to `to`; empty where it can.
 
     All that changed the environment since `to` was good there is undone with it: none of that may be irreversible.
+    `commits_unknown` is for a person to decide.
     """
     if to is None:
         return "no_previous"
@@ -128,7 +133,10 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
     others = [one for one in good(tx, *line) if one.number != undone.number]
     since = next((one.ended_at for one in others if is_same(one.version, to)), 0.0)
     crossed = [undone, *(one for one in _began(tx, *line) if one.started_at >= since and one.number != undone.number)]
-    return "irreversible" if _is_irreversible(crossed, target) else ""
+    if _is_irreversible(crossed, target):
+        return "irreversible"
+    are_known = all(one.changes_known for one in crossed if _has_changed(one))
+    return "commits_unknown" if target.rollback.irreversible and not are_known else ""
 
 
 def is_same(one: Version, other: Version) -> bool:
@@ -144,8 +152,13 @@ def _began(tx: Transaction, service: str, environment: str) -> Sequence[Deployme
 
 def _is_irreversible(crossed: Sequence[Deployment], target: Target) -> bool:
     """Whether any of them changed what cannot be changed back."""
-    titles = [change.title.lower() for one in crossed if _has_changed(one) for change in one.changes]
-    return any(marker.lower() in title for title in titles for marker in target.rollback.irreversible)
+    changes = [change for one in crossed if _has_changed(one) for change in (*one.changes, *one.aside)]
+    return any(is_marked(change, target) for change in changes)
+
+
+def is_marked(change: Change, target: Target) -> bool:
+    """Whether the title of a commit says that it cannot be undone."""
+    return any(marker.lower() in change.title.lower() for marker in target.rollback.irreversible)
 
 
 def _has_changed(deployment: Deployment) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from bot.domain.builds import Build, BuildStatus
@@ -20,13 +20,25 @@ from bot.telemetry import logger
 
 MOST_BUILDS = 100
 MOST_CHANGES = 100
-MOST_READ = 20  # builds whose commits are asked for
+MOST_READ = 50  # builds whose commits are asked for
 SHORT = 8  # characters of a commit, as it is named
 
 log = logger(__name__)
 _BEGAN = frozenset(DeploymentState) - WAITING
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-_BUILD = re.compile(r"(?:[^#\s]*)#(?P<number>\S+)")
+_BUILD = re.compile(r"(?P<project>[^#\s]*)#(?P<number>\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """The commits between two versions, newest first: of the new one's own branch, and of others built meanwhile.
+
+    They are all of them only if `is_known`.
+    """
+
+    changes: tuple[Change, ...] = ()
+    aside: tuple[Change, ...] = ()
+    is_known: bool = True
 
 
 class Versions:
@@ -76,31 +88,55 @@ class Versions:
             )
         return version
 
-    def between(self, service: Service, old: Version | None, new: Version) -> tuple[Change, ...]:
-        """The commits after `old` up to `new`, newest first, as far as the service's builds tell them.
+    def between(self, service: Service, old: Version | None, new: Version) -> Brought:
+        """The commits after `old` up to `new`, as far as the service's builds tell them.
 
-        Builds of other branches than the new version's are none of them.
+        Whether a build of another branch is part of the new version nobody here can tell: what those brought is kept
+        apart. A service without builds, or whose builds tell of no commits, has nothing that could be known.
         """
-        if old is None or not (old.build and new.build):
-            return ()
+        if old is None or not service.build_source or old.build == new.build != "":
+            return Brought()
+        if not (old.build and new.build):
+            return Brought(is_known=False)
         first, last = _order(old.build), _order(new.build)
-        builds = [build for build in self._builds(service) if first < _order(str(build.key)) <= last]
+        if last < first:  # nothing is new in it
+            return Brought()
+        listed, is_listed = self._listed(service)
+        builds = [build for build in listed if first < _order(str(build.key)) <= last]
         branch = next((build.facts.branch for build in builds if str(build.key) == new.build), None)
-        brought = self._commits(service, [build for build in builds if build.facts.branch == branch])
-        changes: dict[str, Change] = {}
-        for commit in takewhile(lambda commit: commit.revision != old.commit, brought):
-            issues = self._trackers.keys_in(f"{branch or ''} {commit.title}")
-            changes.setdefault(commit.revision, Change(commit.revision, commit.title[:200], commit.author, issues))
-        return tuple(changes.values())[:MOST_CHANGES]
+        own = [build for build in builds if build.facts.branch == branch]
+        others = [build for build in builds if build.facts.branch != branch]
+        told, is_told = self._told(service, [*own, *others])
+        is_known = is_listed and is_told and {old.build, new.build} <= {str(build.key) for build in listed}
+        since_old = takewhile(lambda commit: commit.revision != old.commit, self._commits(own, told))
+        changes = self._changes(since_old, branch or "")
+        aside = self._changes(self._commits(others, told))  # of several branches: where one began says nothing of all
+        are_few = max(len(changes), len(aside)) <= MOST_CHANGES
+        return Brought(changes[:MOST_CHANGES], aside, is_known and are_few)
 
-    def _commits(self, service: Service, builds: Sequence[Build]) -> Iterator[Commit]:
-        """What builds brought, in their order; of one that its source does not tell, what it was built of."""
+    def _changes(self, commits: Iterable[Commit], branch: str = "") -> tuple[Change, ...]:
+        """Each commit once, with the issues that it names."""
+        changes: dict[str, Change] = {}
+        for commit in commits:
+            issues = self._trackers.keys_in(f"{branch} {commit.title}")
+            changes.setdefault(commit.revision, Change(commit.revision, commit.title[:200], commit.author, issues))
+        return tuple(changes.values())
+
+    def _told(self, service: Service, builds: Sequence[Build]) -> tuple[Mapping[SubjectKey, Sequence[Commit]], bool]:
+        """What its source tells of builds, and whether that is all: true also where it tells of no commits at all."""
         reader = self._sources.reader(service.build_source)
-        told: Mapping[SubjectKey, Sequence[Commit]] = {}
+        if reader is None or not builds:
+            return {}, True
         try:
-            told = reader.commits([build.key for build in builds[:MOST_READ]]) if reader else {}
+            told = reader.commits([build.key for build in builds[:MOST_READ]])
         except IntegrationError as problem:
             log.warning("commits not read, those that were heard of are shown", service=service.name, error=problem)
+            return {}, False
+        knows_commits = any(told.values()) or any(build.facts.commit for build in builds)
+        return told, not knows_commits or all(build.key in told for build in builds)
+
+    def _commits(self, builds: Sequence[Build], told: Mapping[SubjectKey, Sequence[Commit]]) -> Iterator[Commit]:
+        """What builds brought, in their order; of one that its source does not tell, what it was built of."""
         heard = self._store.read(lambda tx: {build.key: tx.subjects.get(build.key) for build in builds})
         for build in builds:
             yield from told.get(build.key, ())
@@ -111,17 +147,19 @@ class Versions:
 
     def _builds(self, service: Service) -> Sequence[Build]:
         """The newest builds of a service, newest first; what was heard of them where their source is away."""
-        if not service.build_source:
-            return ()
+        return self._listed(service)[0] if service.build_source else ()
+
+    def _listed(self, service: Service) -> tuple[Sequence[Build], bool]:
+        """The same, and whether it is all that there is to know of them."""
         reader = self._sources.reader(service.build_source)
         if reader is not None:
             try:
-                return reader.list_builds(service.build_project, MOST_BUILDS)
+                return reader.list_builds(service.build_project, MOST_BUILDS), True
             except IntegrationError as problem:
                 if not problem.recoverable:
                     raise
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
-        return [record.build() for record in known if record.key.source == service.build_source]
+        return [record.build() for record in known if record.key.source == service.build_source], reader is None
 
 
 def _find(builds: Sequence[Build], word: str) -> Build | None:
@@ -130,12 +168,19 @@ def _find(builds: Sequence[Build], word: str) -> Build | None:
         return next((build for build in builds if build.status is BuildStatus.SUCCESS), None)
     number = _BUILD.fullmatch(word)
     if number is not None:
-        return next((build for build in builds if build.key.number == number["number"]), None)
+        named = [build for build in builds if build.key.number == number["number"]]
+        return next((build for build in named if number["project"] in _names_of(build.key)), None)
     named = [build for build in builds if build.facts.branch == word]
     if not named and _COMMIT.fullmatch(word.lower()):
         named = [build for build in builds if (build.facts.commit or "").startswith(word.lower())]
     good = [build for build in named if build.status is BuildStatus.SUCCESS]
     return next(iter(good or named), None)
+
+
+def _names_of(key: SubjectKey) -> tuple[str, ...]:
+    """What may stand before the number of a build: nothing, or its own project, as people or keys write it."""
+    whole = f"{key.source}/{key.project}"
+    return "", key.project, whole, f"{key.kind}:{whole}"
 
 
 def _version(build: Build, word: str) -> Version:

@@ -55,6 +55,15 @@ def preview_card(
         rows.append(text("🙋 ", words))
     rows += [text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks]
     sections: list[Section] = [*changes_of(deployment.changes, locale, LIST_CHANGES)]
+    if not deployment.changes_known:
+        sections.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))
+    if deployment.aside:
+        words = translate(
+            locale,
+            "Built meanwhile on other branches, and not to be undone: {titles}",
+            titles="; ".join(one.title for one in deployment.aside[:3]),
+        )
+        sections.append(Paragraph(text("⚠️ ", words)))
     if rows:
         sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
     return Card(

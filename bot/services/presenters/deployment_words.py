@@ -79,6 +79,7 @@ NOT_ROLLED_BACK = {
     "no_previous": "Not rolled back: no earlier version is known.",
     "same_version": "Not rolled back: the version before is the same one.",
     "irreversible": "Not rolled back: it made a change that cannot be undone.",
+    "commits_unknown": "Not rolled back: its commits are not all known, and one may be what cannot be undone. Decide.",
     "nothing_changed": "Nothing was changed.",
     "is_rollback": "This was a rollback: a person has to look now.",
 }

@@ -64,6 +64,7 @@ class FakeBuildSystem:
     parameters: tuple[str, ...] = ("version",)
     now: datetime = EPOCH
     loses_answers: bool = False
+    lost_as: str = "no_answer"
     queues: bool = False
     away: set[str] = field(default_factory=set)
     runs: dict[SubjectKey, FakeRun] = field(default_factory=dict)
@@ -217,7 +218,7 @@ class FakeBuildSystem:
 
     def _answer(self) -> None:
         if self.loses_answers:
-            raise OutcomeUnknown(self.source, "no_answer")
+            raise OutcomeUnknown(self.source, self.lost_as)
 
     def _run(self, key: SubjectKey) -> FakeRun:
         self._know(key.project)

@@ -337,8 +337,10 @@ class Commands(Protocol):
         """
         ...
 
-    def put_off(self, record: CommandRecord, due_at: float, *, frees_effect: bool = False) -> bool:
-        """Take a command up again at `due_at`, as far as it had come, one fault more; False when the lease was lost."""
+    def put_off(
+        self, record: CommandRecord, at: float, *, frees_effect: bool = False, noted: Mapping[str, object] | None = None
+    ) -> bool:
+        """Take a command up again `at` then, as far as it came and as `noted`, one fault more; False: lease lost."""
         ...
 
     def next_due_at(self) -> float | None:

@@ -16,7 +16,7 @@ from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_re
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted, Unavailable
 from bot.ports import BuildControl, Clock, CommandRecord, Ids, Store, Transaction, Triggered
-from bot.services.checking import Checking
+from bot.services.checking import LATE_UNTIL, Checking
 from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
 from bot.services.following import Following
 from bot.services.ingest import Ingest
@@ -282,7 +282,8 @@ def _in_stead(other: CommandRecord, noted: Mapping[str, Any], now: float) -> dic
     if known:
         known["asked_at"] = now
     correlation = other.result.get("correlation") or other.command.id
-    return {**noted, **known, "told": [], "first": first_asker(other), "correlation": correlation}
+    late = {LATE_UNTIL: other.result[LATE_UNTIL]} if LATE_UNTIL in other.result else {}
+    return {**noted, **known, **late, "told": [], "first": first_asker(other), "correlation": correlation}
 
 
 def _already(other: CommandRecord, locale: str) -> Step:

@@ -23,6 +23,7 @@ from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
+from bot.services.checking import late_noted
 from bot.services.dead_letters import DeadLetters, Work
 from bot.services.hands import Shares
 from bot.services.owed import BUDGET, OWED, answer_owed, has_words, is_private, put_later, words_owed
@@ -265,8 +266,10 @@ class CommandWorker:
         doubt = SPECS[line.verb].changes and is_in_doubt(record, problem)
         is_looked_for = doubt and line.verb in STARTING
         if problem.recoverable and (is_looked_for or record.faults + 1 < MOST_TRIES):
-            due_at = self._clock.now().timestamp() + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
-            self._store.write(lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt))
+            now = self._clock.now().timestamp()
+            due_at = now + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
+            noted = late_noted(problem, now) if is_looked_for else {}
+            self._store.write(lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt, noted=noted))
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED

@@ -276,9 +276,14 @@ class SqlCommands:
         changed |= {"tries": 0} if is_open else {"reply_url": None}
         return self._change(record, changed)
 
-    def put_off(self, record: CommandRecord, due_at: float, *, frees_effect: bool = False) -> bool:
-        """Take a command up again at `due_at`, as far as it had come, one fault more; False when the lease was lost."""
-        changed: dict[str, Any] = {"due_at": due_at, "lease_until": 0.0, "tries": 0, "faults": record.faults + 1}
+    def put_off(
+        self, record: CommandRecord, at: float, *, frees_effect: bool = False, noted: Mapping[str, object] | None = None
+    ) -> bool:
+        """Take a command up again `at` then, as far as it came and as `noted`, one fault more; False: lease lost."""
+        changed: dict[str, Any] = {"due_at": at, "lease_until": 0.0, "tries": 0, "faults": record.faults + 1}
+        if noted:
+            known = self._unit.scalar(select(commands.c.result).where(commands.c.id == record.command.id))
+            changed["result"] = {**(known or {}), **noted}
         if frees_effect:
             changed |= {"effect_key": None, "triggered_at": None}
         return self._change(record, changed)

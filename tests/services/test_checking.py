@@ -114,6 +114,35 @@ def test_a_lost_answer_is_found(world: World) -> None:
     assert (world.said, len(world.builds.requests)) == (["Started build user-service#2"], 1)
 
 
+@pytest.mark.parametrize("late_s", [5.0, 40.0, 55.0])
+def test_a_trigger_that_is_carried_out_late_starts_one_build(world: World, late_s: float) -> None:
+    """A request that we hung up on is let through later: until it cannot come any more nothing is asked for again."""
+    world.builds.loses_answers, world.builds.lost_as, world.builds.queues = True, "timeout", True
+    world.ask(RETRY)
+    world.work()
+    world.builds.loses_answers = False
+    held = world.builds.requests.pop()
+    world.work(late_s)
+    assert world.builds.requests == []
+    world.builds.requests.append(held)
+    world.builds.begin_queued()
+    world.work(120)
+    assert (world.said, len(world.builds.requests)) == (["Started build user-service#2"], 1)
+
+
+def test_a_trigger_that_never_arrived_is_made_anew(world: World) -> None:
+    """A minute after we hung up it cannot come any more."""
+    world.builds.loses_answers, world.builds.lost_as = True, "timeout"
+    world.ask(RETRY)
+    world.work()
+    world.builds.loses_answers = False
+    never_happened(world)
+    world.work(59)
+    assert world.builds.requests == []
+    world.work(60)
+    assert len(world.builds.requests) == 1
+
+
 @pytest.mark.parametrize("deaths", [1, 5])
 @pytest.mark.parametrize("in_call", ["nothing", "fetch", "retry"])
 def test_workers_that_die_before_the_trigger_leave_it_to_the_next(world: World, in_call: str, deaths: int) -> None:

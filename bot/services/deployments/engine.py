@@ -16,7 +16,7 @@ from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, O
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem, Order, RunReport, RunState
 from bot.services.acting import TRIGGER_WITHIN_S
-from bot.services.checking import CERTAIN_AFTER_S
+from bot.services.checking import CERTAIN_AFTER_S, LATE_UNTIL, late_noted
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held
 from bot.services.deployments.judging import (
@@ -242,7 +242,8 @@ class DeploymentWorker:
             detail = str(problem)
             self._settle(step, lambda now: move(step.deployment, _S.FAILED, now, outcome="refused", detail=detail))
         except OutcomeUnknown as problem:
-            self._unknown(step, problem, certain_at=run.certain_at)
+            late_until = late_noted(problem, self._records.now()).get(LATE_UNTIL, 0.0)
+            self._unknown(step, problem, certain_at=max(run.certain_at, late_until))
         except IntegrationError as problem:
             if problem.recoverable:
                 self._unknown(step, problem, certain_at=0.0)

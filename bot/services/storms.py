@@ -3,7 +3,7 @@
 A storm is judged card by card: as long as the threshold's number of cards came to the destination within the window,
 folded ones included, the next one is folded. So at most that many cards of their own open in any window, and the storm
 is over as soon as fewer come. A digest is taken on with for a window after the last card that it took, and for ten
-windows at most.
+windows at most; one that was given up takes nothing more.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _place(tx: Transaction, slot: Slot, at: float) -> str | None:
     if storm.is_over(threshold, at):
         tx.noise.put_storm(slot.destination, replace(storm, recent=recent))
         return None
-    if not storm.digest or at >= storm.quiet_at or storm.size >= LARGEST_DIGEST:
+    if not storm.digest or at >= storm.quiet_at or storm.size >= LARGEST_DIGEST or _is_dead(tx, storm.digest, slot):
         storm = Storm(digest=_open_digest(tx, slot, at), begun_at=at)
     else:
         _join_wishes(tx, storm.digest, slot)
@@ -51,6 +51,11 @@ def _place(tx: Transaction, slot: Slot, at: float) -> str | None:
     storm = replace(storm, recent=recent, size=storm.size + 1, quiet_at=quiet_at)
     tx.noise.put_storm(slot.destination, storm)
     return storm.digest
+
+
+def _is_dead(tx: Transaction, digest: str, slot: Slot) -> bool:
+    """Whether a digest was given up where the slot is: what it took would be seen by nobody."""
+    return any(card.is_dead for card in tx.cards.of_subject(digest) if card.destination == slot.destination)
 
 
 def _open_digest(tx: Transaction, slot: Slot, at: float) -> str:

@@ -17,7 +17,7 @@ from bot.domain.noise import Threshold
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Milestone, Route
 from bot.domain.subjects import SubjectKey, SubjectKind
-from bot.errors import Unavailable
+from bot.errors import Rejected, Unavailable
 from bot.ports import CardRecord
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
@@ -103,6 +103,22 @@ def test_every_end_is_seen_in_the_digest(make_world: Callable[..., World]) -> No
     assert counts(digest) == "❌ 1 failed · ✅ 3 succeeded"
     assert (digest.is_final, digest_card(world).is_final, digest_card(world).shown_final) == (True, True, True)
     assert world.store.read(lambda tx: tx.deliveries.next_ready_at()) is None
+
+
+def test_a_digest_that_was_given_up_takes_no_more(make_world: Callable[..., World]) -> None:
+    """It was refused for good: what comes then stands in another one."""
+    world = make_world(routes=(GROUPED,))
+    start(world, range(3))
+    world.deliver(10)
+    world.messenger.fail(CI, Rejected("slack", "invalid_blocks"))
+    start(world, [3])
+    world.deliver(10)
+    assert digest_card(world).is_dead
+    start(world, range(4, 8))
+    world.deliver(10)
+    assert not digest_card(world).is_dead
+    (shown,) = digests(world)
+    assert len(lines(shown)) == 4
 
 
 def test_cards_open_one_by_one_again_when_fewer_come(make_world: Callable[..., World]) -> None:

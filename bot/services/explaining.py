@@ -29,11 +29,15 @@ def card_id_of(word: str) -> int | None:
 
 
 def explain_delivery(tx: Transaction, router: Router, card_id: int) -> Explanation:
-    """The way of one delivery; CommandInvalid where there is none of that number, or it is a digest's."""
+    """The way of one delivery, of a digest that alone; CommandInvalid where there is none of that number."""
     found = tx.inspection.find(DeliveryQuery(ids=(card_id,)), 1)
     if not found:
         raise CommandInvalid("unknown_card", f"#{card_id}")
     key = SubjectKey.parse(found[0].card.subject)
+    digest = tx.subjects.get(key) if key.kind is SubjectKind.DIGEST else None
+    if digest is not None:
+        stories = [_story(tx, found[0])]
+        return Explanation(digest.build(), (), slots=stories, only_place=found[0].card.destination)
     if key.kind not in (SubjectKind.BUILD, SubjectKind.DEPLOYMENT):
         raise CommandInvalid("unknown_card", f"#{card_id}")
     return explain(tx, router, key, only=found[0].card.destination)
@@ -46,10 +50,8 @@ def explain(tx: Transaction, router: Router, key: SubjectKey, *, only: str = "")
     deliveries.sort(key=lambda one: (one.label, one.card.id))
     openings = [one for one in router.openings(tx, shown) if only in ("", one.destination)]
     routes = _routes(tx, router, shown, openings, deliveries)
-    stories = [
-        SlotStory(delivery, tuple(tx.inspection.attempts(delivery.card.id, ATTEMPTS)))
-        for delivery in deliveries[:SLOTS]
-    ]
+    told = deliveries[:SLOTS]
+    stories = [_story(tx, delivery) for delivery in (*told, *_digests_of(tx, told))]
     return Explanation(
         shown,
         tx.events.of_subject(str(key), EVENTS),
@@ -59,6 +61,20 @@ def explain(tx: Transaction, router: Router, key: SubjectKey, *, only: str = "")
         hidden_slots=max(0, len(deliveries) - SLOTS),
         only_place=only,
     )
+
+
+def _story(tx: Transaction, delivery: DeliveryRecord) -> SlotStory:
+    return SlotStory(delivery, tuple(tx.inspection.attempts(delivery.card.id, ATTEMPTS)))
+
+
+def _digests_of(tx: Transaction, deliveries: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
+    """The digests in which some of these stand: what holds them back holds all that is in them."""
+    found: dict[int, DeliveryRecord] = {}
+    for delivery in deliveries:
+        if digest := delivery.card.folded_into:
+            query = DeliveryQuery(subject=digest, destination=delivery.card.destination)
+            found |= {one.card.id: one for one in tx.inspection.find(query, 1)}
+    return list(found.values())
 
 
 def deployment_named(tx: Transaction, reference: Reference) -> Deployment | None:

@@ -363,3 +363,19 @@ def test_a_folded_build_is_found_by_its_number(make_world: Callable[..., World])
     world.ask("explain user-service#5")
     world.work()
     assert "stands in a digest there" in str(world.answer)
+
+
+def test_what_holds_a_digest_back_is_explained_with_its_builds(make_world: Callable[..., World]) -> None:
+    """The build's way tells the digest's own reason and number, and that number is understood."""
+    world = make_world(routes=(GROUPED,))
+    start(world, range(3))
+    world.deliver(10)
+    world.messenger.fail(CI, Rejected("slack", "invalid_blocks"))
+    start(world, [3])
+    world.deliver(10)
+    number = digest_card(world).id
+    for asked in ("explain user-service#3", f"explain #{number}"):
+        world.ask(asked, key=asked)
+        world.work()
+        assert f"#{number}" in str(world.answer)
+        assert "dead:invalid_blocks" in str(world.answer)

@@ -10,6 +10,7 @@ from typing import Any
 from bot.domain.cards import Card, Code, Lines, Moment, Paragraph, Section, Strong, Text, Tone, text
 from bot.domain.deployments import Deployment
 from bot.domain.routing import Shown
+from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.i18n import translate
 from bot.ports import AttemptRecord, DeliveryRecord
 from bot.services.presenters.dead_letters import slot_words
@@ -78,7 +79,7 @@ def explain_card(story: Explanation, now: float, locale: str, timezone: str) -> 
         sections: list[Section] = [Lines(story_of(story.subject, locale), title=translate(locale, "Events"))]
     else:
         events = tuple(_event(event, locale) for event in story.events)
-        sections = [Lines(events, title=translate(locale, "Events"))]
+        sections = [Lines(events, title=translate(locale, "Events"))] if events else []
     if story.routes:
         routes = tuple(_route(route, locale) for route in story.routes)
         sections.append(Lines(routes, translate(locale, "Routes"), story.hidden_routes))
@@ -137,7 +138,9 @@ def _route(route: RouteAnswer, locale: str) -> Text:
 def _slot(slot: SlotStory, now: float, locale: str) -> list[Text]:
     delivery = slot.delivery
     card, reason = delivery.card, delivery.reason
-    parts: list[Any] = [Strong(slot_words(card.slot, locale)), " · ", reason_words(reason, locale)]
+    is_digest = SubjectKey.parse(card.subject).kind is SubjectKind.DIGEST
+    name = translate(locale, "the digest, #{number}", number=card.id) if is_digest else slot_words(card.slot, locale)
+    parts: list[Any] = [Strong(name), " · ", reason_words(reason, locale)]
     if reason:
         parts += [" · ", Code(reason)]
     next_try_at = delivery.next_try_at

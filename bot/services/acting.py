@@ -16,7 +16,7 @@ from bot.domain.commands import SPECS, CommandLine, CommandState, Verb, parse_re
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted, Unavailable
 from bot.ports import BuildControl, Clock, CommandRecord, Ids, Store, Transaction, Triggered
-from bot.services.checking import LATE_UNTIL, Checking
+from bot.services.checking import Checking
 from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
 from bot.services.following import Following
 from bot.services.ingest import Ingest
@@ -26,7 +26,7 @@ from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.signal import Signal
 from bot.services.sources import Sources
-from bot.services.steps import Step, StepLog, first_asker, is_in_doubt, is_pursued
+from bot.services.steps import LATE_UNTIL, Step, StepLog, first_asker, is_in_doubt, is_pursued
 from bot.services.wishes import Wishes
 
 TRIGGER_WITHIN_S = 15.0  # a worker that takes longer from noting to asking asks no more: others may look for it soon

@@ -15,26 +15,18 @@ from typing import Any
 from bot.domain.cards import Notice
 from bot.domain.commands import CommandLine, CommandState
 from bot.domain.subjects import SubjectKey
-from bot.errors import IntegrationError, OutcomeUnknown, Rejected
+from bot.errors import IntegrationError, Rejected
 from bot.ports import CommandRecord, Triggered
 from bot.services.following import Following
 from bot.services.owed import news_owed
 from bot.services.presenters import replies
 from bot.services.sources import Sources
-from bot.services.steps import GIVE_UP_S, MOST_TRIES, Step, StepLog
+from bot.services.steps import GIVE_UP_S, LATE_UNTIL, MOST_TRIES, Step, StepLog
 
 CERTAIN_AFTER_S = 30.0  # by then no call that a worker made in time (acting.TRIGGER_WITHIN_S) can be under way
-STALLED_S = 60.0  # after a call that we hung up on: whoever stalled may carry it out until then, as with late posts
-LATE_UNTIL = "late_until"
 PATIENCE_S = 45.0
 LONGEST_PAUSE_S = 300.0
 MOST_ROUNDS = 8  # a command over which the worker dies before it asks must end, too
-
-
-def late_noted(problem: IntegrationError, now: float) -> dict[str, float]:
-    """What to remember of a call that ended so: until when it may yet be carried out, where we hung up on it."""
-    is_late = isinstance(problem, OutcomeUnknown) and problem.reason == "timeout"
-    return {LATE_UNTIL: now + STALLED_S} if is_late else {}
 
 
 class Checking:

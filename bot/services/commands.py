@@ -23,7 +23,6 @@ from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError, NotPermitted
 from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
 from bot.services.acting import Acting
-from bot.services.checking import late_noted
 from bot.services.dead_letters import DeadLetters, Work
 from bot.services.hands import Shares
 from bot.services.owed import BUDGET, OWED, answer_owed, has_words, is_private, put_later, words_owed
@@ -33,7 +32,7 @@ from bot.services.presenters.linking import elsewhere_notice
 from bot.services.reading import Reading
 from bot.services.router import Router
 from bot.services.signal import Signal
-from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, Step, is_in_doubt, is_pursued
+from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, Step, is_in_doubt, is_pursued, late_noted
 from bot.telemetry import ANSWERS, COMMANDS, logger
 
 LEASE_S = (
@@ -264,11 +263,9 @@ class CommandWorker:
     ) -> str:
         """Try again later, or end the command; one whose actor is known and that failed for good is on the record."""
         doubt = SPECS[line.verb].changes and is_in_doubt(record, problem)
-        is_looked_for = doubt and line.verb in STARTING
-        if problem.recoverable and (is_looked_for or record.faults + 1 < MOST_TRIES):
-            now = self._clock.now().timestamp()
-            due_at = now + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
-            noted = late_noted(problem, now) if is_looked_for else {}
+        if problem.recoverable and ((doubt and line.verb in STARTING) or record.faults + 1 < MOST_TRIES):
+            due_at = self._clock.now().timestamp() + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
+            noted = late_noted(problem, due_at)
             self._store.write(lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt, noted=noted))
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from bot.domain.audit import AuditEntry
 from bot.domain.cards import Content
 from bot.domain.commands import CommandLine, CommandState, Verb
-from bot.errors import LeaseLost, OutcomeUnknown
+from bot.errors import IntegrationError, LeaseLost, OutcomeUnknown
 from bot.ports import Clock, CommandRecord, Store, Transaction
 from bot.services.owed import OWED
 
 STEP_S = 60.0  # as long as a command's lease: what is said may take four calls of 8 s
 GIVE_UP_S = 7 * 86400.0  # for which a build is looked for that was, or may have been, asked for
+STALLED_S = 60.0  # after a call that we hung up on: whoever stalled may carry it out until then, as with late posts
+LATE_UNTIL = "late_until"
 MOST_TRIES = 4  # that end in good order and come to nothing
 STARTING = frozenset({Verb.RETRY, Verb.RUN})  # a second build beside the first would be one too many
 
@@ -123,6 +125,12 @@ def must_hold(is_held: bool) -> None:
     """Raise LeaseLost where a settling found another worker's lease."""
     if not is_held:
         raise LeaseLost("another worker has the command")
+
+
+def late_noted(problem: IntegrationError, now: float) -> dict[str, float]:
+    """What to remember of a call that ended so: until when it may yet be carried out, where we hung up on it."""
+    is_late = isinstance(problem, OutcomeUnknown) and problem.reason == "timeout"
+    return {LATE_UNTIL: now + STALLED_S} if is_late else {}
 
 
 def is_pursued(record: CommandRecord, verb: Verb | None) -> bool:

@@ -16,7 +16,7 @@ from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, O
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem, Order, RunReport, RunState
 from bot.services.acting import TRIGGER_WITHIN_S
-from bot.services.checking import CERTAIN_AFTER_S, LATE_UNTIL, late_noted
+from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held
 from bot.services.deployments.judging import (
@@ -34,6 +34,7 @@ from bot.services.deployments.judging import (
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import in_place_of, outdated_by, overtaken_by
 from bot.services.deployments.verifying import Verifying
+from bot.services.steps import LATE_UNTIL, late_noted
 from bot.services.verification import Verification
 from bot.telemetry import logger
 

@@ -58,6 +58,12 @@ _ENVIRONMENT_TYPES = (
     ("qa", "testing"),
     ("uat", "testing"),
     ("dev", "development"),
+    ("生产", "production"),
+    ("线上", "production"),
+    ("预发", "staging"),
+    ("预生产", "staging"),
+    ("测试", "testing"),
+    ("开发", "development"),
 )
 
 

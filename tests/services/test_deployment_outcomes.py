@@ -8,6 +8,8 @@ from sqlalchemy import Engine
 from bot.domain.cards import Notice
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
+from bot.errors import DestinationGone
+from bot.services.deployments.pipelines import BuildDeploys
 from tests.services.deployment_world import DEPLOY_PROJECT, ROLES, SERVICE, Stage, a_stage
 from tests.services.world import World
 from tests.stores import SqlStore
@@ -38,6 +40,25 @@ def test_queued_for_a_whole_week(stage: Stage) -> None:
     stage.ask(f"unlock {SERVICE} in staging")
     stage.go_on(60)
     assert (stage.state(), stage.runs()) == (S.EXPIRED, [])
+
+
+@pytest.mark.parametrize("reason", ["request_cancelled", "request_superseded"])
+def test_a_run_that_was_cancelled_before_it_began(stage: Stage, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    """Somebody took it out of the CI system's queue: nothing was changed, so nothing is rolled back or locked."""
+    stage.good("v1", "staging")
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(0.5)
+    number = stage.newest()
+    assert stage.state(number) is S.DEPLOYING
+
+    def look(*_: object) -> None:
+        raise DestinationGone("buildbot", reason, "the request ended without a build")
+
+    monkeypatch.setattr(BuildDeploys, "look", look)
+    stage.go_on(5)
+    after = stage.deployment(number)
+    assert (after.state, after.outcome, after.run) == (S.CANCELLED, "never_ran", None)
+    assert stage.newest() == number
 
 
 def test_a_run_that_is_gone(stage: Stage) -> None:

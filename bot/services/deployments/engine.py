@@ -40,6 +40,7 @@ from bot.telemetry import logger
 
 LEASE_S = 60.0
 UNREACHABLE_S = 5.0
+NEVER_RAN = frozenset({"request_cancelled", "request_superseded"})  # in the CI system's queue, before a run began
 
 log = logger(__name__)
 _S = DeploymentState
@@ -279,8 +280,10 @@ class DeploymentWorker:
                 self._stop(system, order, run)
             report = system.look(order, run)
         except DestinationGone as problem:
-            detail = problem.detail or problem.reason
-            self._settle(step, lambda now: move(deployment, _S.FAILED, now, outcome="run_gone", detail=detail))
+            detail, never_ran = problem.detail or problem.reason, problem.reason in NEVER_RAN
+            to, outcome = (_S.CANCELLED, "never_ran") if never_ran else (_S.FAILED, "run_gone")
+            known = None if never_ran else run  # where nothing ran there is nothing to undo
+            self._settle(step, lambda now: move(deployment, to, now, outcome=outcome, detail=detail, run=known))
             return
         except IntegrationError as problem:
             log.warning("run not seen, looked at again", number=deployment.number, error=problem)

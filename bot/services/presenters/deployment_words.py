@@ -55,6 +55,7 @@ OUTCOMES = {
     "not_answered": "Nobody said what to do about checks that could not tell.",
     "not_kept": "Somebody decided against it while it was verified.",
     "stopped": "Stopped while it was being deployed.",
+    "never_ran": "Its run was cancelled in the CI system before it began: nothing was changed.",
     "cancelled": "Cancelled before it began.",
     "rejected": "Rejected.",
     "not_confirmed": "Not confirmed in time.",

@@ -119,6 +119,9 @@ def test_refusals_are_told_apart(jira: FakeJira, records: DeliveryRecords) -> No
         ("staging", "staging"),
         ("qa", "testing"),
         ("dev-2", "development"),
+        ("生产环境", "production"),
+        ("预生产", "staging"),
+        ("测试", "testing"),
         ("moon", "unmapped"),
     ],
 )

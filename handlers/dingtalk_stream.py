@@ -120,7 +120,8 @@ class DingTalkStream:
             log.warning("dingtalk stream broken", error=type(problem).__name__, detail=str(problem)[:200])
         finally:
             self._set_connected(False)
-            await session.close()
+            with contextlib.suppress(Exception):  # what has ended, or broke, may not be closed any more
+                await session.close()
         return loop.time() - connected_at if connected_at is not None else 0.0
 
     def _set_connected(self, is_connected: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,8 @@ class SlackSocket:
             with self._lock:
                 last, self._session = self._session, None
             if last is not None:
-                last.close()
+                with suppress(Exception):  # what has ended, or broke, may not be closed any more
+                    last.close()
         return session is not None
 
     def _open(self, old: Session | None) -> Session:

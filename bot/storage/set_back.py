@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Column, Engine, Update, func, select, update
+from sqlalchemy import Column, Engine, Update, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -107,6 +107,8 @@ class SetBack:
         with self._engine.connect() as connection:
             if self._engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:  # whole tables are looked through, which takes as long as they are large: it must get through
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
             for columns, after in ((PLANNED, now + LEAST_S), (HAPPENED, now)):
                 for column in columns:
                     connection.execute(_earlier(column, back_s, after))

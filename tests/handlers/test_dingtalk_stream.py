@@ -15,6 +15,7 @@ import pytest
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import StorageUnavailable
 from handlers.dingtalk import Door
+from handlers.dingtalk_session import Session
 from handlers.dingtalk_stream import DingTalkStream
 from playground import world
 from playground.options import Json, Options
@@ -137,6 +138,23 @@ def test_a_lost_connection_comes_back(start: Start, playground: Playground, inbo
     assert switch.wait_for(True, False, True)
     assert _say(playground)["ack"]["code"] == 200
     assert inbox.typed == ["状态"]
+
+
+def test_a_stream_comes_back_when_it_cannot_be_closed(
+    start: Start, playground: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing what broke may fail too: it is no end of the listening."""
+    close = Session.close
+
+    async def close_badly(self: Session) -> None:
+        await close(self)
+        raise ValueError("closed twice")
+
+    monkeypatch.setattr(Session, "close", close_badly)
+    switch = start(playground.url)[1]
+    assert switch.wait_for(True)
+    playground.client.act(platform="dingtalk", disconnect="drop")
+    assert switch.wait_for(True, False, True)
 
 
 def test_a_gateway_that_is_down_is_waited_for(start: Start, playground: Playground) -> None:

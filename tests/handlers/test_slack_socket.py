@@ -20,6 +20,7 @@ from bot.system import SystemClock
 from handlers.slack import build_app
 from handlers.slack_http import flask_blueprint
 from handlers.slack_payloads import Own
+from handlers.slack_session import Session
 from handlers.slack_socket import SlackSocket
 from handlers.slack_windows import Windows
 from playground import world
@@ -236,6 +237,23 @@ def test_the_socket_comes_back(playground: Playground, inbox: FakeInbox, listen:
     assert switch.wait_for(True, False, True)
     assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
     assert [one.typed for one in inbox.stored] == ["status"]
+
+
+def test_the_socket_comes_back_when_it_cannot_be_closed(
+    playground: Playground, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing what broke may fail too: it is no end of the listening."""
+    close = Session.close
+
+    def close_badly(self: Session) -> None:
+        close(self)
+        raise ValueError("closed twice")
+
+    monkeypatch.setattr(Session, "close", close_badly)
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    playground.act(platform="slack", disconnect="drop")
+    assert switch.wait_for(True, False, True)
 
 
 @pytest.mark.parametrize("how", ["warning", "refresh_requested"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from sqlalchemy import Double
+from sqlalchemy import Double, event
 
 from bot.domain.builds import BuildStatus
 from bot.errors import RateLimited, Unavailable
@@ -141,3 +143,17 @@ def test_each_instant_that_is_stored_is_thought_of() -> None:
     """A column that work is planned by, and that were forgotten here, would stand still for an hour."""
     columns = {str(one) for table in metadata.tables.values() for one in table.columns if isinstance(one.type, Double)}
     assert {str(column) for column in (*PLANNED, *HAPPENED)} | AS_IT_WAS == columns
+
+
+def test_large_tables_may_take_their_time(world: World) -> None:
+    """Turning back has no time-out on PostgreSQL, or it might come to nothing each time, for ever."""
+    limits: set[str] = set()
+
+    def look(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("UPDATE") and world.database.dialect.name == "postgresql":
+            limits.add(cursor.connection.execute("SHOW statement_timeout").fetchone()[0])
+
+    world.accept(event_of())
+    event.listen(world.database, "before_cursor_execute", look)
+    set_back(world, HOUR_S)
+    assert limits == ({"0"} if world.database.dialect.name == "postgresql" else set())

@@ -18,6 +18,7 @@ class FakeMetricSource:
 
     answers: dict[str, Mapping[str, float] | Exception] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    is_partial: bool = False
     down: IntegrationError | None = None
     asked: list[tuple[str, float, float]] = field(default_factory=list)
     probes: int = 0
@@ -41,7 +42,7 @@ class FakeMetricSource:
         answer = self.down or self.answers.get(text, {})
         if isinstance(answer, Exception):
             raise answer
-        return Reading(answer, self.warnings)
+        return Reading(answer, self.warnings, self.is_partial)
 
     def series(self, query: Query, *, start: float, end: float, step_s: float) -> Series:
         """Each value, unchanged over the whole time."""

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     MONITOR_WARN = "monitor_warn"
     MONITOR_SILENT = "monitor_silent"
     UNASKED = "unasked"  # the system that knows could not be asked
+    PARTIAL = "partial"  # the system could not read all that it would have reckoned with
     NOT_CONFIGURED = "not_configured"  # it was taken out of the configuration meanwhile
 
 

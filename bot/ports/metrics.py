@@ -21,10 +21,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One value a series, by the text of its labels; `warnings` are what the system said beside them."""
+    """One value a series, by the text of its labels; `warnings` are what the system said beside them.
+
+    With `is_partial` some of what it would have reckoned with could not be read.
+    """
 
     values: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

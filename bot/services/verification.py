@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from bot.ports.metrics import (
     MonitorSource,
     Prober,
     Query,
+    Reading,
     Reply,
     Series,
 )
@@ -180,10 +181,11 @@ class Verification:
         window_s = min(spec.window_s, max(spec.settles_s, now - context.there_since))
         reading = source.value(_query(spec, context, window_s), start=now - window_s, end=now)
         if spec.kind is CheckKind.METRIC:
-            return judge(spec, reading.values), reading.warnings
+            return _whole(judge(spec, reading.values), reading), reading.warnings
         before, earlier_s = context.started_at, spec.baseline_window_s
         baseline = source.value(_query(spec, context, earlier_s), start=before - earlier_s, end=before)
-        return judge(spec, reading.values, baseline.values), (*reading.warnings, *baseline.warnings)
+        outcome = _whole(judge(spec, reading.values, baseline.values), reading, baseline)
+        return outcome, (*reading.warnings, *baseline.warnings)
 
     def _look_at_address(self, spec: CheckSpec, context: CheckContext) -> Outcome:
         """The first try that passes, else the last one."""
@@ -204,6 +206,13 @@ class Verification:
 
 
 _METRICS = (CheckKind.METRIC, CheckKind.COMPARE)
+
+
+def _whole(outcome: Outcome, *readings: Reading) -> Outcome:
+    """A pass takes a whole answer: what was not read may be what is wrong."""
+    if outcome.verdict is Verdict.PASSED and any(reading.is_partial for reading in readings):
+        return replace(outcome, verdict=Verdict.ERROR, reason=Reason.PARTIAL)
+    return outcome
 
 
 def _judge_reply(spec: CheckSpec, context: CheckContext, reply: Reply) -> Outcome:

@@ -28,6 +28,7 @@ LEAST_STEP_S = 1.0
 LONGEST_FIGURE_WINDOW_S = 300.0
 MAX_LABELS = 200
 MAX_LINK = 1900
+ABOUT_THE_QUERY = "PromQL "  # begins remarks on how a query is written; any other is about data that was not read
 
 
 class Prometheus:
@@ -60,7 +61,8 @@ class Prometheus:
                 pairs = [("", _pair(data.get("result"))[1])]
             case other:
                 raise Rejected(SYSTEM, "no_value", clean_line(f"the query gives a {other}", 100))
-        return Reading(distinct(pairs), warnings)
+        is_partial = any(not words.startswith(ABOUT_THE_QUERY) for words in warnings)
+        return Reading(distinct(pairs), warnings, is_partial)
 
     def series(self, query: Query, *, start: float, end: float, step_s: float) -> Series:
         """See `MetricSource`."""

@@ -89,6 +89,18 @@ def test_a_comparison_asks_for_the_time_before_the_deployment(
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "outcome"), [(0.0, (Verdict.ERROR, Reason.PARTIAL)), (0.5, (Verdict.FAILED, Reason.ABOVE))]
+)
+def test_a_partial_answer_is_no_pass(
+    verification: Verification, source: FakeMetricSource, value: float, outcome: tuple[Verdict, Reason]
+) -> None:
+    """What could not be read may be what is wrong; what was read, and is wrong, is."""
+    source.answers['errors{app="user-service"}[60s]'] = {"{}": value}
+    source.warnings, source.is_partial = ("store gateway down",), True
+    assert looked(verification.measure(ERRORS, CONTEXT, T0))[:2] == outcome
+
+
 def test_no_data_is_no_pass(verification: Verification) -> None:
     """A query that finds nothing says nothing of the service."""
     assert looked(verification.measure(ERRORS, CONTEXT, T0)) == (Verdict.NO_DATA, Reason.NO_SERIES, None, "[]")

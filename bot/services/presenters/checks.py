@@ -33,6 +33,7 @@ CHECK_REASONS = {
     Reason.MONITOR_WARN: "the monitor warns",
     Reason.MONITOR_SILENT: "the monitor tells nothing",
     Reason.UNASKED: "nobody could be asked",
+    Reason.PARTIAL: "only a part was read",
     Reason.NOT_CONFIGURED: "taken out of the configuration",
 }
 NO_ANSWERS = {

@@ -54,7 +54,10 @@ def test_a_query_is_a_form_that_holds_the_time(server: Answering, session: reque
 def test_warnings_and_remarks_come_with_the_value(server: Answering, session: requests.Session) -> None:
     """An answer that is known to be incomplete is shown as such."""
     server.answer = lambda _: success([ROW], warnings=["store gateway down\n", "two"], infos=["not a counter"])
-    assert ask(server, session).warnings == ("store gateway down", "two", "not a counter")
+    reading = ask(server, session)
+    assert (reading.warnings, reading.is_partial) == (("store gateway down", "two", "not a counter"), True)
+    server.answer = lambda _: success([ROW], infos=["PromQL info: metric might not be a counter"])
+    assert not ask(server, session).is_partial
 
 
 def test_series_that_read_the_same_stay_two(server: Answering, session: requests.Session) -> None:

@@ -1,8 +1,8 @@
 """Text that changes by itself: durations, times and ids, which tell nobody anything new while a build runs.
 
-What is masked becomes the least of its kind (`14 s` and `1m 3s` become `0s`): a masked text is never longer, and masked
-once more it stays as it is. In doubt a text counts: names, counts, shares, versions, issue keys, days, ports, numbers
-of builds (`#17`), and hashes of commits and contents are as they are.
+What is masked becomes the least of its kind (`14 s` and `1m 3s` become `0s`): a masked text is never longer. In doubt a
+text counts: names, counts, shares, versions, issue keys, days, ports, numbers of builds (`#17`), and hashes of commits
+and contents are as they are.
 """
 
 from __future__ import annotations

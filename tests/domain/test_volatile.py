@@ -115,11 +115,9 @@ _NEAR = st.text("0123456789abfsmhT :.,-/#()<xZ分秒é", max_size=40)
 
 
 @given(_NEAR | st.lists(_words | st.one_of(*VOLATILE.values()) | _NEAR).map("".join))
-def test_a_masked_text_is_not_longer_and_stays_as_it_is(text: str) -> None:
-    """So nothing that a platform has room for is pushed out of sight, and what is the least of its kind is stable."""
-    masked = without_volatile(text)
-    assert len(masked) <= len(text)
-    assert without_volatile(masked) == masked
+def test_a_masked_text_is_not_longer(text: str) -> None:
+    """So nothing that a platform has room for is pushed out of sight."""
+    assert len(without_volatile(text)) <= len(text)
 
 
 @given(_NEAR)

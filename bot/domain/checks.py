@@ -178,7 +178,10 @@ def _joined(*limits: tuple[str, float | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One look, begun `at` and done `took_s` later. `warnings` are what the system said beside its answer."""
+    """One look, begun `at` and done `took_s` later. `warnings` are what the system said beside its answer.
+
+    The system wants to be left alone for `pause_s` more.
+    """
 
     at: float
     verdict: Verdict
@@ -187,6 +190,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     reason: Reason = Reason.WITHIN
     took_s: float = 0.0
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +339,6 @@ def _counted(progress: CheckProgress, measurement: Measurement, *, was_away: boo
 
 def _next_at(spec: CheckSpec, ends_at: float, planned: float, measurement: Measurement) -> float:
     """The next instant of the grid that is not over yet; the last one is the end itself."""
-    done_at = measurement.at + measurement.took_s
+    done_at = measurement.at + measurement.took_s + measurement.pause_s
     steps = max(1, -int(-(done_at - planned) // spec.interval_s))
     return max(done_at, min(planned + steps * spec.interval_s, ends_at))

@@ -31,6 +31,7 @@ MOST_AT_ONCE = 8
 MAX_DETAIL = 300
 MAX_WARNINGS = 3
 CHART_POINTS = 240
+LONGEST_PAUSE_S = 300.0
 
 log = logger(__name__)
 
@@ -78,10 +79,12 @@ class Verification:
         """One look at what a check is about, begun at `now`. Never raises: what cannot be asked is an error."""
         began = monotonic()
         warnings: tuple[str, ...] = ()
+        pause_s = 0.0
         try:
             outcome, warnings = self._look(spec, context, now)
         except IntegrationError as problem:
             outcome = Outcome(Verdict.ERROR, Reason.UNASKED, detail=_words_of(problem))
+            pause_s = min(problem.retry_after_s or 0.0, LONGEST_PAUSE_S)
         except Exception as problem:  # a deployment step: a fault of ours is no verdict on the service
             log.exception("check not measured", check=spec.name, service=context.service)
             outcome = Outcome(Verdict.ERROR, Reason.UNASKED, detail=type(problem).__name__)
@@ -93,6 +96,7 @@ class Verification:
             tuple(warning[:MAX_DETAIL] for warning in warnings[:MAX_WARNINGS]),
             outcome.reason,
             monotonic() - began,
+            pause_s,
         )
 
     def measure_all(self, specs: Sequence[CheckSpec], context: CheckContext, now: float) -> Sequence[Measurement]:

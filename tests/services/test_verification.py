@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import requests
 
-from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict, begin
+from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict, advance, begin
 from bot.domain.judging import MonitorStatus
-from bot.errors import Unavailable
+from bot.errors import RateLimited, Unavailable
 from bot.ports.metrics import Reply
 from bot.services.verification import CheckContext, Verification
 from integrations.prometheus.config import Config
@@ -114,6 +114,15 @@ def test_a_system_that_is_down_is_an_error_with_its_reason(
     measured = verification.measure(ERRORS, CONTEXT, T0)
     words = "prometheus: unreachable (ConnectionError)"
     assert looked(measured) == (Verdict.ERROR, Reason.UNASKED, None, words)
+
+
+def test_a_system_that_wants_to_be_left_alone_is(verification: Verification, source: FakeMetricSource) -> None:
+    """The next look waits for as long as it asked for, at most five minutes."""
+    for asked_s, next_s in ((25.0, 90.0), (9000.0, 360.0)):
+        source.down = RateLimited("datadog", "rate_limited", asked_s, scope="account")
+        progress = begin(ERRORS, T0)
+        look = replace(verification.measure(ERRORS, CONTEXT, progress.next_at), took_s=0.0)
+        assert advance(ERRORS, progress, look).next_at == T0 + next_s
 
 
 def test_a_fault_of_our_own_is_an_error_too(verification: Verification, source: FakeMetricSource) -> None:

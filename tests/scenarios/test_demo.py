@@ -91,17 +91,17 @@ def running(ports: Ports) -> str:
 @pytest.mark.prometheus
 def test_a_visitor_sees_v1_come_back(tmp_path: Path) -> None:
     """With Prometheus, as long as the README says it takes."""
-    _visit(tmp_path, os.environ["PATH"], {"health", "up"})
+    _visit(tmp_path, os.environ["PATH"], "v2", {"health", "up"})
 
 
 def test_a_visitor_without_prometheus_sees_it_too(tmp_path: Path) -> None:
-    """The service's own answers decide; nothing speaks of what is not there."""
+    """The service's own answers decide, and nothing speaks of what is not there; the newest build is v2."""
     path = without("prometheus", tmp_path / "bin")
     assert shutil.which("prometheus", path=path) is None
-    _visit(tmp_path, path, {"health"})
+    _visit(tmp_path, path, "latest green", {"health"})
 
 
-def _visit(folder: Path, path: str, checks: set[str]) -> None:
+def _visit(folder: Path, path: str, version: str, checks: set[str]) -> None:
     """From the first line that is typed to the end of the roll-back."""
     with demo(folder, path) as (ports, client):
         wait_until(lambda: is_listening(ports.playground), "the playground", STARTED_S)
@@ -109,7 +109,7 @@ def _visit(folder: Path, path: str, checks: set[str]) -> None:
         assert first is not None
         assert set(re.findall(r"✅ (\w+) .* passed", first["text"])) == checks
         began = time.monotonic()
-        client.act(platform="slack", channel=CI, as_="alice", say="/ship deploy greeter v2 to production")
+        client.act(platform="slack", channel=CI, as_="alice", say=f"/ship deploy greeter {version} to production")
         wait_until(lambda: is_said_to_alice(client, "confirm greeter#2"), "a preview")
         client.act(platform="slack", channel=CI, as_="alice", say="/ship confirm greeter#2")
         asked = wait_until(lambda: card(client, DEV_GROUP, "greeter#2", "等待批准"), "a card to approve")

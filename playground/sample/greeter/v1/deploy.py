@@ -1,4 +1,4 @@
-"""Puts this version in the place of the one that runs: `deploy.py --to FOLDER --url http://… --version v1`.
+"""Puts this version in the place of the one that runs: `deploy.py --to FOLDER --url http://…`.
 
 FOLDER belongs to the host, which runs what its file `current` names. The end of this program is the end of the
 deployment: it waits until the service answers with the new version.
@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from greeter import VERSION
+
 PATIENCE_S = 20.0
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -22,9 +24,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--url", required=True)
-    parser.add_argument("--version", required=True)
     options = parser.parse_args()
-    release = options.to / "releases" / f"{options.version}-{time.time_ns()}"
+    release = options.to / "releases" / f"{VERSION}-{time.time_ns()}"
     shutil.copytree(Path(__file__).parent, release, ignore=shutil.ignore_patterns(".git", "__pycache__"))
     print(f"copied to {release.name}")
     switch = options.to / "current.new"
@@ -32,11 +33,11 @@ def main() -> int:
     switch.replace(options.to / "current")
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if running(options.url) == options.version:
-            print(f"{options.version} answers")
+        if running(options.url) == VERSION:
+            print(f"{VERSION} answers")
             return 0
         time.sleep(0.2)
-    print(f"{options.version} does not answer after {PATIENCE_S:.0f} s", file=sys.stderr)
+    print(f"{VERSION} does not answer after {PATIENCE_S:.0f} s", file=sys.stderr)
     return 1
 
 

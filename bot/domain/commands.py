@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 
-from bot.domain.deployment_lines import CHART_USAGE, LOCK_USAGE, PROMOTE_USAGE, ROLLBACK_USAGE, UNLOCK_USAGE
+from bot.domain.deployment_lines import (
+    CHART_USAGE,
+    LOCK_USAGE,
+    PROMOTE_USAGE,
+    ROLLBACK_USAGE,
+    UNLOCK_USAGE,
+    WHATS_IN_USAGE,
+)
 from bot.errors import CommandInvalid
 
 
@@ -124,7 +131,7 @@ VERBS: tuple[VerbSpec, ...] = (
     VerbSpec(Verb.LOCK, ("lock",), ("锁定",), Target.PROJECT, LOCK_USAGE, changes=True),
     VerbSpec(Verb.UNLOCK, ("unlock",), ("解锁",), Target.PROJECT, UNLOCK_USAGE, changes=True),
     VerbSpec(Verb.DEPLOYMENTS, ("deployments",), ("部署记录",), Target.OPTIONAL_PROJECT, "deployments [service]"),
-    VerbSpec(Verb.WHATS_IN, ("whats-in",), ("差异",), Target.PROJECT, "whats-in <service> <environment>"),
+    VerbSpec(Verb.WHATS_IN, ("whats-in",), ("差异",), Target.PROJECT, WHATS_IN_USAGE),
     VerbSpec(Verb.DORA, ("dora",), ("效能",), Target.OPTIONAL_PROJECT, "dora [service]"),
     VerbSpec(Verb.CHART, ("chart", "graph"), ("图表",), Target.PROJECT, CHART_USAGE),
 )

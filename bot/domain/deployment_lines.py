@@ -12,6 +12,7 @@ LATEST = "latest"
 _LATEST_WORDS = ("latest green", "latest", "最新")
 _TO = frozenset({"to", "into", "到", "至"})
 _IN = frozenset({"in", "at", "在"})
+_BETWEEN = _TO | _IN | {"from", "and", "从", "和"}
 _BECAUSE = frozenset({"because", "reason", "因为", "原因"})
 _BREAK_GLASS = frozenset({"break-glass", "紧急"})
 _NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]*)#)?(?P<number>\d{1,12})")
@@ -20,6 +21,7 @@ PROMOTE_USAGE = "promote <service> to <environment>"
 ROLLBACK_USAGE = "rollback <service>[#<number>] [in <environment>] [to <version>]"
 UNLOCK_USAGE = "unlock <service> [in <environment>]"
 CHART_USAGE = "chart <service>[#<number>] [check]"
+WHATS_IN_USAGE = "whats-in <service> <environment or version> [version or environment]"
 LOCK_USAGE = "lock <service> [in <environment>] because <reason>"
 
 
@@ -36,12 +38,24 @@ class DeployLine:
 
 @dataclass(frozen=True, slots=True)
 class PlaceLine:
-    """`rollback`, `lock`, `unlock`, `whats-in`: a service, and what was said beyond it."""
+    """`rollback`, `lock`, `unlock`: a service, and what was said beyond it."""
 
     service: str
     environment: str = ""
     version: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLine:
+    """`whats-in`: a service and what is compared, each a version, an environment, or `LATEST`.
+
+    `new` is empty where an environment alone was said, `old` where not even that was.
+    """
+
+    service: str
+    old: str = ""
+    new: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,17 @@ def parse_place(words: Sequence[str], usage: str) -> PlaceLine:
     if not 1 <= len(rest) <= 2:
         raise CommandInvalid("missing_argument", usage)
     return PlaceLine(rest[0], rest[1] if len(rest) == 2 else "", version, reason)
+
+
+def parse_span(words: Sequence[str]) -> SpanLine:
+    """`user-service production`, `user-service v1 to v2`, `user-service from production to latest green`."""
+    rest = [word for word in words if word.lower() not in _BETWEEN]
+    if " ".join(rest[-2:]).lower() in _LATEST_WORDS:
+        rest[-2:] = [LATEST]
+    if not 1 <= len(rest) <= 3:
+        raise CommandInvalid("missing_argument", WHATS_IN_USAGE)
+    ends = [LATEST if word.lower() in _LATEST_WORDS else word for word in rest[1:]]
+    return SpanLine(rest[0], *ends)
 
 
 def parse_rollback(words: Sequence[str]) -> tuple[PlaceLine, int]:

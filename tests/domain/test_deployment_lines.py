@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from bot.domain.deployment_lines import NumberLine, parse_chart, parse_number, parse_rollback
+from bot.domain.deployment_lines import (
+    LATEST,
+    NumberLine,
+    SpanLine,
+    parse_chart,
+    parse_number,
+    parse_rollback,
+    parse_span,
+)
 from bot.errors import CommandInvalid
 
 
@@ -39,3 +47,26 @@ def test_a_rollback_and_a_chart_name_their_deployment() -> None:
     assert (asked.service, asked.environment, number) == ("user-service", "production", 17)
     assert parse_chart(["user-service#17", "errors"]) == (NumberLine(17, "user-service"), "errors")
     assert parse_chart(["user-service"]) == ("user-service", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("site", SpanLine("site")),
+        ("site in production", SpanLine("site", "production")),
+        ("site v1 v2", SpanLine("site", "v1", "v2")),
+        ("site from production to latest green", SpanLine("site", "production", LATEST)),
+        ("site 从 最新 到 v2", SpanLine("site", LATEST, "v2")),
+    ],
+)
+def test_two_ends_are_read_in_their_order(typed: str, meant: SpanLine) -> None:
+    """With or without the words between them."""
+    assert parse_span(typed.split()) == meant
+
+
+@pytest.mark.parametrize("typed", ["", "to", "site v1 v2 v3", "site latest green v2"])
+def test_more_or_fewer_ends_are_no_span(typed: str) -> None:
+    """One that is too many is not passed over."""
+    with pytest.raises(CommandInvalid) as refused:
+        parse_span(typed.split())
+    assert refused.value.problem == "missing_argument"

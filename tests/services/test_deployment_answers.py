@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
-from bot.domain.cards import Card, Code, Inline, Lines, Link, Notice
+from bot.domain.cards import Card, Code, Inline, Lines, Link, Notice, Paragraph
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployments import DeploymentState
 from bot.domain.issues import KeyRules
@@ -142,10 +142,85 @@ def test_whats_in_tells_what_was_heard_where_the_source_does_not(stage: Stage) -
 def shown_commits(stage: Stage) -> list[str]:
     """The titles of the commits that staging lacks."""
     stage.ask(f"whats-in {SERVICE} staging")
-    card = stage.world.answer
-    assert isinstance(card, Card)
-    (lines,) = words(card).values()
-    return [line.split(" ", 1)[1].strip(" ·") for line in lines]
+    return titles_of(stage.world.card_answer())
+
+
+def titles_of(card: Card) -> list[str]:
+    """The titles of the commits on a card."""
+    return [line.split(" ", 1)[1].strip(" ·") for lines in words(card).values() for line in lines]
+
+
+def sentences(stage: Stage, typed: str) -> str:
+    """What the card says in sentences that answers a line."""
+    stage.ask(typed)
+    paragraphs = [one for one in stage.world.card_answer().sections if isinstance(one, Paragraph)]
+    return " ".join(getattr(part, "text", "") for one in paragraphs for part in one.body)
+
+
+def three_builds(store: SqlStore, database: Engine) -> Stage:
+    """The first of three builds of one branch is in both environments, the second is no good one."""
+    stage = a_stage(store, database)
+    stage.build("main", title="First")
+    stage.good("main", "staging")
+    stage.good("main")
+    stage.build("main", BuildStatus.FAILED, title="Fix USER-7")
+    stage.build("main", title="Third")
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("typed", "names", "titles"),
+    [
+        ("#1 #3", "From {1} to {3}", ["Third", "Fix USER-7"]),
+        ("#1 to #2", "From {1} to {2}", ["Fix USER-7"]),
+        ("from staging to latest green", "From main to {3}", ["Third", "Fix USER-7"]),
+        ("in production #2", "From main to {2}", ["Fix USER-7"]),
+        ("#2 main", "From {2} to main", ["Third"]),
+    ],
+)
+def test_whats_in_compares_what_is_named(
+    store: SqlStore, database: Engine, typed: str, names: str, titles: list[str]
+) -> None:
+    """Versions, or what is in an environment; also what nobody could deploy, for its build went wrong."""
+    stage = three_builds(store, database)
+    stage.ask(f"whats-in {SERVICE} {typed}")
+    card = stage.world.card_answer()
+    commits = ["", *(run.facts.commit or "" for run in stage.builds.runs.values() if run.key.project == SERVICE)]
+    assert card.title == names.format(*(commit[:8] for commit in commits)) + f": {SERVICE}"
+    assert titles_of(card) == titles
+
+
+def test_whats_in_says_which_way_it_looks(store: SqlStore, database: Engine) -> None:
+    """From a newer version to an older one the commits are those that the older one lacks; none are between equals."""
+    stage = three_builds(store, database)
+    assert "is older than" in sentences(stage, f"whats-in {SERVICE} #3 production")
+    assert titles_of(stage.world.card_answer()) == ["Third", "Fix USER-7"]
+    assert "Nothing new" in sentences(stage, f"差异{SERVICE} production 到 staging")
+    assert titles_of(stage.world.card_answer()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("v1 v9", "neither a version v9 that I know nor an environment of that name"),
+        ("prod v1", "neither a version prod that I know"),
+        ("staging v1", "Nothing was deployed to staging yet"),
+        ("v1", "no such environment"),
+        ("v1 v1 v1", "Write it like this: /ship whats-in <service> <environment or version> [version or environment]"),
+    ],
+)
+def test_whats_in_names_what_it_does_not_know(stage: Stage, typed: str, said: str) -> None:
+    """Nothing is guessed in place of a word that means nothing."""
+    assert said in stage.ask(f"whats-in {SERVICE} {typed}")
+
+
+def test_whats_in_says_where_commits_are_not_known(store: SqlStore, database: Engine) -> None:
+    """What was heard is shown while the source is away, and that there may be more."""
+    stage = three_builds(store, database)
+    stage.builds.away = {"commits"}
+    for typed in ("#1 #3", "production"):
+        assert "Not all commits between the two are known." in sentences(stage, f"whats-in {SERVICE} {typed}")
+        assert titles_of(stage.world.card_answer()) == ["Third", "Fix USER-7"]
 
 
 def issues(card: object) -> list[Inline]:

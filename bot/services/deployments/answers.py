@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.cards import Card
 from bot.domain.commands import CommandLine, Verb
-from bot.domain.deployment_lines import LATEST, parse_place
-from bot.domain.deployments import ACTIVE, WAITING
+from bot.domain.deployment_lines import LATEST, parse_span
+from bot.domain.deployments import ACTIVE, WAITING, Version
 from bot.domain.dora import DAY_S, Dora, dora_of
-from bot.domain.services import Target
+from bot.domain.services import Service, Target
 from bot.domain.subjects import SubjectKey
-from bot.errors import CommandInvalid
+from bot.errors import CommandInvalid, Conflict
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.charting import Charting
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.requests import Requests
-from bot.services.deployments.standing import failed_there, good
-from bot.services.deployments.versions import Versions
-from bot.services.presenters.deployment_answers import Standing, deployments_card, dora_card, whats_in_card
+from bot.services.deployments.standing import failed_there, good, good_version
+from bot.services.deployments.versions import Versions, is_older
+from bot.services.presenters.deployment_answers import (
+    Compared,
+    Standing,
+    deployments_card,
+    dora_card,
+    whats_in_card,
+)
 
 LIST_LENGTH = 8
 MOST_STANDINGS = 20
@@ -37,7 +43,7 @@ class DeploymentAnswers:
         self._pages = pages
 
     def answer(self, line: CommandLine, locale: str, timezone: str) -> Card:
-        """The answer; CommandInvalid for what does not exist, IntegrationError."""
+        """The answer; CommandInvalid for what does not exist, Conflict, IntegrationError."""
         if line.verb is Verb.WHATS_IN:
             return self._whats_in(line, locale)
         service = line.arguments[0] if line.arguments else None
@@ -73,18 +79,45 @@ class DeploymentAnswers:
         return self._store.read(work)
 
     def _whats_in(self, line: CommandLine, locale: str) -> Card:
-        asked = parse_place(line.arguments, "whats-in <service> <environment>")
+        asked = parse_span(line.arguments)
         service = self._requests.service(asked.service)
-        target = self._requests.target(service, asked.environment)
-        standing = self._store.read(lambda tx: _standing(tx, target))
+        if asked.new:
+            compared = Compared(self._end(service, asked.old), self._end(service, asked.new))
+        else:
+            target = self._requests.target(service, asked.old)
+            there = self._store.read(lambda tx: good_version(tx, service.name, target.environment))
+            compared = Compared(there, self._newest(service), target.environment)
+        old, new = compared.old, compared.new
+        if new is not None:
+            is_back = old is not None and is_older(new, old)
+            first, last = (new, old) if old is not None and is_back else (old, new)
+            brought = self._versions.between(service, first, last)
+            compared = replace(compared, changes=brought.changes, is_known=brought.is_known, is_back=is_back)
+        keys = tuple(dict.fromkeys(key for change in compared.changes for key in change.issues))
+        return whats_in_card(service.name, compared, locale, issues=self._pages.issues(keys))
+
+    def _end(self, service: Service, word: str) -> Version:
+        """The version that a word names, or that is in the environment of that name; Conflict where there is none."""
+        target = service.targets.get(word)
+        if target is None:
+            try:
+                return self._versions.resolve(service, word, is_to_run=False)
+            except CommandInvalid:  # of two words it has to be said which one
+                raise Conflict(
+                    "{service} has neither a version {word} that I know nor an environment of that name.",
+                    service=service.name,
+                    word=word,
+                ) from None
+        there = self._store.read(lambda tx: good_version(tx, service.name, target.environment))
+        if there is None:
+            raise Conflict("Nothing was deployed to {environment} yet.", environment=target.environment)
+        return there
+
+    def _newest(self, service: Service) -> Version | None:
         try:
-            newest = self._versions.resolve(service, LATEST)
+            return self._versions.resolve(service, LATEST)
         except CommandInvalid:  # it has no builds, or no good one
-            newest = None
-        changes = self._versions.between(service, standing.version, newest).changes if newest else ()
-        keys = tuple(dict.fromkeys(key for change in changes for key in change.issues))
-        issues = self._pages.issues(keys)
-        return whats_in_card(service.name, target.environment, standing.version, newest, changes, locale, issues=issues)
+            return None
 
 
 @dataclass(frozen=True, slots=True)

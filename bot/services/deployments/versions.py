@@ -49,15 +49,16 @@ class Versions:
         self._store = store
         self._sources = sources
 
-    def resolve(self, service: Service, word: str) -> Version:
+    def resolve(self, service: Service, word: str, *, is_to_run: bool = True) -> Version:
         """The version that `word` names: a tag or branch, a commit, `#12`, `LATEST`, or one deployed before.
 
-        CommandInvalid (`unknown_version`) names the newest one; Conflict where its build is not a good one.
+        CommandInvalid (`unknown_version`) names the newest one; Conflict where it is to run and its build is not a
+        good one.
         """
         builds = self._builds(service)
         found = _find(builds, word)
         if found is not None:
-            if found.status is not BuildStatus.SUCCESS:
+            if is_to_run and found.status is not BuildStatus.SUCCESS:
                 raise Conflict("{build} is no good build: it cannot be deployed.", build=found.key.short)
             return _version(found, word)
         known = self._store.read(lambda tx: _deployed(tx, service.name, word))
@@ -160,6 +161,11 @@ class Versions:
                     raise
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
         return [record.build() for record in known if record.key.source == service.build_source], reader is None
+
+
+def is_older(one: Version, other: Version) -> bool:
+    """Whether a version was built before another one; False where their builds do not tell."""
+    return bool(one.build and other.build) and _order(one.build) < _order(other.build)
 
 
 def _find(builds: Sequence[Build], word: str) -> Build | None:

@@ -27,7 +27,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState
+from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.checks import checks_of
@@ -109,12 +109,15 @@ def _title(deployment: Deployment, locale: str) -> str:
     return f"{deployment.key.short} · {way} · {translate(locale, WORD[deployment.state])}"
 
 
+def version_of(version: Version) -> Text:
+    """A version by its name, and its commit where that is another word."""
+    commit = version.commit[:COMMIT_LENGTH]
+    return text(Code(version.name), *([f" ({commit})"] if commit and commit not in version.name else []))
+
+
 def way_of(deployment: Deployment) -> Text:
     """From the version before to the new one."""
-    commit = deployment.version.commit[:COMMIT_LENGTH]
-    parts: list[Any] = [Code(deployment.version.name)]
-    if commit and commit not in deployment.version.name:
-        parts.append(f" ({commit})")
+    parts: list[Any] = [*version_of(deployment.version)]
     if deployment.previous is not None:
         parts = [Code(deployment.previous.name), " → ", *parts]
     return text(*parts)

@@ -31,7 +31,7 @@ from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
-from bot.services.presenters.deployment import changes_of, issues_of, way_of
+from bot.services.presenters.deployment import changes_of, issues_of, version_of, way_of
 from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of
 from bot.services.presenters.words import duration as span
 
@@ -192,27 +192,51 @@ def deployment_line(deployment: Deployment, locale: str) -> Text:
     return text(*parts)
 
 
-def whats_in_card(
-    service: str,
-    environment: str,
-    old: Version | None,
-    new: Version | None,
-    changes: Sequence[Change],
-    locale: str,
-    *,
-    issues: Sequence[Link | Code],
-) -> Card:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two versions and the commits between them, which are all of them only if `is_known`.
+
+    `environment` is where the old one is, if that and the newest build are compared; then either may be missing. With
+    `is_back` the new one is the older one, and the commits are those that it lacks.
+    """
+
+    old: Version | None
+    new: Version | None
+    environment: str = ""
+    changes: tuple[Change, ...] = ()
+    is_known: bool = True
+    is_back: bool = False
+
+
+def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequence[Link | Code]) -> Card:
     """What lies between two versions: commits and the issues that they name."""
-    title = translate(locale, "What is new for {environment}: {service}", environment=environment, service=service)
-    fields = [
-        Field(translate(locale, "There now"), text(Code(old.name) if old else "—")),
-        Field(translate(locale, "Newest good build"), text(Code(new.name) if new else "—")),
-        *issues_of(issues, locale),
-    ]
-    sections: list[Section] = [*changes_of(changes, locale, LIST_CHANGES)]
-    if not changes:
+    old, new = compared.old.name if compared.old else "—", compared.new.name if compared.new else "—"
+    if compared.environment:
+        sentence = "What is new for {environment}: {service}"
+        title = translate(locale, sentence, environment=compared.environment, service=service)
+        labels = translate(locale, "There now"), translate(locale, "Newest good build")
+    else:
+        title = translate(locale, "From {old} to {new}: {service}", old=old, new=new, service=service)
+        labels = translate(locale, "Before"), translate(locale, "After")
+    ends = (compared.old, compared.new)
+    fields = [Field(label, version_of(one) if one else text("—")) for label, one in zip(labels, ends, strict=True)]
+    sections: list[Section] = []
+    if compared.is_back:
+        words = translate(locale, "{new} is older than {old}: it lacks these commits.", new=new, old=old)
+        sections.append(Paragraph(text("⏪ ", words)))
+    sections += changes_of(compared.changes, locale, LIST_CHANGES)
+    if not compared.is_known:
+        sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits between the two are known."))))
+    elif not compared.changes:
         sections.append(Paragraph(text(translate(locale, "Nothing new, or I know no commits between the two."))))
-    return Card(Tone.NEUTRAL, title, emoji="📦", fields=tuple(fields), sections=tuple(sections), locale=locale)
+    return Card(
+        Tone.NEUTRAL,
+        title,
+        emoji="📦",
+        fields=(*fields, *issues_of(issues, locale)),
+        sections=tuple(sections),
+        locale=locale,
+    )
 
 
 def dora_card(figures: Sequence[Dora], days: int, locale: str) -> Card:

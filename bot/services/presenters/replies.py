@@ -107,7 +107,7 @@ SUMMARIES = {
     "lock": "let nothing be deployed somewhere",
     "unlock": "let it be deployed again",
     "deployments": "what is where, and what was deployed last",
-    "whats-in": "what is new for an environment",
+    "whats-in": "what is new for an environment, or from one version to another",
     "dora": "how often, how fast and how well things are deployed",
     "chart": "how the value of a check went on",
 }

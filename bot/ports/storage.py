@@ -96,7 +96,10 @@ class DestinationLease:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What an attempt came to; `detail` are the platform's own words on a failure, without secrets."""
+    """What an attempt came to; `detail` are the platform's own words on a failure, without secrets.
+
+    A card that `is_dead` lives where its end was wanted meanwhile, at a later revision than `spares_end_after`.
+    """
 
     card_id: int
     reason: str
@@ -108,6 +111,7 @@ class Settlement:
     due_at: float = 0.0
     tries: int = 0
     is_dead: bool = False
+    spares_end_after: int | None = None
     shown_final: bool | None = None
     detail: str = ""
 

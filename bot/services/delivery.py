@@ -20,7 +20,15 @@ from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.hands import Shares
 from bot.services.looks import looks_of, why_unchanged
-from bot.services.outcomes import DOUBT_PAUSE_S, LATE_START, Outcome, after_failure, give_up_slowly, not_found
+from bot.services.outcomes import (
+    DOUBT_PAUSE_S,
+    LATE_START,
+    Outcome,
+    after_failure,
+    give_up_slowly,
+    not_found,
+    spare_the_end,
+)
 from bot.services.planning import Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
 from bot.services.silence import Silence
@@ -204,7 +212,8 @@ class Deliverer:
     # --- settling
 
     def _settle(self, delivery: Delivery, outcome: Outcome, moved: Mapping[str, Place] = NOT_MOVED) -> None:
-        settlement, lease, now = outcome.settlement, delivery.lease, self._now()
+        lease, now = delivery.lease, self._now()
+        settlement = spare_the_end(delivery, outcome.settlement)
         pace = delivery.capabilities.place_budget
         arrival = pace.after(lease.arrival, now) if outcome.was_called else lease.arrival
         free_at = max(pace.ready_at(arrival), now + outcome.rest_s)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bot.domain.budgets import Window
-from bot.domain.places import Operation
-from bot.domain.retries import MOST_TRIES, pause_s
+from bot.domain.places import CARD_SLOT, Operation
+from bot.domain.retries import MOST_TRIES, OF_CONTENT, pause_s
 from bot.domain.routing import Updates
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import CardRecord, Settlement
@@ -111,6 +111,16 @@ def give_up_slowly(card: CardRecord, reason: str, now: float, *, is_hopeless: bo
     pause = pause_s(tries)
     settlement = Settlement(card.id, f"failed:{reason}", due_at=now + pause, tries=tries)
     return Outcome(settlement, min(pause, LONGEST_REST_S))
+
+
+def spare_the_end(delivery: Delivery, settlement: Settlement) -> Settlement:
+    """The same, but that an end which came during the attempt is tried, as one that comes after it is."""
+    card = delivery.card
+    is_of_content = settlement.reason.partition(":")[2] in OF_CONTENT
+    may_end = card.message_ref is not None or (is_of_content and not delivery.is_final)
+    if not (settlement.is_dead and card.slot == CARD_SLOT and may_end):
+        return settlement
+    return replace(settlement, spares_end_after=delivery.subject.revision)
 
 
 def _where_edits_are_off(delivery: Delivery) -> Settlement:

@@ -7,9 +7,25 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Boolean, Select, and_, bindparam, case, delete, exists, not_, select, text, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from bot.domain.places import CARD_SLOT, ONCE_MORE, OVERDUE_SLOT
+from bot.domain.retries import OF_CONTENT
 from bot.ports import CardRecord, Slot
 from bot.storage.dialects import one_of
 from bot.storage.rows import NewRows, Row, Write
@@ -66,9 +82,25 @@ def _open(dialect: str) -> Write:
     return Write(new, new=rows)
 
 
+_DIED_OF_CONTENT = cards.c.reason.in_([literal_column(f"'dead:{reason}'") for reason in sorted(OF_CONTENT)])
+END_ONCE_MORE = "end_once_more"
+
+
+def lives_again(differs: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a card that was given up is tried once more for the end that comes now; `differs`: it is another end.
+
+    Where it stood already each revision of the end is tried. Where it was never shown only what was refused for its
+    content is, and only for an end that was not: a place that is gone, or takes nothing, takes no end either.
+    """
+    is_new_end = and_(_DIED_OF_CONTENT, or_(not_(cards.c.is_final), differs))
+    return and_(cards.c.is_dead, or_(cards.c.message_ref.is_not(None), is_new_end))
+
+
 _IS_CARD = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
 _IS_FINAL = bindparam("final", type_=Boolean)
 _REOPENS = bindparam("reopens", type_=Boolean)
+_DIFFERS = bindparam("differs", type_=Boolean)
+_LIVES_AGAIN = and_(_IS_FINAL, lives_again(_DIFFERS))
 _IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision, not_(_REOPENS))
 _WANTED = {
     "wanted_revision": bindparam("wanted"),
@@ -76,9 +108,10 @@ _WANTED = {
     "shown_revision": case((cards.c.folded_into.is_not(None), bindparam("wanted")), else_=cards.c.shown_revision),
     "is_final": _IS_FINAL,
     # A final state that was shown belonged to an earlier attempt, or is not the one that is to be shown.
-    "shown_final": and_(cards.c.shown_final, not_(bindparam("differs", type_=Boolean))),
-    # A change that was refused for good costs the changes after it, not the end: each revision of that is tried once.
-    "is_dead": and_(cards.c.is_dead, not_(and_(_IS_FINAL, cards.c.message_ref.is_not(None)))),
+    "shown_final": and_(cards.c.shown_final, not_(_DIFFERS)),
+    # What was refused for good costs the changes after it, not the end.
+    "is_dead": and_(cards.c.is_dead, not_(_LIVES_AGAIN)),
+    "reason": case((_LIVES_AGAIN, END_ONCE_MORE), else_=cards.c.reason),
     # The end does not wait for the pace of progress, only for a failed attempt's pause.
     "due_at": case((and_(_IS_FINAL, cards.c.tries == 0), 0.0), else_=cards.c.due_at),
     "final_since": case((not_(_IS_FINAL), 0.0), (_IS_WAITING, cards.c.final_since), else_=bindparam("at")),

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, case, exists, func, not_, or_, select, update
 
 from bot.domain.places import CARD_SLOT, Operation, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
-from bot.storage.cards import CARD_COLUMNS, IS_DIRTY
+from bot.storage.cards import CARD_COLUMNS, END_ONCE_MORE, IS_DIRTY
 from bot.storage.dialects import greatest
 from bot.storage.rows import NewRows, Write
 from bot.storage.tables import attempts, cards, destinations
@@ -68,6 +68,10 @@ _HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
 CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
 # The pace of progress: a final state that came meanwhile does not wait for it.
 _HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
+_END_CAME = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("tried"))
+_GIVE_CARD_UP = CHANGE_CARD.values(
+    is_dead=not_(_END_CAME), reason=case((_END_CAME, END_ONCE_MORE), else_=bindparam("given_up"))
+)
 _CHANGE_PACED_CARD = CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
 
 
@@ -84,9 +88,9 @@ def _end_attempt(*_columns: str) -> Write:
 
 
 @cache
-def _change_card(*_columns: str, is_paced: bool = False) -> Write:
+def _change_card(statement: Update, *_columns: str) -> Write:
     """The same."""
-    return Write(_CHANGE_PACED_CARD if is_paced else CHANGE_CARD)
+    return Write(statement)
 
 
 @cache
@@ -108,6 +112,24 @@ def _is_of(kin: str) -> ColumnElement[bool]:
     if ":" in kin:
         return key.startswith(f"{kin}/", autoescape=True)
     return and_(key.startswith(f"{kin}:", autoescape=True), not_(key.contains("/")))
+
+
+def _changes(settlement: Settlement) -> dict[str, Any]:
+    """The columns of a card that a settlement changes."""
+    changed: dict[str, Any] = {
+        "reason": settlement.reason,
+        "due_at": settlement.due_at,
+        "tries": settlement.tries,
+        "is_dead": settlement.is_dead,
+    }
+    for name in ("shown_revision", "shown_digest", "shown_final"):
+        if (value := getattr(settlement, name)) is not None:
+            changed[name] = value
+    if settlement.message_ref is not None or settlement.forget_ref:
+        changed["message_ref"] = settlement.message_ref
+    if not settlement.keep_attempt:
+        changed["attempt_id"] = None
+    return changed
 
 
 class SqlDeliveries:
@@ -179,25 +201,14 @@ class SqlDeliveries:
             if settlement.detail:
                 ended["detail"] = settlement.detail[:MAX_DETAIL]
             self._connection.later(attempt_id, _end_attempt(*ended), ended)
-        changed: dict[str, Any] = {
-            "reason": settlement.reason,
-            "due_at": settlement.due_at,
-            "tries": settlement.tries,
-            "is_dead": settlement.is_dead,
-        }
-        if settlement.shown_revision is not None:
-            changed["shown_revision"] = settlement.shown_revision
-        if settlement.shown_digest is not None:
-            changed["shown_digest"] = settlement.shown_digest
-        if settlement.shown_final is not None:
-            changed["shown_final"] = settlement.shown_final
-        if settlement.message_ref is not None or settlement.forget_ref:
-            changed["message_ref"] = settlement.message_ref
-        if not settlement.keep_attempt:
-            changed["attempt_id"] = None
+        changed = _changes(settlement)
         if settlement.shown_revision is not None and settlement.due_at > now:
             changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
-            self._change(settlement.card_id, changed, is_paced=True)
+            self._change(settlement.card_id, changed, _CHANGE_PACED_CARD)
+        elif settlement.is_dead and settlement.spares_end_after is not None:
+            del changed["is_dead"]
+            changed |= {"given_up": changed.pop("reason"), "tried": settlement.spares_end_after}
+            self._change(settlement.card_id, changed, _GIVE_CARD_UP)
         else:
             self._change(settlement.card_id, changed)
         return True
@@ -206,7 +217,7 @@ class SqlDeliveries:
         """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
         self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
 
-    def _change(self, card_id: int, changed: Mapping[str, Any], *, is_paced: bool = False) -> None:
+    def _change(self, card_id: int, changed: Mapping[str, Any], statement: Update = CHANGE_CARD) -> None:
         """Change a card's columns, together with those of others."""
-        write = _change_card(*changed, is_paced=is_paced)
+        write = _change_card(statement, *changed)
         self._connection.later(str(card_id), write, {"card": card_id, **changed})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import and_, bindparam, case, func, not_, select, true, update
+from sqlalchemy import Update, and_, bindparam, case, false, func, not_, select, true, update
 
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest, Run, Storm
 from bot.domain.places import CARD_SLOT
 from bot.domain.subjects import SubjectKey
+from bot.storage.cards import END_ONCE_MORE, lives_again
 from bot.storage.dialects import Insert, insert_new
 from bot.storage.subjects import MAX_LABEL, SUBJECT_COLUMNS, subject_record
 from bot.storage.tables import cards, storms, subjects
@@ -36,18 +37,25 @@ _UNFINISHED = select(subjects.c.key).where(_IS_MEMBER, not_(subjects.c.is_finish
 _RAISE = update(subjects).where(subjects.c.key == bindparam("digest"))
 _IS_SLOT = and_(cards.c.subject_key == bindparam("digest"), cards.c.slot == CARD_SLOT)
 _WANT_PROGRESS = update(cards).where(_IS_SLOT).values(is_final=False, final_since=0.0, shown_final=False)
-_WAS_SHOWN = and_(cards.c.is_dead, cards.c.message_ref.is_not(None))
 _IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
-_WANT_FINAL = (
-    update(cards)
-    .where(_IS_SLOT)
-    .values(
-        is_final=True,
-        is_dead=case((_WAS_SHOWN, False), else_=cards.c.is_dead),
-        final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
+
+
+def _want_final(*, is_other_end: bool) -> Update:
+    again = lives_again(true() if is_other_end else false())
+    wanted = (
+        update(cards)
+        .where(_IS_SLOT)
+        .values(
+            is_final=True,
+            is_dead=and_(cards.c.is_dead, not_(again)),
+            reason=case((again, END_ONCE_MORE), else_=cards.c.reason),
+            final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
+        )
     )
-)
-_WANT_OTHER_FINAL = _WANT_FINAL.values(shown_final=False)
+    return wanted.values(shown_final=False) if is_other_end else wanted
+
+
+_WANT_FINAL, _WANT_OTHER_FINAL = _want_final(is_other_end=False), _want_final(is_other_end=True)
 _STATUS = case(
     (subjects.c.status != "", subjects.c.status),
     (subjects.c.is_finished, BuildStatus.UNKNOWN.value),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.retries import OF_CONTENT
+from bot.errors import Rejected
 from bot.services.presenters.causes import CAUSES, advice_words, cause_words, label_of
 from integrations.slack.errors import REASONS
 
@@ -60,3 +62,11 @@ def test_a_reason_belongs_to_one_cause() -> None:
     """Whoever reads the table twice finds the same."""
     named = [reason for cause in CAUSES for reason in cause.reasons.split()]
     assert len(named) == len(set(named))
+
+
+def test_what_is_tried_once_more_for_its_end_is_known() -> None:
+    """Only reasons that occur are named as the content's, and none of a place that is gone, forbids or lacks rights."""
+    of_statuses = {"http_400", "http_413"}
+    assert _all_reasons() | of_statuses | {"render_failed"} >= OF_CONTENT
+    for word in OF_CONTENT:
+        assert REASONS.get(word, Rejected) is Rejected

@@ -173,9 +173,10 @@ def test_an_end_that_is_refused_too_is_tried_once_a_revision(world: World) -> No
     assert len(tried) == 3
 
 
-def test_a_card_that_was_never_shown_stays_given_up(world: World) -> None:
-    """Where the first post was refused there is nothing to bring up to date."""
-    world.messenger.fail(CI, DestinationGone("slack", "not_in_channel"))
+@pytest.mark.parametrize("error", [DestinationGone("slack", "not_in_channel"), Rejected("slack", "restricted_action")])
+def test_a_card_that_a_place_never_took_stays_given_up(error: Exception, world: World) -> None:
+    """Where the place is gone, or forbids posts, it takes no end either."""
+    world.messenger.fail(CI, error)
     world.accept(event_of())
     world.deliver(5)
     world.accept(event_of(status=SUCCESS, at=10, started=0))

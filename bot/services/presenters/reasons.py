@@ -17,6 +17,7 @@ REASON_WORDS = {
     "deleted": "somebody removed the post, it is posted anew",
     "cannot_edit": "the post may not be changed, the end is posted anew",
     "moved": "the place has moved, it is posted there",
+    "end_once_more": "was given up, and is tried once more for its end",
     "replayed": "was given up and is tried again",
     "dropped": "was given up and dropped by an operator",
     "routed": "a route opens a card here",

@@ -8,11 +8,17 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
+from bot.domain.cards import Lines, Paragraph
+from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
+from bot.domain.issues import KeyRules
+from bot.domain.services import RollbackRule
+from bot.services.trackers import TrackerAccess
 from handlers.slack_payloads import Own, Translator
 from integrations.slack.render import render
 from tests.handlers.slack_fakes import press
 from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.services.tracker_world import FakeTracker
 from tests.stores import SqlStore
 
 S = DeploymentState
@@ -97,6 +103,67 @@ def test_the_button_of_an_old_card_undoes_nothing_else(stage: Stage) -> None:
     assert "is not what was deployed last" in stage.ask(str(old.command))
     stage.ask(str(new.command))
     assert asked_back(stage) == (2, "v1")
+
+
+def previewed(stage: Stage, typed: str = "") -> tuple[str, list[str], list[str], str]:
+    """What the preview of a rollback shows: from which version to which, commits, issues, and what it remarks."""
+    stage.ask(f"rollback {SERVICE} in production{typed}")
+    card = stage.world.card_answer()
+    fields = {one.label: "".join(getattr(part, "text", "") for part in one.value) for one in card.fields}
+    lists = [one for one in card.sections if isinstance(one, Lines) and one.title.startswith("Commits that it undoes")]
+    titles = [getattr(line[1], "text", "").strip() for one in lists for line in one.items]
+    remarks = [getattr(part, "text", "") for one in card.sections if isinstance(one, Paragraph) for part in one.body]
+    issues = fields.get("Issues that it undoes", "")
+    return fields["Version"].split(" (")[0], titles, issues.split(", ") if issues else [], "".join(remarks)
+
+
+def with_issues(store: SqlStore, database: Engine, **changed: object) -> Stage:
+    """A tracker knows the issues that commits name."""
+    rules = KeyRules(frozenset({"USER"}), page="https://jira.example.com/browse/{key}")
+    known = {"jira": TrackerAccess(FakeTracker(), rules)}
+    stage = a_stage(store, database, known_trackers=known, **changed)  # type: ignore[arg-type]  # fields of a Target
+    for version, title in (("v1", "First"), ("v2", "Add USER-2"), ("v3", "Fix USER-3 and USER-2")):
+        stage.build(version, title=title)
+    return stage
+
+
+def test_a_preview_lists_what_is_undone(store: SqlStore, database: Engine) -> None:
+    """The commits and issues of all that was deployed since, and not of what is gone already."""
+    stage = with_issues(store, database)
+    for version in ("v1", "v2", "v3"):
+        stage.good(version)
+    newest = ["Fix USER-3 and USER-2"]
+    assert previewed(stage) == ("v3 → v2", newest, ["USER-3", "USER-2"], "")
+    assert previewed(stage, " to v1") == ("v3 → v1", [*newest, "Add USER-2"], ["USER-3", "USER-2"], "")
+    went_back(stage)
+    assert previewed(stage) == ("v2 → v1", ["Add USER-2"], ["USER-2"], "")
+
+
+def test_a_preview_lists_what_failed_and_stayed(store: SqlStore, database: Engine) -> None:
+    """It is what runs there: the way back leads from it, and undoes what it brought."""
+    stage = with_issues(store, database, rollback=RollbackRule(is_enabled=False))
+    stage.good("v1")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    number = stage.carried_out("v2")
+    stage.go_on(60)
+    assert stage.state(number) is S.FAILED
+    assert previewed(stage) == ("v2 → v1", ["Add USER-2"], ["USER-2"], "")
+    stage.good("v3")
+    assert previewed(stage)[1] == ["Fix USER-3 and USER-2"]
+
+
+def test_a_preview_says_where_it_does_not_know_what_is_undone(store: SqlStore, database: Engine) -> None:
+    """What was heard is listed all the same; what an older version had replaced is not guessed at."""
+    stage = with_issues(store, database)
+    stage.good("v1")
+    stage.builds.away = {"commits"}
+    stage.good("v2")
+    stage.builds.away = set()
+    unknown = "❔ Not all commits that it undoes are known."
+    assert previewed(stage) == ("v2 → v1", ["Add USER-2"], ["USER-2"], unknown)
+    stage.good("v3")
+    stage.good("v2")
+    assert previewed(stage, " to v1")[1:] == (["Add USER-2"], ["USER-2"], unknown)
 
 
 def press_roll_back(stage: Stage, number: int) -> bool:

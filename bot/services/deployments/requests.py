@@ -187,7 +187,8 @@ class Requests:
         """
         wish, target, now = proposal.wish, proposal.target, self._records.now()
         tx.deployments.hold_line(target.service, target.environment)
-        previous = good_version(tx, target.service, target.environment)
+        undone = tx.deployments.get(rollback_of) if rollback_of else None
+        previous = undone.version if undone else good_version(tx, target.service, target.environment)
         is_free = bool(rollback_of) or wish.is_break_glass
         if not is_free and target.after:
             self._must_have_succeeded(tx, proposal)

@@ -129,14 +129,33 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
         return "no_previous"
     if is_same(to, undone.version):
         return "same_version"
-    line = (undone.service, undone.environment)
-    others = [one for one in good(tx, *line) if one.number != undone.number]
-    since = next((one.ended_at for one in others if is_same(one.version, to)), 0.0)
-    crossed = [undone, *(one for one in _began(tx, *line) if one.started_at >= since and one.number != undone.number)]
+    crossed = _crossed(tx, undone, to)
     if _is_irreversible(crossed, target):
         return "irreversible"
     are_known = all(one.changes_known for one in crossed if _has_changed(one))
     return "commits_unknown" if target.rollback.irreversible and not are_known else ""
+
+
+def undone_by(tx: Transaction, rollback: Deployment) -> tuple[Sequence[Change], bool]:
+    """The commits that a way back takes away, the latest first, and whether those are all.
+
+    What was rolled back before, or failed and was followed by a success, is not there to be undone.
+    """
+    undone = tx.deployments.get(rollback.rollback_of)
+    if undone is None:
+        return (), False
+    changed = [one for one in _crossed(tx, undone, rollback.version) if _has_changed(one)]
+    succeeded_at = max((one.started_at for one in changed if one.state is _S.SUCCEEDED), default=0.0)
+    there = [
+        one
+        for one in changed
+        if one.state is _S.SUCCEEDED or (one.state is not _S.ROLLED_BACK and one.started_at > succeeded_at)
+    ]
+    older = [one for one in there if not _is_newer(one, undone)]
+    commits = {change.commit: change for one in older for change in one.changes}
+    # what an older build replaced is gone, and with it the measure of what that one brought
+    is_replaced = any(one.state is _S.SUCCEEDED and one not in older for one in there)
+    return tuple(commits.values()), not is_replaced and all(one.changes_known for one in older)
 
 
 def is_same(one: Version, other: Version) -> bool:
@@ -148,6 +167,14 @@ def _began(tx: Transaction, service: str, environment: str) -> Sequence[Deployme
     """What began there, the latest first."""
     found = [one for one in tx.deployments.newest(service, environment, _BEGAN, LOOKED_AT) if one.started_at]
     return sorted(found, key=_order, reverse=True)
+
+
+def _crossed(tx: Transaction, undone: Deployment, to: Version) -> Sequence[Deployment]:
+    """What is undone by going back to `to`: the deployment itself, and what began since that was last good there."""
+    line = (undone.service, undone.environment)
+    others = [one for one in good(tx, *line) if one.number != undone.number]
+    since = next((one.ended_at for one in others if is_same(one.version, to)), 0.0)
+    return [undone, *(one for one in _began(tx, *line) if one.started_at >= since and one.number != undone.number)]
 
 
 def _is_irreversible(crossed: Sequence[Deployment], target: Target) -> bool:

@@ -93,14 +93,14 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: L
     )
 
 
-def issues_of(issues: Sequence[Link | Code], locale: str) -> tuple[Field, ...]:
-    """The issues side by side, at most ten of them; no field where there are none."""
+def issues_of(issues: Sequence[Link | Code], locale: str, label: str = "") -> tuple[Field, ...]:
+    """The issues side by side, at most ten of them, under "Issues" or a label; no field where there are none."""
     if not issues:
         return ()
     parts: list[Any] = [part for issue in issues[:MOST_ISSUES] for part in (", ", issue)][1:]
     if len(issues) > MOST_ISSUES:
         parts.append(" " + translate(locale, "… {count} more", count=len(issues) - MOST_ISSUES))
-    return (Field(translate(locale, "Issues"), text(*parts)),)
+    return (Field(label or translate(locale, "Issues"), text(*parts)),)
 
 
 def _title(deployment: Deployment, locale: str) -> str:
@@ -197,15 +197,15 @@ def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
     return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
 
 
-def changes_of(changes: Sequence[Change], locale: str, most: int) -> list[Lines]:
-    """The commits of a deployment, at most so many of them."""
+def changes_of(changes: Sequence[Change], locale: str, most: int, title: str = "") -> list[Lines]:
+    """Commits, at most so many of them, under their number or a title."""
     if not changes:
         return []
     lines = [
         text(Code(one.commit[:COMMIT_LENGTH]), f" {one.title}", f" · {one.author}" if one.author else "")
         for one in changes
     ]
-    title = translate(locale, "Commits: {count}", count=len(changes))
+    title = title or translate(locale, "Commits: {count}", count=len(changes))
     return [Lines(tuple(lines[:most]), title=title, hidden=max(0, len(lines) - most))]
 
 

@@ -40,46 +40,41 @@ MOST_LOCKS = 5
 _S = DeploymentState
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The commits that a rollback takes away, which are all of them only if `is_known`."""
+
+    changes: Sequence[Change]
+    is_known: bool
+
+
 def preview_card(
-    deployment: Deployment, target: Target, locale: str, timezone: str, issues: Sequence[Link | Code]
+    deployment: Deployment,
+    target: Target,
+    locale: str,
+    timezone: str,
+    issues: Sequence[Link | Code],
+    *,
+    undone: Undone | None = None,
 ) -> Card:
-    """What would happen, for the person who asked and must confirm it; `issues` are those that it brings."""
-    short = deployment.key.short
-    rows: list[Text] = []
-    terms = deployment.terms
-    if terms.is_break_glass:
-        rows.append(text("🚨 ", translate(locale, "Without approvals, and everybody is told.")))
-    elif terms.approvals:
-        roles = ", ".join(terms.approvers)
-        words = translate(locale, "{count} of {roles} must approve", count=terms.approvals, roles=roles)
-        rows.append(text("🙋 ", words))
-    rows += [text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks]
-    sections: list[Section] = [*changes_of(deployment.changes, locale, LIST_CHANGES)]
-    if not deployment.changes_known:
-        sections.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))
-    if deployment.aside:
-        words = translate(
-            locale,
-            "Built meanwhile on other branches, and not to be undone: {titles}",
-            titles="; ".join(one.title for one in deployment.aside[:3]),
-        )
-        sections.append(Paragraph(text("⚠️ ", words)))
-    if rows:
+    """What would happen, for the person who asked and must confirm it.
+
+    `issues` are those that it brings, of a rollback those that go with what is `undone`.
+    """
+    short, words = deployment.key.short, {"service": deployment.service, "environment": deployment.environment}
+    if deployment.kind is DeploymentKind.ROLLBACK:
+        title = translate(locale, "Roll {service} back in {environment}?", **words)
+    else:
+        title = translate(locale, "Deploy {service} to {environment}?", **words)
+    label = translate(locale, "Issues that it undoes") if undone is not None else ""
+    sections = _commits(deployment, undone, locale)
+    if rows := _steps(deployment, target, locale):
         sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
     return Card(
         tone=Tone.NEUTRAL,
         emoji="📝",
-        title=translate(
-            locale, "Deploy {service} to {environment}?", service=deployment.service, environment=deployment.environment
-        )
-        if deployment.kind is not DeploymentKind.ROLLBACK
-        else translate(
-            locale,
-            "Roll {service} back in {environment}?",
-            service=deployment.service,
-            environment=deployment.environment,
-        ),
-        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(issues, locale)),
+        title=title,
+        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(issues, locale, label)),
         sections=tuple(sections),
         actions=(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
@@ -91,6 +86,40 @@ def preview_card(
         locale=locale,
         timezone=timezone,
     )
+
+
+def _commits(deployment: Deployment, undone: Undone | None, locale: str) -> list[Section]:
+    """The commits that go and those that come, and what is not known of them."""
+    sections: list[Section] = []
+    if undone is not None:
+        title = translate(locale, "Commits that it undoes: {count}", count=len(undone.changes))
+        sections += changes_of(undone.changes, locale, LIST_CHANGES, title)
+        if not undone.is_known:
+            sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits that it undoes are known."))))
+    sections += changes_of(deployment.changes, locale, LIST_CHANGES)
+    if not deployment.changes_known:
+        sections.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))
+    if deployment.aside:
+        words = translate(
+            locale,
+            "Built meanwhile on other branches, and not to be undone: {titles}",
+            titles="; ".join(one.title for one in deployment.aside[:3]),
+        )
+        sections.append(Paragraph(text("⚠️ ", words)))
+    return sections
+
+
+def _steps(deployment: Deployment, target: Target, locale: str) -> list[Text]:
+    """Who must agree, and what will be checked."""
+    rows: list[Text] = []
+    terms = deployment.terms
+    if terms.is_break_glass:
+        rows.append(text("🚨 ", translate(locale, "Without approvals, and everybody is told.")))
+    elif terms.approvals:
+        roles = ", ".join(terms.approvers)
+        words = translate(locale, "{count} of {roles} must approve", count=terms.approvals, roles=roles)
+        rows.append(text("🙋 ", words))
+    return [*rows, *(text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks)]
 
 
 def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:

@@ -212,8 +212,8 @@ class Cards(Protocol):
     ) -> Sequence[Slot]:
         """Ask for the newest state at every open card of the subject; returns them.
 
-        A final state is also asked for at cards that were given up after they had been shown, and one that differs from
-        the final state before it (`is_other_end`) where that was shown.
+        A final state is also asked for at cards that were given up after they had been shown, or for their content
+        before, and one that differs from the final state before it (`is_other_end`) where that was shown.
         """
         ...
 
@@ -263,7 +263,10 @@ class Deliveries(Protocol):
         ...
 
     def hurry(self, account: str, at: float) -> None:
-        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
+        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt.
+
+        Remarks that ends are late are not sent any more: all that was late is shown in its turn now.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, case, exists, func, not_, or_, select, update
 
-from bot.domain.places import CARD_SLOT, Operation, kin_of
+from bot.domain.places import CARD_SLOT, OVERDUE_SLOT, Operation, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
 from bot.storage.cards import CARD_COLUMNS, END_ONCE_MORE, IS_DIRTY
 from bot.storage.dialects import greatest
@@ -47,21 +47,28 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)  # whoever changes one now rings when that is done; claims wait for no card
 )
-_WAITS_FOR_NEXT_TRY = (
+_WANTED_OF_ACCOUNT = (
     select(cards.c.id)
     .where(
         cards.c.destination.in_(select(destinations.c.key).where(destinations.c.key.startswith(bindparam("account")))),
-        cards.c.tries > 0,
         cards.c.due_at >= 0.0,  # all are, but SQLite takes the index of what is wanted only where it is asked for
-        or_(cards.c.attempt_id.is_(None), cards.c.due_at > bindparam("at")),
         IS_DIRTY,
     )
     .with_for_update(skip_locked=True)
 )
+_WAITS_FOR_NEXT_TRY = _WANTED_OF_ACCOUNT.where(
+    cards.c.tries > 0, or_(cards.c.attempt_id.is_(None), cards.c.due_at > bindparam("at"))
+)
+_SAYS_AN_END_IS_LATE = _WANTED_OF_ACCOUNT.where(cards.c.slot.startswith(OVERDUE_SLOT), cards.c.attempt_id.is_(None))
 _HURRY = (
     update(cards)
     .where(cards.c.id.in_(_WAITS_FOR_NEXT_TRY))
     .values(due_at=case((cards.c.attempt_id.is_(None), 0.0), else_=bindparam("at")))
+)
+_LEAVE_OUT = (
+    update(cards)
+    .where(cards.c.id.in_(_SAYS_AN_END_IS_LATE))
+    .values(shown_revision=cards.c.wanted_revision, reason="filtered:card_follows")
 )
 IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
 _HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
@@ -214,7 +221,8 @@ class SqlDeliveries:
         return True
 
     def hurry(self, account: str, at: float) -> None:
-        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt."""
+        """Let what failed at the places of an account not wait, and leave out that ends are late; see the port."""
+        self._connection.execute(_LEAVE_OUT, {"account": f"{account}/"})
         self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
 
     def _change(self, card_id: int, changed: Mapping[str, Any], statement: Update = CHANGE_CARD) -> None:

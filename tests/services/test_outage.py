@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import func, select
 
+from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
 from bot.domain.places import Operation
 from bot.domain.routing import Match, Route
@@ -60,7 +61,7 @@ def test_what_was_to_be_posted_is_posted_once(make_world: Callable[..., World]) 
 
 
 def test_what_stood_is_changed_once(make_world: Callable[..., World]) -> None:
-    """Cards that stood before take one change each; a remark may come first, which finds that they are back."""
+    """Cards that stood before take one change each; a remark at a place may come first, which finds that it is back."""
     world = make_world(routes=BOTH)
     live_through(world, standing=BUILDS)
     shown = len(world.messenger.calls)
@@ -70,6 +71,25 @@ def test_what_stood_is_changed_once(make_world: Callable[..., World]) -> None:
     assert made[Operation.POST] <= 2
     changed = [call for call in world.messenger.posts.values() if call.operation is Operation.UPDATE]
     assert [call.title.partition("· ")[2] for call in changed] == ["succeeded"] * 2 * BUILDS
+
+
+def test_ends_that_wait_for_their_turn_afterwards_are_not_remarked_upon(make_world: Callable[..., World]) -> None:
+    """Five changes a minute take six minutes for all: nothing but the cards themselves is sent meanwhile."""
+    world = make_world(routes=BOTH)
+    live_through(world, standing=BUILDS)
+    world.messenger.account = {Operation.UPDATE: (Window("slack:T update", 5, 60.0),)}
+    upkeep, shown = Upkeep(world.store, world.clock, Signal()), len(world.messenger.calls)
+    for _ in range(14):
+        world.deliver(30)
+        upkeep.tell_overdue()
+    made = Counter(call.operation for call in world.messenger.calls[shown:])
+    assert made[Operation.UPDATE] == 2 * BUILDS
+    assert made[Operation.POST] <= 2
+    with world.database.connect() as connection:
+        left_out = connection.scalar(
+            select(func.count()).select_from(cards).where(cards.c.reason == "filtered:card_follows")
+        )
+    assert left_out == 2 * BUILDS - made[Operation.POST]
 
 
 def test_only_what_was_under_way_when_it_began_is_in_doubt(make_world: Callable[..., World]) -> None:

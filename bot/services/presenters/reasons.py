@@ -27,6 +27,7 @@ REASON_WORDS = {
     "filtered:cannot_edit": "a step in between, where posts cannot be changed",
     "filtered:card_notifies": "no separate notice: the card is a new post",
     "filtered:card_tells": "no remark: the card has come after all",
+    "filtered:card_follows": "no remark: the platform did not answer, and now the card is changed in its turn",
     "filtered:no_pictures": "no chart: no pictures are shown here",
     "filtered:no_threads": "no separate log or remark: there are no threads here",
     "filtered:flapping": "not called for: the build flaps, and a later run tells more",

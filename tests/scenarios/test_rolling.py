@@ -2,86 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
+from sqlalchemy import func, select
 
-from bot.storage import schema
+from bot.storage import schema, tables
 from bot.storage.postgres import open_postgres
 from bot.storage.store import open_sqlite
 from bot.storage.tables import metadata
+from tests.crash.buildbot import PROJECT, LastingBuildbot
+from tests.scenarios.around_fleet import PATIENCE_S, Driver, People, failed_builds, said_to_people
 from tests.scenarios.fleet import Fleet
-from tests.scenarios.running import CI, Scene, fresh, signed
+from tests.scenarios.running import CI, DEV_GROUP, Scene, fresh
 from tests.scenarios.test_fleet import fleet_scene
 from tests.stores import ENGINES
 
 pytestmark = pytest.mark.slow
 ROLES = ("web", "stream", "worker", "worker", "clock")
 PER_SECOND = 50
-SENDERS = 8
-PATIENCE_S = 60.0
-
-
-class Driver:
-    """A CI system that tells of builds, start and end, at a steady rate, and repeats what got no 2xx."""
-
-    def __init__(self, scene: Scene, project: str) -> None:
-        self._url = f"{scene.bot.url}/webhooks/generic"
-        self._project = project
-        self._is_over = threading.Event()
-        self._senders = ThreadPoolExecutor(SENDERS)
-        self._thread = threading.Thread(target=self._run)
-        self.builds = 0
-        self.answers: Counter[int | str] = Counter()
-        self.given_up: list[int] = []
-
-    def __enter__(self) -> Driver:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-        self._senders.shutdown()
-
-    def _run(self) -> None:
-        while not self._is_over.wait(2 / PER_SECOND):
-            self.builds += 1
-            self._senders.submit(self._tell_of, self.builds)
-
-    def _tell_of(self, number: int) -> None:
-        is_taken = all(
-            self._send({"event": f"build.{event}", "project": self._project, "number": number, **facts})
-            for event, facts in (("started", {}), ("finished", {"status": "success"}))
-        )
-        if not is_taken:
-            self.given_up.append(number)
-
-    def _send(self, said: dict[str, Any]) -> bool:
-        """One delivery, under one id however often it is sent."""
-        body = json.dumps(said).encode()
-        name = f"{self._project}.{said['number']}.{said['event']}"
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                answer = requests.post(self._url, body, headers=signed(body, delivery_id=name), timeout=10)
-            except requests.ConnectionError:
-                self.answers["refused"] += 1
-            else:
-                self.answers[answer.status_code] += 1
-                if answer.ok:
-                    return True
-            time.sleep(0.05)  # as senders do before they try again
-        return False
+FASTER = 1.1  # what waits for a door that is being replaced is made up for
+PRESSES = 4  # of each person while one process is replaced
+GENERIC = {"kind": "generic", "secrets": [{"file": "secrets/generic"}]}
+BUILDBOT = {
+    "kind": "buildbot",
+    "webhook_token": {"file": "secrets/buildbot-token"},
+    "projects": {PROJECT: {"builder": PROJECT}},
+}
 
 
 LATER = f"""
@@ -120,33 +72,79 @@ def upgrade(url: str) -> None:
 def test_a_rolling_restart_loses_and_doubles_nothing(
     request: pytest.FixtureRequest, engine: str, tmp_path: Path
 ) -> None:
-    """Fifty events a second, a schema that is added to, each process ended and started anew: one final card each."""
+    """Fifty events a second and people at work while each process is replaced: one final card each, one answer each."""
     server = request.getfixturevalue("postgres") if engine == "postgres" else None
-    with fleet_scene(server, tmp_path, ROLES, {"routes": [{"to": ["ci"]}]}, messages_kept=100_000) as scene:
-        fleet, project = scene.bot, fresh("shop")
-        assert isinstance(fleet, Fleet)
-        with Driver(scene, project) as driver:
-            scene.eventually(lambda: driver.answers[202] > PER_SECOND, "the first events", PATIENCE_S)
-            upgrade(fleet.database if engine == "postgres" else f"sqlite:///{fleet.folder / 'var' / 'shipmate.db'}")
-            for role in ROLES:
-                fleet.replace(role)
-                seen = driver.answers[202]
-                scene.eventually(lambda seen=seen: driver.answers[202] > seen + 20, "events go on", PATIENCE_S)
-        assert driver.given_up == []
-        assert set(driver.answers) <= {202, 200, 503, "refused"}
-        wanted = {f"{project} #{number}" for number in range(1, driver.builds + 1)}
-        scene.eventually(lambda: _shown(scene) >= wanted, "all final states", PATIENCE_S)
-        posts = Counter(_title(str(call["arguments"])) for call in scene.calls("chat.postMessage", project))
-        assert {title: count for title, count in posts.items() if count > 1} == {}
-        assert set(posts) == wanted
-        assert scene.events(project) == 2 * driver.builds
+    with LastingBuildbot() as buildbot:
+        sources = {"generic": GENERIC, "buildbot": {**BUILDBOT, "url": buildbot.url}}
+        sections = {"routes": [{"to": ["ci", "dev-group"]}], "sources": sources}
+        with fleet_scene(server, tmp_path, ROLES, sections, messages_kept=100_000) as scene:
+            project = fresh("shop")
+            people = People(scene, project, failed_builds(scene, buildbot, 2 * PRESSES * len(ROLES)))
+            with Driver(scene, project, FASTER * PER_SECOND) as driver:
+                scene.eventually(lambda: driver.answers[202] > PER_SECOND, "the first events", PATIENCE_S)
+                _replace_all(scene, driver, people)
+            assert driver.given_up == []
+            assert set(driver.answers) <= {202, 200, 503, "refused"}
+            assert scene.events(project) == 2 * driver.builds
+            _assert_shown_once(scene, project, driver.builds)
+            _assert_answered_once(scene, project, people)
+            assert Counter(buildbot.rebuilt) == dict.fromkeys(people.pressed, 1)
 
 
-def _shown(scene: Scene) -> set[str]:
-    """The builds whose card in #ci shows their end."""
-    return {_title(one["text"]) for one in scene.messages(CI) if "✅" in one["text"]}
+def _replace_all(scene: Scene, driver: Driver, people: People) -> None:
+    """Upgrade the schema and replace each process, while as many events are sent as are to be and people are busy."""
+    fleet = scene.bot
+    assert isinstance(fleet, Fleet)
+    began, before = time.monotonic(), driver.offered
+    is_file = fleet.database.startswith("sqlite")
+    upgrade(f"sqlite:///{fleet.folder / 'var' / 'shipmate.db'}" if is_file else fleet.database)
+    for role in ROLES:
+        with people.busy(PRESSES):
+            fleet.replace(role)
+            seen = driver.answers[202]
+            scene.eventually(lambda seen=seen: driver.answers[202] > seen + 20, "events go on", PATIENCE_S)
+    scene.eventually(
+        lambda: driver.offered - before >= PER_SECOND * (time.monotonic() - began), "fifty events a second", PATIENCE_S
+    )
+    assert people.unheard, "nobody pressed or typed anything at a moment without a stream"
 
 
-def _title(words: str) -> str:
-    found = re.search(r"shop-\w+ #\d+", words)
-    return found[0] if found else words
+def _assert_shown_once(scene: Scene, project: str, builds: int) -> None:
+    """Each build has one card at each of its two places, which shows its end."""
+    cards = tables.cards
+    ended = select(func.count()).where(cards.c.subject_key.contains(f"/{project}#"), cards.c.shown_final)
+    scene.eventually(lambda: scene.rows(ended)[0][0] >= 2 * builds, "all final states", 2 * PATIENCE_S)
+    wanted = {f"{project} #{number}": 1 for number in range(1, builds + 1)}
+    for channel in (CI, DEV_GROUP):
+        texts = [one["text"] for one in scene.messages(channel)]
+        assert _named(rf"{project} #\d+", texts) == wanted
+        assert _named(rf"{project} #\d+", [text for text in texts if "✅" in text]) == wanted
+
+
+def _assert_answered_once(scene: Scene, project: str, people: People) -> None:
+    """What was typed or pressed is on the record, no more often than it was, and each command has one answer."""
+
+    def recorded() -> tuple[Counter[str], Counter[str]]:
+        """How many commands of each platform there are, and how many questions of each build."""
+        rows = scene.rows(select(tables.commands.c.account, tables.commands.c.typed))
+        questions = [row.typed for row in rows if row.typed.startswith("explain")]
+        return Counter(row.account.partition(":")[0] for row in rows), _named(rf"{project}#\d+", questions)
+
+    def answered() -> tuple[Counter[str], Counter[str]]:
+        """The same of what people were answered."""
+        answers = said_to_people(scene)
+        explained = [text for texts in answers.values() for text in texts if "🔎" in text]
+        counts = Counter({platform: len(texts) for platform, texts in answers.items()})
+        return counts, _named(rf"{project}#\d+", explained)
+
+    scene.eventually(lambda: recorded() == answered(), "each command to be answered once", PATIENCE_S)
+    _, questions = recorded()
+    assert questions.keys() == people.asked.keys()
+    assert all(times <= people.asked[name] for name, times in questions.items())
+    started = [text for texts in said_to_people(scene).values() for text in texts if "🔁" in text]
+    assert list(_named(rf"{PROJECT}#\d+", started).values()) == [1] * len(people.pressed)
+
+
+def _named(pattern: str, texts: Iterable[str]) -> Counter[str]:
+    """How many texts name each build first."""
+    return Counter(found[0] for text in texts if (found := re.search(pattern, text)))

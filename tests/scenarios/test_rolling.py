@@ -113,7 +113,7 @@ def _assert_shown_once(scene: Scene, project: str, builds: int) -> None:
     """Each build has one card at each of its two places, which shows its end."""
     cards = tables.cards
     ended = select(func.count()).where(cards.c.subject_key.contains(f"/{project}#"), cards.c.shown_final)
-    scene.eventually(lambda: scene.rows(ended)[0][0] >= 2 * builds, "all final states", 2 * PATIENCE_S)
+    scene.eventually(lambda: scene.rows(ended)[0][0] >= 2 * builds, "all final states", 3 * PATIENCE_S)
     wanted = {f"{project} #{number}": 1 for number in range(1, builds + 1)}
     for channel in (CI, DEV_GROUP):
         texts = [one["text"] for one in scene.messages(channel)]
@@ -124,25 +124,27 @@ def _assert_shown_once(scene: Scene, project: str, builds: int) -> None:
 def _assert_answered_once(scene: Scene, project: str, people: People) -> None:
     """What was typed or pressed is on the record, no more often than it was, and each command has one answer."""
 
+    builds = rf"{project}#\d+"
+
     def recorded() -> tuple[Counter[str], Counter[str]]:
         """How many commands of each platform there are, and how many questions of each build."""
         rows = scene.rows(select(tables.commands.c.account, tables.commands.c.typed))
-        questions = [row.typed for row in rows if row.typed.startswith("explain")]
-        return Counter(row.account.partition(":")[0] for row in rows), _named(rf"{project}#\d+", questions)
+        platforms = Counter(row.account.partition(":")[0] for row in rows)
+        return platforms, _named(builds, [row.typed for row in rows if row.typed.startswith("explain")])
 
-    def answered() -> tuple[Counter[str], Counter[str]]:
-        """The same of what people were answered."""
+    def answers_of_all() -> list[str] | None:
+        """All answers, once there are as many of each platform and each build as were asked for."""
         answers = said_to_people(scene)
-        explained = [text for texts in answers.values() for text in texts if "🔎" in text]
-        counts = Counter({platform: len(texts) for platform, texts in answers.items()})
-        return counts, _named(rf"{project}#\d+", explained)
+        platforms = Counter({platform: len(texts) for platform, texts in answers.items()})
+        texts = [text for said in answers.values() for text in said]
+        return texts if (platforms, _named(builds, [text for text in texts if "🔎" in text])) == recorded() else None
 
-    scene.eventually(lambda: recorded() == answered(), "each command to be answered once", PATIENCE_S)
+    answers = scene.eventually(answers_of_all, "each command to be answered once", PATIENCE_S)
     _, questions = recorded()
     assert questions.keys() == people.asked.keys()
     assert all(times <= people.asked[name] for name, times in questions.items())
-    started = [text for texts in said_to_people(scene).values() for text in texts if "🔁" in text]
-    assert list(_named(rf"{PROJECT}#\d+", started).values()) == [1] * len(people.pressed)
+    started = _named(rf"{PROJECT}#\d+", [text for text in answers or () if "🔁" in text])
+    assert list(started.values()) == [1] * len(people.pressed)
 
 
 def _named(pattern: str, texts: Iterable[str]) -> Counter[str]:

@@ -41,9 +41,11 @@ CASES: dict[str, Callable[[str], Card]] = {
     "undoing_longest": lambda locale: _undoing(locale, Undone(MANY, is_known=False), MANY_LINKS),
     "undoing_unknown": lambda locale: _undoing(locale, Undone((), is_known=False), []),
     "between": lambda locale: _between(locale, Compared(V1, V2, changes=CHANGES), LINKS),
-    "between_back": lambda locale: _between(locale, Compared(V2, V1, changes=CHANGES, is_back=True), LINKS),
+    "between_back": lambda locale: _between(
+        locale, Compared(V2, V1, changes=CHANGES[:1], is_back=True, aside=CHANGES), LINKS
+    ),
     "between_hostile": lambda locale: _between(
-        locale, Compared(Version(NASTY[:200]), V2, changes=MANY, is_known=False), MANY_LINKS
+        locale, Compared(Version(NASTY[:200]), V2, changes=MANY[:50], is_known=False, aside=MANY), MANY_LINKS
     ),
     "between_nothing": lambda locale: _between(locale, Compared(None, None, "production"), []),
 }

@@ -129,6 +129,8 @@ def test_whats_in_names_the_commits_of_the_same_branch(stage: Stage) -> None:
     stage.build("aside", title="Try something")
     stage.build("v2", title="Fix USER-7")
     assert shown_commits(stage) == ["Fix USER-7"]
+    told = sentences(stage, f"whats-in {SERVICE} v1 v2")
+    assert told == "🔀  Built meanwhile on other branches, and perhaps part of it: Try something (1)"
 
 
 def test_whats_in_tells_what_was_heard_where_the_source_does_not(stage: Stage) -> None:

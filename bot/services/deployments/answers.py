@@ -92,7 +92,9 @@ class DeploymentAnswers:
             is_back = old is not None and is_older(new, old)
             first, last = (new, old) if old is not None and is_back else (old, new)
             brought = self._versions.between(service, first, last)
-            compared = replace(compared, changes=brought.changes, is_known=brought.is_known, is_back=is_back)
+            compared = replace(
+                compared, changes=brought.changes, is_known=brought.is_known, aside=brought.aside, is_back=is_back
+            )
         keys = tuple(dict.fromkeys(key for change in compared.changes for key in change.issues))
         return whats_in_card(service.name, compared, locale, issues=self._pages.issues(keys))
 

@@ -31,12 +31,13 @@ from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
-from bot.services.presenters.deployment import changes_of, issues_of, version_of, way_of
+from bot.services.presenters.deployment import COMMIT_LENGTH, changes_of, issues_of, version_of, way_of
 from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
 MOST_LOCKS = 5
+ASIDE_NAMED = 3
 _S = DeploymentState
 
 
@@ -103,7 +104,7 @@ def _commits(deployment: Deployment, undone: Undone | None, locale: str) -> list
         words = translate(
             locale,
             "Built meanwhile on other branches, and not to be undone: {titles}",
-            titles="; ".join(one.title for one in deployment.aside[:3]),
+            titles="; ".join(one.title for one in deployment.aside[:ASIDE_NAMED]),
         )
         sections.append(Paragraph(text("⚠️ ", words)))
     return sections
@@ -226,7 +227,8 @@ class Compared:
     """Two versions and the commits between them, which are all of them only if `is_known`.
 
     `environment` is where the old one is, if that and the newest build are compared; then either may be missing. With
-    `is_back` the new one is the older one, and the commits are those that it lacks.
+    `is_back` the new one is the older one, and the commits are those that it lacks. `aside` are commits that were built
+    meanwhile on other branches.
     """
 
     old: Version | None
@@ -235,6 +237,7 @@ class Compared:
     changes: tuple[Change, ...] = ()
     is_known: bool = True
     is_back: bool = False
+    aside: tuple[Change, ...] = ()
 
 
 def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequence[Link | Code]) -> Card:
@@ -254,6 +257,13 @@ def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequ
         words = translate(locale, "{new} is older than {old}: it lacks these commits.", new=new, old=old)
         sections.append(Paragraph(text("⏪ ", words)))
     sections += changes_of(compared.changes, locale, LIST_CHANGES)
+    there = {change.commit for change in compared.changes}
+    if aside := [
+        change.title or change.commit[:COMMIT_LENGTH] for change in compared.aside if change.commit not in there
+    ]:
+        titles, count = "; ".join(aside[:ASIDE_NAMED]), len(aside)
+        sentence = "Built meanwhile on other branches, and perhaps part of it: {titles} ({count})"
+        sections.append(Paragraph(text("🔀 ", translate(locale, sentence, titles=titles, count=count))))
     if not compared.is_known:
         sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits between the two are known."))))
     elif not compared.changes:

@@ -16,9 +16,7 @@ from bot.ports.sources import (
 )
 from bot.ports.storage import (
     CardRecord,
-    CommandRecord,
     DestinationLease,
-    JobRecord,
     Settlement,
     Slot,
     SubjectRecord,
@@ -26,6 +24,7 @@ from bot.ports.storage import (
 )
 from bot.ports.store import Store
 from bot.ports.system import Clock, Ids
+from bot.ports.work import CommandRecord, JobRecord
 
 __all__ = [
     "Arrival",

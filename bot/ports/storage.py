@@ -98,7 +98,7 @@ class DestinationLease:
 class Settlement:
     """What an attempt came to; `detail` are the platform's own words on a failure, without secrets.
 
-    Where its end came after revision `spares_end_after`, a card that `is_dead` lives.
+    A card that `is_dead` lives where its end was wanted meanwhile, at a later revision than `spares_end_after`.
     """
 
     card_id: int
@@ -229,7 +229,10 @@ class Deliveries(Protocol):
         ...
 
     def hurry(self, account: str, at: float) -> None:
-        """At the places of an account let what failed be due, at `at` where in doubt; leave out that ends are late."""
+        """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt.
+
+        Remarks that ends are late are not sent any more: all that was late is shown in its turn now.
+        """
         ...
 
 

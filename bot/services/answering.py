@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bot.domain.places import Capabilities, Operation, Place
-from bot.errors import RateLimited
+from bot.errors import RateLimited, StorageUnavailable
 from bot.ports import Clock, DestinationLease, Messenger, Store, Transaction
 from bot.services.budgeting import Held, settle, take_at_once, windows_of
 from bot.services.owed import BUDGET
 from bot.services.planning import LEASE_S
+from bot.telemetry import logger
 
 LIMITED = "paused:rate_limited"
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,10 @@ class AnswerBudget:
             if is_of_account:
                 tx.pacing.pause(taken.calls[0].window.scope, pause_ends)
 
-        self._store.write(work)
+        try:
+            self._store.write(work)
+        except StorageUnavailable as problem:  # the call was made: what it took is free when its lease ends
+            log.warning("an answer's call is not settled", error=problem)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -87,8 +87,6 @@ def words_owed(owed: Mapping[str, Any], state: CommandState, locale: str) -> Con
         return replies.conflict(Conflict(str(owed["conflict"]), **owed.get("values", {})), locale)
     if "code_used_by" in owed:
         return used_notice(str(owed["code_used_by"]), str(owed["name"]), locale)
-    if "code_used_by" in owed:
-        return used_notice(str(owed["code_used_by"]), str(owed["name"]), locale)
     if "news" in owed:
         return replies.news(str(owed["news"]), locale, project=str(owed["project"]), system=str(owed["system"]))
     kind = _KINDS.get(str(owed.get("error")), Unavailable)

@@ -12,7 +12,8 @@ from bot.domain.builds import BuildStatus
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import DestinationSettings, Operation
 from bot.domain.routing import Match, Route
-from bot.errors import RateLimited, Unavailable
+from bot.errors import RateLimited, StorageUnavailable, Unavailable
+from bot.services import answering as answering_module
 from bot.services.answering import AnswerBudget
 from bot.services.dispatcher import carry_out
 from tests.fakes import FakeResponder
@@ -162,6 +163,24 @@ def test_a_worker_that_dies_while_it_answers_blocks_nobody_for_long(answering: A
         with pytest.raises(Died):
             world.worker.carry_out(record)
     world.responder.answers.clear()
+    world.accept(event_of(1))
+    answering.live(90)
+    assert (len(world.messenger.calls), len(world.said)) == (1, 1)
+
+
+def test_an_answer_that_was_given_is_not_given_again_for_its_count(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away when the call has been made: the person has read it, and the place is free soon."""
+    world = answering.world
+
+    def away(*_arguments: object, **_more: object) -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answering_module, "settle", away)
+        world.ask("help")
+        answering.live(5)
     world.accept(event_of(1))
     answering.live(90)
     assert (len(world.messenger.calls), len(world.said)) == (1, 1)

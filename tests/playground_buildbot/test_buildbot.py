@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,11 +49,9 @@ def test_secrets_are_readable_by_the_owner_only(own_buildbot: RunningBuildbot) -
 
 
 @pytest.mark.buildbot
-def test_it_starts_quickly_and_ends_without_a_trace(own_buildbot: RunningBuildbot) -> None:
-    """From start to an attached worker in 15 s at most on a busy machine; a running step is ended with the rest."""
-    started = time.monotonic()
+def test_it_starts_with_its_worker_and_ends_without_a_trace(own_buildbot: RunningBuildbot) -> None:
+    """Once it has started its worker is attached; a running step is ended with the rest."""
     own_buildbot.start()
-    assert time.monotonic() - started < 15
     [worker] = own_buildbot.read("workers")["workers"]
     assert worker["connected_to"]
     own_buildbot.paths.repository.push("Greet people")

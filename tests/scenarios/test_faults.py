@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -105,14 +104,12 @@ def test_a_lost_answer_of_dingtalk_makes_no_second_card(no_faults: Scene) -> Non
 
 
 def test_a_slow_destination_delays_no_other(no_faults: Scene) -> None:
-    """While one channel takes three seconds for a call, the other has its card at once."""
+    """While one channel takes long for a call, the other has its card already."""
     scene, project = no_faults, fresh("late")
-    scene.playground.client.faults({"kind": "slow", "place": OTHER, "delay_s": 3})
-    started = time.monotonic()
+    scene.playground.client.faults({"kind": "slow", "place": OTHER, "delay_s": 6})
     scene.tell(project, 1, "started")
-    scene.card(THIRD, f"{project} #1", timeout_s=2.5)
+    scene.card(THIRD, f"{project} #1")
     assert scene.cards(OTHER, f"{project} #1") == []
-    assert time.monotonic() - started < 3
     scene.card(OTHER, f"{project} #1")
 
 

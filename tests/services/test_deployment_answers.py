@@ -9,10 +9,12 @@ from bot.domain.builds import BuildStatus
 from bot.domain.cards import Card, Code, Inline, Lines, Link, Notice, Paragraph
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployments import DeploymentState
+from bot.domain.dora import Dora
 from bot.domain.issues import KeyRules
 from bot.domain.services import RollbackRule
 from bot.errors import Unavailable
 from bot.ports import PersonFacts
+from bot.services.presenters.deployment_answers import dora_card
 from bot.services.trackers import TrackerAccess
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.tracker_world import FakeTracker
@@ -294,3 +296,19 @@ def test_a_version_that_failed_and_stayed_is_what_runs_there(store: SqlStore, da
     stage.good("v3")
     stage.ask("deployments")
     assert "not rolled back" not in str(words(stage.world.card_answer())["What is where"])
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "often"),
+    [
+        (3600, "1 a day (3600)"),
+        (30, "1 a day (30)"),
+        (10, "2.3 a week (10)"),
+        (1, "1 a month (1)"),
+        (0, "0 a month"),
+    ],
+)
+def test_a_frequency_is_told_in_a_unit_that_makes_sense(succeeded: int, often: str) -> None:
+    """Nobody deploys 0.033 times a day."""
+    card = dora_card([Dora(SERVICE, "production", 30.0, succeeded, 0, None, None)], 30, "en")
+    assert words(card)[f"{SERVICE} · production"][0].startswith(f"Deployment frequency · {often}")

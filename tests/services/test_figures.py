@@ -58,7 +58,7 @@ def last_line(card: Card) -> str:
 def test_a_good_deployment_tells_how_its_service_did(stage: Stage, figures: FakeFigures) -> None:
     """Once, over the time of its verification, on the card that says it is done, and in the list."""
     stage.good("v1")
-    assert last_line(stage.card()) == "📊 available 99.95 % · p95 120 ms · errors 0.2 %"
+    assert last_line(stage.card()) == "📊 up 99.95 % · p95 120 ms · errors 0.2 %"
     assert figures.asked == [("v1", 30)]
     stage.ask(f"deployments {SERVICE}")
     _, answer, _ = stage.world.responder.answers[-1]

@@ -56,12 +56,12 @@ def checks_of(deployment: Deployment, locale: str) -> Lines:
 
 
 def figures_of(deployment: Deployment, locale: str) -> str:
-    """How the service did while it was verified: `available 99.9 % · p95 120 ms · errors 0.3 %`."""
+    """How the service did while it was verified: `up 99.9 % · p95 120 ms · errors 0.3 %`."""
     words = []
     for name, value in deployment.figures:
         match name:
             case "availability":
-                words.append(translate(locale, "available {share} %", share=f"{value:.5g}"))
+                words.append(translate(locale, "up {share} %", share=f"{value:.5g}"))
             case "latency":
                 words.append(f"p95 {value * 1000:.0f} ms" if value < 1 else f"p95 {value:.3g} s")
             case "error_rate":

@@ -283,9 +283,8 @@ def dora_card(figures: Sequence[Dora], days: int, locale: str) -> Card:
     sections: list[Section] = []
     for one in figures:
         rate, total = one.failure_rate, one.failed + one.succeeded
-        often = translate(locale, "{rate} a day ({count})", rate=f"{one.per_day:.2g}", count=one.succeeded)
         rows = (
-            ("Deployment frequency", often),
+            ("Deployment frequency", _frequency(one, locale)),
             ("Lead time", span(one.lead_time_s, locale) if one.lead_time_s is not None else "—"),
             ("Change failure rate", f"{rate:.0%} ({one.failed}/{total})" if rate is not None else "—"),
             ("Time to restore", span(one.restore_s, locale) if one.restore_s is not None else "—"),
@@ -298,6 +297,16 @@ def dora_card(figures: Sequence[Dora], days: int, locale: str) -> Card:
         sections.append(Paragraph(text(translate(locale, "Nothing yet."))))
     title = translate(locale, "DORA figures of the last {days} days", days=days)
     return Card(Tone.NEUTRAL, title, emoji="📈", sections=tuple(sections), locale=locale)
+
+
+def _frequency(one: Dora, locale: str) -> str:
+    """So many a day, a week or a month: in the shortest of them that has one at all."""
+    sentence, days = "{rate} a month ({count})", 30
+    if one.per_day >= 1:
+        sentence, days = "{rate} a day ({count})", 1
+    elif one.per_day * 7 >= 1:
+        sentence, days = "{rate} a week ({count})", 7
+    return translate(locale, sentence, rate=f"{round(one.per_day * days, 1):g}", count=one.succeeded)
 
 
 def _standing(one: Standing, locale: str) -> Text:

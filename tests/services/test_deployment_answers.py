@@ -301,7 +301,7 @@ def test_a_version_that_failed_and_stayed_is_what_runs_there(store: SqlStore, da
 @pytest.mark.parametrize(
     ("succeeded", "often"),
     [
-        (3600, "1 a day (3600)"),
+        (3600, "120 a day (3600)"),
         (30, "1 a day (30)"),
         (10, "2.3 a week (10)"),
         (1, "1 a month (1)"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from bot.errors import CommandInvalid
@@ -14,6 +14,7 @@ _TO = frozenset({"to", "into", "到", "至"})
 _IN = frozenset({"in", "at", "在"})
 _BETWEEN = _TO | _IN | {"from", "and", "从", "和"}
 _BECAUSE = frozenset({"because", "reason", "因为", "原因"})
+_GLUED = re.compile("(因为|原因)[:：,，]?(.+)")
 _BREAK_GLASS = frozenset({"break-glass", "紧急"})
 _NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]*)#)?(?P<number>\d{1,12})")
 DEPLOY_USAGE = "deploy <service> <version> to <environment> [because <reason>]"
@@ -133,8 +134,16 @@ def parse_number(words: Sequence[str], usage: str) -> NumberLine:
     found = _NUMBER.fullmatch(words[0])
     if found is None:
         raise CommandInvalid("malformed_deployment", words[0][:80])
-    rest = [word for word in words[1:] if word.lower() not in _BECAUSE]
+    rest = _apart(words[1:])
+    if rest and rest[0].lower() in _BECAUSE:
+        del rest[0]
     return NumberLine(int(found["number"]), found["service"] or "", " ".join(rest)[:300])
+
+
+def parse_checks(words: str, known: Collection[str]) -> tuple[str, ...]:
+    """The checks that an answer names, before its reason if it has one; none where it says anything else."""
+    named, _ = _reason(words.replace(",", " ").split())
+    return tuple(named) if set(named) <= set(known) else ()
 
 
 def parse_chart(words: Sequence[str]) -> tuple[NumberLine | str, str]:
@@ -146,10 +155,21 @@ def parse_chart(words: Sequence[str]) -> tuple[NumberLine | str, str]:
 
 
 def _reason(words: Sequence[str]) -> tuple[list[str], str]:
-    at = _index(words, _BECAUSE)
+    apart = _apart(words)
+    at = _index(apart, _BECAUSE)
     if at is None:
-        return list(words), ""
-    return list(words[:at]), " ".join(words[at + 1 :])[:300]
+        return apart, ""
+    return apart[:at], " ".join(apart[at + 1 :])[:300]
+
+
+def _apart(words: Sequence[str]) -> list[str]:
+    """The words with the first Chinese word for a reason on its own: what follows it is written without a space."""
+    for at, word in enumerate(words):
+        if word.lower() in _BECAUSE:
+            break
+        if found := _GLUED.fullmatch(word):
+            return [*words[:at], *found.groups(), *words[at + 1 :]]
+    return list(words)
 
 
 def _index(words: Sequence[str], known: frozenset[str]) -> int | None:

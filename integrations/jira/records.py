@@ -7,6 +7,7 @@ was read: what was refused, and keys that are not known, stand in its body.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -48,23 +49,15 @@ _BUILD_STATES = {
     BuildStatus.CANCELLED: "cancelled",
     BuildStatus.UNKNOWN: "unknown",
 }
-_ENVIRONMENT_TYPES = (
-    ("prod", "production"),
-    ("live", "production"),
-    ("stag", "staging"),
-    ("preprod", "staging"),
-    ("pre-prod", "staging"),
-    ("test", "testing"),
-    ("qa", "testing"),
-    ("uat", "testing"),
-    ("dev", "development"),
-    ("生产", "production"),
-    ("线上", "production"),
-    ("预发", "staging"),
-    ("预生产", "staging"),
-    ("测试", "testing"),
-    ("开发", "development"),
-)
+_WORDS_OF_TYPES = {
+    "production": ("prod", "production", "prd", "live", "生产", "生产环境", "线上", "线上环境"),
+    "staging": ("staging", "stage", "stg", "preprod", "pre", "preproduction", "预发", "预发布", "预发环境", "预生产"),
+    "testing": ("test", "testing", "tests", "qa", "uat", "测试", "测试环境"),
+    "development": ("dev", "devel", "development", "开发", "开发环境"),
+}
+_ENVIRONMENT_TYPES = {word: kind for kind, words in _WORDS_OF_TYPES.items() for word in words}
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 class JiraRecords:
@@ -151,12 +144,10 @@ class JiraRecords:
 
 
 def environment_type(name: str) -> str:
-    """What an environment is for, as far as its name tells."""
-    lowered = name.lower()
-    for part, kind in sorted(_ENVIRONMENT_TYPES, key=lambda row: len(row[0]), reverse=True):
-        if part in lowered:
-            return kind
-    return "unmapped"
+    """What an environment is for, as far as a word of its name tells; no part of a word does."""
+    words = _LETTERS.findall(_CAMEL.sub(" ", name).lower())
+    known = [_ENVIRONMENT_TYPES[word] for word in words if word in _ENVIRONMENT_TYPES]
+    return known[0] if known and "non" not in words else "unmapped"
 
 
 def _read(kind: str, said: Mapping[str, Any]) -> Submission:

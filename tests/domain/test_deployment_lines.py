@@ -6,10 +6,15 @@ import pytest
 
 from bot.domain.deployment_lines import (
     LATEST,
+    DeployLine,
     NumberLine,
+    PlaceLine,
     SpanLine,
     parse_chart,
+    parse_checks,
+    parse_deploy,
     parse_number,
+    parse_place,
     parse_rollback,
     parse_span,
 )
@@ -26,6 +31,9 @@ from bot.errors import CommandInvalid
         ("shipmate/user-service#12", NumberLine(12, "user-service")),
         ("deployment:shipmate/user-service#105 not on a Friday", NumberLine(105, "user-service", "not on a Friday")),
         ("105 because of 3 errors", NumberLine(105, "", "of 3 errors")),
+        ("105 no reason to ship on Friday", NumberLine(105, "", "no reason to ship on Friday")),
+        ("105 因为周五不发布", NumberLine(105, "", "周五不发布")),
+        ("105 原因：压测 中", NumberLine(105, "", "压测 中")),
     ],
 )
 def test_a_number_is_read_as_it_stands(typed: str, meant: NumberLine) -> None:
@@ -41,12 +49,35 @@ def test_a_word_that_ends_in_digits_is_no_deployment(typed: str) -> None:
     assert (refused.value.problem, refused.value.suggestion) == ("malformed_deployment", typed)
 
 
+def test_a_chinese_reason_needs_no_space() -> None:
+    """People write what follows 因为 right behind it."""
+    assert parse_place(["user-service", "因为压测"], "lock …") == PlaceLine("user-service", reason="压测")
+    asked = parse_deploy(["user-service", "v2", "到", "production", "因为紧急修复", "登录"])
+    assert asked == DeployLine("user-service", "v2", "production", "紧急修复 登录")
+
+
 def test_a_rollback_and_a_chart_name_their_deployment() -> None:
     """With all of its digits, and its service."""
     asked, number = parse_rollback(["user-service#17", "in", "production"])
     assert (asked.service, asked.environment, number) == ("user-service", "production", 17)
     assert parse_chart(["user-service#17", "errors"]) == (NumberLine(17, "user-service"), "errors")
     assert parse_chart(["user-service"]) == ("user-service", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("", ()),
+        ("errors", ("errors",)),
+        ("errors,health", ("errors", "health")),
+        ("errors, health because it is a known one", ("errors", "health")),
+        ("errors are known, fine", ()),
+        ("latency", ()),
+    ],
+)
+def test_an_answer_names_checks_or_is_about_all(typed: str, meant: tuple[str, ...]) -> None:
+    """A sentence that happens to begin with a check's name speaks of all that was asked."""
+    assert parse_checks(typed, {"errors", "health"}) == meant
 
 
 @pytest.mark.parametrize(

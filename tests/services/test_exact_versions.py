@@ -73,15 +73,16 @@ def test_a_name_that_moves_while_people_approve(stage: Stage) -> None:
     assert commit_of(stage, 1)[:8] in stage.card().title
 
 
-def test_a_tag_keeps_its_name(stage: Stage) -> None:
-    """It was built of one commit, however often: images are named by it."""
-    stage.build("v1")
+@pytest.mark.parametrize("tag", ["v1", "20261121"])
+def test_a_tag_keeps_its_name(stage: Stage, tag: str) -> None:
+    """It was built of one commit, however often, and may look like a commit: images are named by it."""
+    stage.build(tag)
     key = next(iter(stage.builds.runs))
     again = stage.builds.start(SERVICE)
     stage.builds.runs[again].facts = stage.builds.runs[key].facts
-    queued(stage, "v1")
+    queued(stage, tag)
     stage.go_on(1)
-    assert told(stage) == ["v1"]
+    assert told(stage) == [tag]
 
 
 def test_a_pipeline_that_is_told_the_commit_is_told_the_name_too(store: SqlStore, database: Engine) -> None:

@@ -9,6 +9,7 @@ from bot.domain.cards import Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
 from bot.domain.deployment_lines import (
     LOCK_USAGE,
+    parse_checks,
     parse_deploy,
     parse_number,
     parse_place,
@@ -203,7 +204,7 @@ class DeploymentDesk:
                     after = reject(current, said)
                     self._ending.end(tx, after, target, cause)
                 case Verb.KEEP:
-                    after = keep(current, _checks_named(current, about.reason))
+                    after = keep(current, parse_checks(about.reason, {one.name for one in current.checks}))
                     self._records.put(tx, after, cause, due_at=now)
                 case _:
                     after = self._abort(tx, current, target, actor.name, cause)
@@ -325,9 +326,3 @@ class DeploymentDesk:
 
     def _target_of(self, deployment: Deployment) -> Target:
         return self._requests.target(self._requests.service(deployment.service), deployment.environment)
-
-
-def _checks_named(deployment: Deployment, words: str) -> tuple[str, ...]:
-    """The checks that an answer is about, as a button names them; none where it is about all, whatever it says."""
-    names = tuple(words.partition(" ")[0].split(","))
-    return names if {one.name for one in deployment.checks}.issuperset(names) else ()

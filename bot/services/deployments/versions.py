@@ -191,7 +191,8 @@ def _names_of(key: SubjectKey) -> tuple[str, ...]:
 
 def _version(build: Build, word: str) -> Version:
     commit = build.facts.commit or ""
-    is_name = word not in (LATEST, build.key.short) and not _COMMIT.fullmatch(word.lower()) and "#" not in word
+    is_other = word in (LATEST, build.key.short) or _COMMIT.fullmatch(word.lower()) or "#" in word
+    is_name = build.facts.branch == word or not is_other  # a tag may look like a commit, as a date does
     return Version(word if is_name else (commit[:SHORT] or f"#{build.key.number}"), commit, str(build.key))
 
 

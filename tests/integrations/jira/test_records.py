@@ -121,8 +121,15 @@ def test_refusals_are_told_apart(jira: FakeJira, records: DeliveryRecords) -> No
         ("dev-2", "development"),
         ("生产环境", "production"),
         ("预生产", "staging"),
+        ("pre-prod", "staging"),
+        ("EuProd2", "production"),
         ("测试", "testing"),
         ("moon", "unmapped"),
+        ("nonprod", "unmapped"),
+        ("non-prod", "unmapped"),
+        ("product-a", "unmapped"),
+        ("delivery", "unmapped"),
+        ("latest", "unmapped"),
     ],
 )
 def test_environments_are_known_by_their_names(name: str, kind: str) -> None:

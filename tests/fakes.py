@@ -197,7 +197,8 @@ class FakeBuildSystem:
         self._reach("find_run")
         self._know(project)
         for number, request in enumerate(self.requests, 1):
-            if (request.correlation, request.retried) == (correlation, retried) and request.at >= since:
+            same = (project, correlation, retried) == (request.project, request.correlation, request.retried)
+            if same and request.at >= since:
                 return Triggered(str(number), request.build)
         return None
 

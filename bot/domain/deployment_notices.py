@@ -22,6 +22,8 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("break_glass")
     if deployment.state is DeploymentState.AWAITING_APPROVAL:
         names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
+        if deployment.outcome == "more_approvals":
+            names.append(f"raised{deployment.terms.approvals}")
         if deployment.struck:
             names.append(f"struck{len(deployment.struck)}")
     if deployment.question:
@@ -37,4 +39,4 @@ def notices_of(deployment: Deployment) -> list[str]:
 
 def asks_people(notice: str) -> bool:
     """Whether a notice of `notices_of` asks people for something, and does not only say what its card says too."""
-    return notice == "reminder" or notice.startswith(("question", "struck"))
+    return notice == "reminder" or notice.startswith(("question", "struck", "raised"))

@@ -6,7 +6,7 @@ raises Conflict with a sentence for the person who asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -18,7 +18,7 @@ from bot.errors import Conflict
 SOURCE = "shipmate"
 ASKED = "chat"  # the origin of what a person, or a program, asked for itself
 _KEPT = "kept"  # stood in the question's place when it was answered, before it was known for which checks
-_CHECKS = "checks:"
+CHECKS = "checks:"  # what a question about them begins with
 
 
 class DeploymentState(StrEnum):
@@ -118,7 +118,8 @@ class Run:
     """The run that carries a deployment out: `asked_at` is when it was meant to start, before the first call was made.
 
     `request` is the system's id once its answer came, `build` the run's key, `url` its page. Until `certain_at` a call
-    whose answer is not known may still start it: so long no other one is made.
+    whose answer is not known may still start it: so long no other one is made. It was asked of `pipeline` at `source`,
+    whatever the configuration says by now; both are empty in what older versions stored.
     """
 
     asked_at: float
@@ -126,6 +127,8 @@ class Run:
     build: str = ""
     url: str = ""
     certain_at: float = 0.0
+    source: str = ""
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What was decided when it was asked for: later changes of the configuration do not change it.
+    """What was decided when it was asked for: a later change of the configuration can only make it stricter.
 
     `approvals` people out of the roles `approvers` must agree before `expires_at` (seconds since 1970); `called` are
     the accounts that are told.
@@ -225,7 +228,7 @@ class Deployment:
     @property
     def asked_about(self) -> tuple[str, ...]:
         """The checks that people are asked about."""
-        names = self.question.removeprefix(_CHECKS)
+        names = self.question.removeprefix(CHECKS)
         return tuple(names.split(",")) if names != self.question else ()
 
     def to_json(self) -> dict[str, Any]:
@@ -286,7 +289,7 @@ def move(
 ) -> Deployment:
     """The deployment in its next state; Conflict where the machine knows no such way."""
     if to not in MOVES[deployment.state]:
-        raise _too_late(deployment)
+        raise too_late(deployment)
     if to is DeploymentState.DEPLOYING:
         _must_be_approved(deployment)
         changed.setdefault("started_at", at)
@@ -307,82 +310,6 @@ def note(deployment: Deployment, **changed: Any) -> Deployment:  # noqa: ANN401 
     return replace(deployment, revision=deployment.revision + 1, **changed)
 
 
-def approve(deployment: Deployment, approval: Approval, persons: frozenset[str]) -> Deployment:
-    """With one more person's consent; `persons` are all accounts of the person who gives it.
-
-    Conflict for the requester, for somebody who has agreed already, and where nothing waits for it.
-    """
-    _must_wait(deployment)
-    if deployment.requester.account in persons:
-        raise Conflict("You asked for this deployment: somebody else must approve it.")
-    if any(one.account in persons for one in deployment.approvals):
-        raise Conflict("You have approved this already.")
-    agreed = note(deployment, approvals=(*deployment.approvals, approval))
-    if not agreed.is_approved:
-        return agreed
-    return move(agreed, DeploymentState.QUEUED, approval.at)
-
-
-def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deployment:
-    """Without the consent of one person, as long as nothing was started."""
-    kept = tuple(one for one in deployment.approvals if one.account not in persons)
-    if len(kept) == len(deployment.approvals):
-        raise Conflict("You have not approved this.")
-    if deployment.state not in (DeploymentState.AWAITING_APPROVAL, DeploymentState.QUEUED):
-        raise Conflict("It has started: an approval cannot be taken back any more.")
-    fewer = note(deployment, approvals=kept)
-    if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
-        return move(fewer, DeploymentState.AWAITING_APPROVAL, at)
-    return fewer
-
-
-def strike(deployment: Deployment, struck: Sequence[Approval], at: float) -> Deployment:
-    """Without approvals that would not be taken any more; it waits for others where too few are left."""
-    accounts = {one.account for one in struck}
-    kept = tuple(one for one in deployment.approvals if one.account not in accounts)
-    fewer = note(deployment, approvals=kept, struck=(*deployment.struck, *struck))
-    if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
-        return move(fewer, DeploymentState.AWAITING_APPROVAL, at, outcome="approval_struck")
-    return fewer
-
-
-def reject(deployment: Deployment, rejection: Approval) -> Deployment:
-    """Ended by a person who may decide, before it was started."""
-    if not deployment.state.is_waiting:
-        raise _too_late(deployment)
-    return move(
-        deployment,
-        DeploymentState.CANCELLED,
-        rejection.at,
-        outcome="rejected",
-        detail=rejection.reason,
-        rejection=rejection,
-    )
-
-
-def about_checks(names: Sequence[str]) -> str:
-    """The question about checks that cannot tell; empty where there are none."""
-    return _CHECKS + ",".join(names) if names else ""
-
-
-def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
-    """With a person's word that what checks could not tell is in order: of those `named`, or of all it asks about.
-
-    Conflict where it asks about none of them.
-    """
-    asked = deployment.asked_about
-    answered = tuple(name for name in asked if not named or name in named)
-    if deployment.state is not DeploymentState.VERIFYING or not answered:
-        raise Conflict("{deployment} asks nothing at the moment.", deployment=deployment.key.short)
-    left = [name for name in asked if name not in answered]
-    return note(deployment, question=about_checks(left), kept=(*deployment.kept, *answered))
-
-
-def _must_wait(deployment: Deployment) -> None:
-    if deployment.state is not DeploymentState.AWAITING_APPROVAL:
-        raise Conflict("{deployment} waits for no approval.", deployment=deployment.key.short)
-
-
 def _must_be_approved(deployment: Deployment) -> None:
     """The last gate before anything starts, whatever way led here."""
     if not (deployment.is_approved or deployment.terms.is_break_glass):
@@ -396,5 +323,6 @@ def _must_be_approved(deployment: Deployment) -> None:
         )
 
 
-def _too_late(deployment: Deployment) -> Conflict:
+def too_late(deployment: Deployment) -> Conflict:
+    """The refusal of what its state does not allow any more."""
     return Conflict("Too late for that: {deployment} has gone on.", deployment=deployment.key.short)

@@ -73,6 +73,10 @@ class Stage:
     verification: FakeVerification
     versions: dict[str, str] = field(default_factory=dict)
 
+    def restart(self, services: Mapping[str, Service], roles: Sequence[Role] | None = None) -> None:
+        """Start all processes anew, with other services and roles in the configuration."""
+        self.world = replace(self.world, services=services, roles=self.world.roles if roles is None else roles)
+
     @property
     def builds(self) -> FakeBuildSystem:
         """The CI system."""

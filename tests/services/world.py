@@ -71,6 +71,7 @@ class World:
     admin: str = ""
     known_trackers: Mapping[str, TrackerAccess] = field(default_factory=dict)
     clock: FakeClock = field(default_factory=FakeClock)
+    ids: FakeIds = field(default_factory=FakeIds)
     builds: FakeBuildSystem = field(default_factory=FakeBuildSystem)
     responder: FakeResponder = field(default_factory=FakeResponder)
     directory: FakeDirectory = field(default_factory=FakeDirectory)
@@ -93,7 +94,7 @@ class World:
     _presses: int = 0
 
     def __post_init__(self) -> None:
-        ids, signal = FakeIds(), Signal()
+        ids, signal = self.ids, Signal()
         self.messenger = FakeMessenger(self.clock)
         router = Router(self.routes, self.destinations, self.admin)
         self.ingest = Ingest(self.store, self.clock, router, signal, self.readable)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bot.domain.cards import Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
+from bot.domain.deciding import approve, keep, reject, revoke
 from bot.domain.deployment_lines import (
     LOCK_USAGE,
     parse_checks,
@@ -22,12 +23,8 @@ from bot.domain.deployments import (
     DeploymentKind,
     DeploymentState,
     Requester,
-    approve,
-    keep,
     move,
     note,
-    reject,
-    revoke,
 )
 from bot.domain.services import Service, Target
 from bot.errors import CommandInvalid, Conflict, NotPermitted
@@ -178,6 +175,8 @@ class DeploymentDesk:
         about = parse_number(line.arguments, SPECS[line.verb].usage)
         known = self._records.store.read(lambda tx: named(tx, about))
         number = known.number
+        if line.verb is Verb.ABORT and not self._requests.is_configured(known):
+            return self._abandon(record, line, known, locale)
         target = self._target_of(known)
         self._may_decide(record, line, known, target)
         actor = record.command.actor
@@ -195,7 +194,8 @@ class DeploymentDesk:
                     after = self._confirm(tx, current, target, persons, cause)
                 case Verb.APPROVE:
                     since = current.requested_at - PARTED_COUNTS_S
-                    after = approve(current, said, tx.accounts.same_person(actor.account, since))
+                    asked = self._requests.demanded(current, target)
+                    after = approve(asked, said, tx.accounts.same_person(actor.account, since))
                     self._records.put(tx, after, cause, due_at=now)  # the next step knows when to look again
                 case Verb.REVOKE:
                     after = revoke(current, persons, now)
@@ -226,7 +226,25 @@ class DeploymentDesk:
             raise Conflict("This was not confirmed in time. Ask for it again.")
         return self._requests.go_on(tx, current, target, cause)
 
-    def _abort(self, tx: Transaction, current: Deployment, target: Target, name: str, cause: Cause) -> Deployment:
+    def _abandon(self, record: CommandRecord, line: CommandLine, known: Deployment, locale: str) -> Step:
+        """Abort one of what is not configured any more: nothing is known of it but what is stored."""
+        self._permit_at(record, line, known.service, known.environment)
+
+        def work(tx: Transaction) -> Deployment:
+            tx.deployments.hold_line(known.service, known.environment)
+            current = tx.deployments.get(known.number, for_change=True)
+            assert current is not None  # deployments are kept
+            after = self._abort(tx, current, None, record.command.actor.name, self._cause(record, line))
+            self._settle(tx, record, {"deployment": known.number})
+            return after
+
+        after = self._records.store.write(work)
+        self._records.ring()
+        return Step(CommandState.DONE, {"deployment": known.number}, reply=cards.decided(line.verb, after, locale))
+
+    def _abort(
+        self, tx: Transaction, current: Deployment, target: Target | None, name: str, cause: Cause
+    ) -> Deployment:
         """End one that has not begun, or whose run went well; ask a run that has begun for its end."""
         if current.state.is_waiting:
             ended = move(current, _S.CANCELLED, self._records.now(), outcome="cancelled", detail=name)
@@ -292,7 +310,8 @@ class DeploymentDesk:
             persons = self._records.store.read(lambda tx: tx.accounts.same_person(account))
             is_own = line.verb is Verb.REJECT and known.requester.account in persons
             if not is_own:
-                self._must_hold_one(record, line, known.terms.approvers or target.approvals.approvers, where)
+                roles = self._requests.demanded(known, target).terms.approvers or target.approvals.approvers
+                self._must_hold_one(record, line, roles, where)
             return
         if line.verb is not Verb.CONFIRM:
             self._permit_at(record, line, known.service, known.environment)

@@ -20,6 +20,7 @@ from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
 from bot.services.deployments.standing import outdated_by, way_back
 
 _S = DeploymentState
+NOT_CONFIGURED = "not_configured"
 _AGREED_ON = frozenset({_S.AWAITING_APPROVAL, _S.QUEUED})
 _RESTORABLE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED})
 
@@ -34,7 +35,7 @@ class Ending:
         """Store an ended deployment and what follows from it; `target` is what the configuration says, if anything."""
         now = self._records.now()
         has_failed = ended.state is _S.FAILED and ended.started_at > 0
-        hindrance = hindrance_of(tx, ended, target) if has_failed and target is not None else "off"
+        hindrance = hindrance_of(tx, ended, target) if has_failed and target is not None else NOT_CONFIGURED
         if ended.state is not _S.FAILED or hindrance:
             kept = note(ended, not_rolled_back=hindrance) if has_failed else ended
             self._records.put(tx, kept, cause, due_at=None)

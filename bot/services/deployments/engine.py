@@ -27,10 +27,12 @@ from bot.services.deployments.judging import (
     judge_run,
     next_look_at,
     order_of,
+    ordered,
     pipeline_of,
     still_running,
     unseen,
 )
+from bot.services.deployments.orphans import Orphans
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import in_place_of, outdated_by, overtaken_by
 from bot.services.deployments.verifying import Verifying
@@ -73,6 +75,7 @@ class DeploymentWorker:
         self._verifying = Verifying(records, verification)
         self._ending = ending
         self._gate = gate
+        self._orphans = Orphans(records, ending)
 
     def claim(self, limit: int) -> list[DeploymentLease]:
         """Take up to `limit` deployments that are due."""
@@ -85,8 +88,8 @@ class DeploymentWorker:
         deployment = lease.deployment
         service = self._services.get(deployment.service)
         target = service.targets.get(deployment.environment) if service else None
-        if target is None:
-            self._orphaned(lease)
+        if target is None or not self._is_known(deployment, target):
+            self._orphans.tend(lease, target)
             return
         step = Step(lease, deployment, target)
         match deployment.state:
@@ -171,9 +174,9 @@ class DeploymentWorker:
             ended = move(judged, _S.SUPERSEDED, now, outcome=why, detail=newer.key.short)
             self._ending.end(tx, ended, step.target, Cause("supersede"))
             return None
-        run = Run(now, certain_at=now + CERTAIN_AFTER_S)
+        there = in_place_of(tx, judged)
         try:
-            started = move(in_place_of(tx, judged), _S.DEPLOYING, now, run=run)
+            started = move(there, _S.DEPLOYING, now, run=ordered(there, step.target, now))
             self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
         except Conflict as problem:
             return Held("busy", str(problem), now + REST_S)
@@ -218,14 +221,14 @@ class DeploymentWorker:
             deployment = step.deployment
             self._settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by))
         else:
-            self._order_anew(step, run)
+            self._order_anew(step)
 
-    def _order_anew(self, step: Step, run: Run) -> None:
+    def _order_anew(self, step: Step) -> None:
         """Note that a call is made, before it is."""
 
         def work(tx: Transaction, current: Deployment) -> None:
             now = self._records.now()
-            asking = note(current, run=replace(run, certain_at=now + CERTAIN_AFTER_S))
+            asking = note(current, run=ordered(current, step.target, now))
             self._records.progress(tx, asking, due_at=now + LEASE_S)
 
         asked = self._change(step, work)
@@ -258,7 +261,8 @@ class DeploymentWorker:
 
     def _known(self, step: Step, run: Run) -> None:
         """Store what its system calls the run; it is followed from now on."""
-        known = replace(run, asked_at=step.deployment.run.asked_at if step.deployment.run else run.asked_at)
+        asked = step.deployment.run or run
+        known = replace(run, asked_at=asked.asked_at, source=asked.source, pipeline=asked.pipeline)
         self._note(step, lambda now: (note(step.deployment, run=known, question=""), now + LOOK_S))
 
     def _unknown(self, step: Step, problem: IntegrationError, *, certain_at: float) -> None:
@@ -377,22 +381,9 @@ class DeploymentWorker:
     def _rest(self, lease: DeploymentLease) -> None:
         self._records.store.write(lambda tx: tx.deployments.release(lease, due_at=None))
 
-    def _orphaned(self, lease: DeploymentLease) -> None:
-        """Its service or environment was taken out of the configuration: what has not begun ends, the rest waits."""
-        deployment = lease.deployment
-        if not deployment.state.is_waiting:
-            log.warning("deployment of something that is not configured any more", subject=str(deployment.key))
-            self.put_off(lease)
-            return
-
-        def work(tx: Transaction) -> None:
-            tx.deployments.hold_line(deployment.service, deployment.environment)
-            current = tx.deployments.get(deployment.number, for_change=True)
-            if current is not None and current.state.is_waiting and tx.deployments.holds(lease):
-                ended = move(current, _S.CANCELLED, self._records.now(), outcome="not_configured")
-                self._ending.end(tx, ended, None, Cause("cancel"))
-
-        self._records.store.write(work)
+    def _is_known(self, deployment: Deployment, target: Target) -> bool:
+        """Whether what its run is asked of is configured: it may have been asked of another system than it would be."""
+        return deployment.state is not _S.DEPLOYING or pipeline_of(deployment, target).source in self._systems
 
     def _system(self, step: Step) -> DeploySystem:
         return self._systems[pipeline_of(step.deployment, step.target).source]

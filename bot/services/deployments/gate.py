@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Actor
-from bot.domain.deployments import ACTIVE, ASKED, Approval, Deployment, DeploymentState, Version, move, strike
+from bot.domain.deciding import strike
+from bot.domain.deployments import ACTIVE, ASKED, Approval, Deployment, DeploymentState, Version, move
 from bot.domain.services import Target
 from bot.domain.windows import closed
 from bot.errors import Conflict, IntegrationError
@@ -96,7 +97,7 @@ class Gate:
     def look(self, deployment: Deployment, target: Target) -> Seen:
         """Ask anew about who asked for it and who approved; IntegrationError where one that matters cannot be known."""
         not_to_ask = self._not_to_ask(deployment, target)
-        roles = deployment.terms.approvers or target.approvals.approvers
+        roles = self._requests.demanded(deployment, target).terms.approvers or target.approvals.approvers
         actors, refused = [], {}
         for one in deployment.approvals:
             actor = self._people.whole(self._people.complete(Actor(one.account, one.name)))
@@ -148,7 +149,7 @@ class Gate:
     def strike(self, tx: Transaction, deployment: Deployment, seen: Seen, target: Target) -> Deployment:
         """The deployment with those approvals alone that would be taken now; each one struck is on the trail.
 
-        Where one was too old, people have as long as at first to give another one.
+        Where one was too old, or more are demanded by now, people have as long as at first to give another one.
         """
         now, since = self._records.now(), deployment.requested_at - PARTED_COUNTS_S
         for actor in seen.actors:
@@ -168,8 +169,9 @@ class Gate:
                 self._records.tell(tx, RECHECK, f"{deployment.key} {one.account}", f"refused:{why}")
             else:
                 counted.add(one.account)
-        exact = replace(deployment, version=seen.version or deployment.version)
-        if any(one.reason == "too_old" for one in struck):
+        asked = self._requests.demanded(deployment, target)
+        exact = replace(asked, version=seen.version or deployment.version)
+        if asked.terms != deployment.terms or any(one.reason == "too_old" for one in struck):
             anew = replace(exact.terms, expires_at=max(exact.terms.expires_at, now + target.approvals.expires_s))
             exact = replace(exact, terms=anew, reminded_at=0.0)
-        return strike(exact, struck, now) if struck else exact
+        return strike(exact, struck, now) if struck or not exact.is_approved else exact

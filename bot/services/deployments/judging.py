@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 from bot.domain.checks import Policy, Verdict, begin
 from bot.domain.commands import SPECS, Verb
-from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Run, about_checks, move, note
+from bot.domain.deciding import about_checks
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Run, move, note
 from bot.domain.services import Pipeline, Target
 from bot.domain.templates import deployment_values
 from bot.ports.deploying import Order, RunReport, RunState
+from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.verification import CheckContext
 
 REST_S = 15.0
@@ -26,8 +28,17 @@ _VERBS = {
 
 
 def pipeline_of(deployment: Deployment, target: Target) -> Pipeline:
-    """The pipeline that carries it out: a rollback may have its own."""
-    return template_of(target, is_rollback=deployment.rollback_of > 0).filled(values_of(deployment))
+    """The pipeline that carries it out: a rollback may have its own; where a run was asked for it stays that one."""
+    said = template_of(target, is_rollback=deployment.rollback_of > 0).filled(values_of(deployment))
+    run = deployment.run
+    return replace(said, source=run.source, project=run.pipeline) if run and run.pipeline else said
+
+
+def ordered(deployment: Deployment, target: Target, now: float) -> Run:
+    """The run that is about to be asked for, of the pipeline that the configuration names now."""
+    said = pipeline_of(replace(deployment, run=None), target)
+    asked_at = deployment.run.asked_at if deployment.run else now
+    return Run(asked_at, certain_at=now + CERTAIN_AFTER_S, source=said.source, pipeline=said.project)
 
 
 def template_of(target: Target, *, is_rollback: bool) -> Pipeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bot.domain.deciding import demand
 from bot.domain.deployments import (
     ASKED,
     WAITING,
@@ -106,6 +107,16 @@ class Requests:
         if found is None:
             raise CommandInvalid("unknown_environment", ", ".join(service.targets))
         return found
+
+    def is_configured(self, deployment: Deployment) -> bool:
+        """Whether its service and environment are still there."""
+        service = self._services.get(deployment.service)
+        return service is not None and deployment.environment in service.targets
+
+    def demanded(self, deployment: Deployment, target: Target) -> Deployment:
+        """The deployment with the approvals that the configuration demands by now, where that is more than before."""
+        rule = target.approvals
+        return demand(deployment, rule, self.people.called_for(rule.approvers))
 
     def propose(self, wish: Wish) -> Proposal:
         """Look a wish up, which may ask the CI system; raises CommandInvalid, Conflict or IntegrationError."""

@@ -289,6 +289,10 @@ def _notice(
             sentence, emoji = "waits for approval again", "🚫"
             out = {one.account for one in deployment.struck}
             called = [account for account in _callable(deployment, platform) if account not in out]
+        case _ if name.startswith("raised"):
+            sentence, emoji = "waits for approval again", "🙋"
+            agreed = {approval.account for approval in deployment.approvals}
+            called = [one for one in _callable(deployment, platform) if one not in agreed]
         case _ if name.startswith("question"):
             sentence, emoji = question_of(deployment), "❔"
         case "break_glass":

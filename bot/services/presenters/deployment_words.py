@@ -67,6 +67,7 @@ OUTCOMES = {
     "version_moved": "Its version is the name of another build by now, and nobody can tell the two apart.",
     "requester_refused": "Not started: who asked for it has no role any more that allows this:",
     "approval_struck": "An approval was struck out.",
+    "more_approvals": "More approvals are needed by now than when it was asked for.",
     "approvers_unknown": "I cannot ask whether those who asked for it and approved it still may:",
     "not_configured": "It is not in the configuration any more.",
     "locked": "Locked.",
@@ -81,6 +82,7 @@ NOT_ROLLED_BACK = {
     "same_version": "Not rolled back: the version before is the same one.",
     "irreversible": "Not rolled back: it made a change that cannot be undone.",
     "commits_unknown": "Not rolled back: its commits are not all known, and one may be what cannot be undone. Decide.",
+    "not_configured": "Not rolled back: what deploys it is not in the configuration any more.",
     "nothing_changed": "Nothing was changed.",
     "is_rollback": "This was a rollback: a person has to look now.",
 }
@@ -96,6 +98,8 @@ QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",
     "run_unknown": "I do not know whether its run was started: please look in the CI system",
     "run_unseen": "I cannot see how its run goes, for the CI system does not answer: please look there",
+    "not_configured": "what deploys it is not in the configuration any more: put it back, or cancel this, and look "
+    "in the CI system",
     "takes_long": "takes longer than it may: please look",
 }
 

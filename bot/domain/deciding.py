@@ -1,0 +1,104 @@
+"""What people decide about a deployment, and what becomes of their decisions: pure, as the state machine is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bot.domain.deployments import CHECKS, Approval, Deployment, DeploymentState, move, note, too_late
+from bot.domain.services import ApprovalRule
+from bot.errors import Conflict
+
+
+def approve(deployment: Deployment, approval: Approval, persons: frozenset[str]) -> Deployment:
+    """With one more person's consent; `persons` are all accounts of the person who gives it.
+
+    Conflict for the requester, for somebody who has agreed already, and where nothing waits for it.
+    """
+    _must_wait(deployment)
+    if deployment.requester.account in persons:
+        raise Conflict("You asked for this deployment: somebody else must approve it.")
+    if any(one.account in persons for one in deployment.approvals):
+        raise Conflict("You have approved this already.")
+    agreed = note(deployment, approvals=(*deployment.approvals, approval))
+    if not agreed.is_approved:
+        return agreed
+    return move(agreed, DeploymentState.QUEUED, approval.at)
+
+
+def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deployment:
+    """Without the consent of one person, as long as nothing was started."""
+    kept = tuple(one for one in deployment.approvals if one.account not in persons)
+    if len(kept) == len(deployment.approvals):
+        raise Conflict("You have not approved this.")
+    if deployment.state not in (DeploymentState.AWAITING_APPROVAL, DeploymentState.QUEUED):
+        raise Conflict("It has started: an approval cannot be taken back any more.")
+    fewer = note(deployment, approvals=kept)
+    if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
+        return move(fewer, DeploymentState.AWAITING_APPROVAL, at)
+    return fewer
+
+
+def demand(deployment: Deployment, rule: ApprovalRule, called: tuple[str, ...]) -> Deployment:
+    """With the terms of a rule that demands more, or other approvers, than when it was asked for; `called` are told.
+
+    What was demanded then is the least. A way back and break-glass need nobody's consent.
+    """
+    terms = deployment.terms
+    needed, approvers = max(terms.approvals, rule.needed), rule.approvers or terms.approvers
+    is_free = bool(deployment.rollback_of) or terms.is_break_glass or not needed
+    if is_free or (needed, approvers) == (terms.approvals, terms.approvers):
+        return deployment
+    return replace(
+        deployment,
+        terms=replace(terms, approvals=needed, approvers=approvers, called=called if rule.approvers else terms.called),
+    )
+
+
+def strike(deployment: Deployment, struck: Sequence[Approval], at: float) -> Deployment:
+    """Without approvals that would not be taken any more; it waits for others where there are too few."""
+    accounts = {one.account for one in struck}
+    kept = tuple(one for one in deployment.approvals if one.account not in accounts)
+    fewer = note(deployment, approvals=kept, struck=(*deployment.struck, *struck))
+    if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
+        return move(
+            fewer, DeploymentState.AWAITING_APPROVAL, at, outcome="approval_struck" if struck else "more_approvals"
+        )
+    return fewer
+
+
+def reject(deployment: Deployment, rejection: Approval) -> Deployment:
+    """Ended by a person who may decide, before it was started."""
+    if not deployment.state.is_waiting:
+        raise too_late(deployment)
+    return move(
+        deployment,
+        DeploymentState.CANCELLED,
+        rejection.at,
+        outcome="rejected",
+        detail=rejection.reason,
+        rejection=rejection,
+    )
+
+
+def about_checks(names: Sequence[str]) -> str:
+    """The question about checks that cannot tell; empty where there are none."""
+    return CHECKS + ",".join(names) if names else ""
+
+
+def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
+    """With a person's word that what checks could not tell is in order: of those `named`, or of all it asks about.
+
+    Conflict where it asks about none of them.
+    """
+    asked = deployment.asked_about
+    answered = tuple(name for name in asked if not named or name in named)
+    if deployment.state is not DeploymentState.VERIFYING or not answered:
+        raise Conflict("{deployment} asks nothing at the moment.", deployment=deployment.key.short)
+    left = [name for name in asked if name not in answered]
+    return note(deployment, question=about_checks(left), kept=(*deployment.kept, *answered))
+
+
+def _must_wait(deployment: Deployment) -> None:
+    if deployment.state is not DeploymentState.AWAITING_APPROVAL:
+        raise Conflict("{deployment} waits for no approval.", deployment=deployment.key.short)

@@ -26,6 +26,9 @@ from urllib3.poolmanager import PoolManager
 
 CONNECT_S = 3.0
 CONNECTIONS = 96  # more than all crews have hands
+# What lies between may forget a connection that nobody uses, and say so only by silence: address translation in clouds
+# does after four minutes, some firewalls after one.
+IDLE_S = 30.0
 
 _Address = tuple[Any, ...]
 
@@ -152,7 +155,7 @@ def end_of_all() -> float:
 
 
 def open_session(connections: int = CONNECTIONS) -> requests.Session:
-    """A session that keeps connections open, for `watched` calls."""
+    """A session that keeps connections open for a while, for `watched` calls."""
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, WatchedAdapter(pool_connections=connections, pool_maxsize=connections))
@@ -217,10 +220,25 @@ class _WatchedSecure(_Watched, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
+    """Keeps connections; none is used again that was idle for longer than `IDLE_S`."""
+
     ConnectionCls = _Watched
 
+    def _put_conn(self, conn: Any) -> None:  # noqa: ANN401 - urllib3's
+        if conn is not None:
+            conn.idle_since = monotonic()
+        super()._put_conn(conn)
 
-class _SecurePool(HTTPSConnectionPool):
+    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - urllib3's
+        conn = super()._get_conn(timeout)
+        if monotonic() - getattr(conn, "idle_since", monotonic()) > IDLE_S:
+            conn.close()
+        return conn
+
+
+class _SecurePool(_Pool, HTTPSConnectionPool):
+    """The same over TLS."""
+
     ConnectionCls = _WatchedSecure
 
 

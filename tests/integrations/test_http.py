@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from bot.errors import OutcomeUnknown, Unavailable
+from integrations import transport
 from integrations.http import DEFAULT_PAUSE_S, Answer, call, pause_of, raise_for_status
 from integrations.transport import together
 from tests.integrations.dripping import Serve
@@ -112,6 +113,22 @@ def test_a_connection_is_kept_and_one_that_was_cut_is_not(
         call(session, "slack", "POST", server.url, deadline_s=DEADLINE_S)
     server.first = OK
     assert call(session, "slack", "POST", server.url, deadline_s=5).body == b"ok"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+def test_a_connection_that_was_idle_for_long_is_not_trusted(
+    session: requests.Session,
+    serve: Serve,
+    request: pytest.FixtureRequest,
+    is_secure: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What lies between may have forgotten it: the call would be in doubt, and nothing was wrong."""
+    server = serve(OK, b"", tls=request.getfixturevalue("tls") if is_secure else None)
+    assert call(session, "slack", "POST", server.url).body == b"ok"
+    monkeypatch.setattr(transport, "IDLE_S", 0.0)
+    assert call(session, "slack", "POST", server.url).body == b"ok"
     assert server.connections == 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bot.domain.deployment_effects import has_changed
 from bot.domain.deployments import (
     Deployment,
     DeploymentKind,
@@ -123,7 +124,7 @@ def hindrance_of(tx: Transaction, failed: Deployment, target: Target) -> str:
     """Why a failed deployment is not rolled back by itself; empty where it is."""
     if failed.kind is DeploymentKind.ROLLBACK:
         return "is_rollback"
-    if failed.run is None or not failed.run.request:  # what was to change something was refused
+    if not has_changed(failed):  # what was to change something was refused
         return "nothing_changed"
     if not target.rollback.is_enabled:
         return "off"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
+from bot.domain.deployment_effects import has_changed
 from bot.domain.deployments import ACTIVE, FAILED_STATES, WAITING, Change, Deployment, DeploymentState, Version
 from bot.domain.services import Target
 from bot.ports import Transaction
@@ -28,7 +29,7 @@ def good(tx: Transaction, service: str, environment: str, limit: int = LOOKED_AT
     A way back that failed says nothing of the version that it was to bring: it may be tried again.
     """
     found = tx.deployments.newest(service, environment, _JUDGED, limit)
-    told = [one for one in found if one.state is _S.SUCCEEDED or (_has_changed(one) and not _is_lost_way_back(one))]
+    told = [one for one in found if one.state is _S.SUCCEEDED or (has_changed(one) and not _is_lost_way_back(one))]
     judged = sorted(told, key=_order, reverse=True)
     last = {one.number: next(other for other in judged if is_same(other.version, one.version)) for one in judged}
     kept = [one for one in judged if _S.SUCCEEDED is one.state is last[one.number].state]
@@ -52,12 +53,12 @@ def good_once(tx: Transaction, service: str, environment: str, asked: Version) -
 
 
 def latest(tx: Transaction, service: str, environment: str) -> Deployment | None:
-    """What began last there, whatever became of it."""
+    """What was deployed last there, or is being deployed, whatever became of it."""
     return next(iter(_began(tx, service, environment)), None)
 
 
 def to_undo(tx: Transaction, service: str, environment: str) -> Deployment | None:
-    """What a way back would undo: what began last there; of a way back that failed, what it could not undo."""
+    """What a way back would undo: what was deployed last there; of a way back that failed, what it could not undo."""
     found = latest(tx, service, environment)
     while found is not None and found.rollback_of and found.state in (_S.FAILED, _S.CANCELLED):
         lost = tx.deployments.get(found.rollback_of)
@@ -96,7 +97,7 @@ def failed_there(tx: Transaction, service: str, environment: str) -> Deployment 
     A way back that failed is no version of its own: what it could not undo is what stays.
     """
     for one in _began(tx, service, environment):
-        if one.state in ACTIVE or not _has_changed(one):  # nothing is known to have changed by it
+        if one.state in ACTIVE:  # what becomes of it is not known
             continue
         if one.state in (_S.FAILED, _S.ROLLBACK_FAILED) and not one.rollback_of:
             return one
@@ -132,7 +133,7 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
     crossed = _crossed(tx, undone, to)
     if _is_irreversible(crossed, target):
         return "irreversible"
-    are_known = all(one.changes_known for one in crossed if _has_changed(one))
+    are_known = all(one.changes_known for one in crossed if has_changed(one))
     return "commits_unknown" if target.rollback.irreversible and not are_known else ""
 
 
@@ -144,7 +145,7 @@ def undone_by(tx: Transaction, rollback: Deployment) -> tuple[Sequence[Change], 
     undone = tx.deployments.get(rollback.rollback_of)
     if undone is None:
         return (), False
-    changed = [one for one in _crossed(tx, undone, rollback.version) if _has_changed(one)]
+    changed = [one for one in _crossed(tx, undone, rollback.version) if has_changed(one)]
     succeeded_at = max((one.started_at for one in changed if one.state is _S.SUCCEEDED), default=0.0)
     there = [
         one
@@ -164,9 +165,9 @@ def is_same(one: Version, other: Version) -> bool:
 
 
 def _began(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
-    """What began there, the latest first."""
-    found = [one for one in tx.deployments.newest(service, environment, _BEGAN, LOOKED_AT) if one.started_at]
-    return sorted(found, key=_order, reverse=True)
+    """What began to change it, or is about to, the latest first; an order that never ran did not."""
+    newest = tx.deployments.newest(service, environment, _BEGAN, LOOKED_AT)
+    return sorted([one for one in newest if one.state in ACTIVE or has_changed(one)], key=_order, reverse=True)
 
 
 def _crossed(tx: Transaction, undone: Deployment, to: Version) -> Sequence[Deployment]:
@@ -179,18 +180,13 @@ def _crossed(tx: Transaction, undone: Deployment, to: Version) -> Sequence[Deplo
 
 def _is_irreversible(crossed: Sequence[Deployment], target: Target) -> bool:
     """Whether any of them changed what cannot be changed back."""
-    changes = [change for one in crossed if _has_changed(one) for change in (*one.changes, *one.aside)]
+    changes = [change for one in crossed if has_changed(one) for change in (*one.changes, *one.aside)]
     return any(is_marked(change, target) for change in changes)
 
 
 def is_marked(change: Change, target: Target) -> bool:
     """Whether the title of a commit says that it cannot be undone."""
     return any(marker.lower() in change.title.lower() for marker in target.rollback.irreversible)
-
-
-def _has_changed(deployment: Deployment) -> bool:
-    """Whether it is known to have begun to change anything."""
-    return bool(deployment.run and deployment.run.request)
 
 
 def _is_lost_way_back(deployment: Deployment) -> bool:

@@ -27,6 +27,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
+from bot.domain.deployment_effects import has_changed
 from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
@@ -226,7 +227,7 @@ def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Acti
             actions += _verdicts(deployment, locale)
         case _:
             pass
-    if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and deployment.started_at:
+    if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and has_changed(deployment):
         command = f"rollback {deployment.key.short} in {deployment.environment}"
         actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
     if any(check.is_charted for check in deployment.checks):

@@ -13,6 +13,8 @@ ROBOT = "integrations.dingtalk.client:send_to_robot"
 AUDIT = "bot.storage.places:SqlAuditTrail"
 RECORDS = "bot.services.deployments.records:Records.put"
 SHIPPER, ENDING = "bot.services.deployments.engine:DeploymentWorker", "bot.services.deployments.ending:Ending"
+RUNNING = "bot.services.deployments.running:Running"
+STEPPING = "bot.services.deployments.stepping:Stepping"
 PIPELINE = "bot.services.deployments.pipelines:BuildDeploys"
 DESK = "bot.services.deployments.desk:DeploymentDesk"
 

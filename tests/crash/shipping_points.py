@@ -15,6 +15,7 @@ from tests.crash.point import (
     RECORDS,
     ROBOT,
     SHIPPER,
+    STEPPING,
     UPDATE,
     after,
     before,
@@ -55,7 +56,7 @@ _CANCELLED = {
     "after_stop_order": after("integrations.buildbot.api:BuildbotApi.control", load="cancelled"),
     "after_stop_seen": after(f"{PIPELINE}.look", since=f"{PIPELINE}.stop", load="cancelled"),
     "in_stopped": after(RECORDS, call=6, load="cancelled"),
-    "after_stopped": after(f"{SHIPPER}._settle", load="cancelled"),
+    "after_stopped": after(f"{STEPPING}.settle", load="cancelled"),
     "before_stopped_told": before(f"{JIRA}.transition", load="cancelled"),
     "after_stopped_told": after(f"{JIRA}.transition", load="cancelled"),
 }
@@ -83,14 +84,14 @@ _SUPERSEDED = {
     "after_let_through": after(f"{ENDING}.wake_line", load="superseded"),
 }
 _ROLLBACK_FAILED = {
-    "before_second_failure": before(f"{SHIPPER}._settle", call=3, load="rollback_failed"),
+    "before_second_failure": before(f"{STEPPING}.settle", call=3, load="rollback_failed"),
     "in_rollback_failed": after(RECORDS, call=11, load="rollback_failed"),
     "before_not_restored": before(RESTORED, load="rollback_failed"),
     "in_not_restored": after(RECORDS, call=12, load="rollback_failed"),
     "after_not_restored": after(RESTORED, load="rollback_failed"),
     # the page is written down with the end
     "after_page_row": after(f"{CARDS}.open", since=RESTORED, load="rollback_failed"),
-    "after_second_failure": after(f"{SHIPPER}._settle", call=3, load="rollback_failed"),
+    "after_second_failure": after(f"{STEPPING}.settle", call=3, load="rollback_failed"),
     "before_page": before(POST, since=RESTORED, is_elsewhere=True, load="rollback_failed"),
     "after_page": after(POST, since=RESTORED, is_elsewhere=True, load="rollback_failed"),
     "after_next_page": after(POST, call=2, since=RESTORED, is_elsewhere=True, load="rollback_failed"),

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from bot.domain.deployments import DeploymentState
 from bot.errors import OutcomeUnknown, Rejected
 from bot.services.acting import TRIGGER_WITHIN_S
-from bot.services.deployments.engine import DeploymentWorker
+from bot.services.deployments.stepping import Stepping
 from tests.fakes import FakeBuildSystem
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
@@ -81,17 +81,17 @@ def test_what_was_to_stop_is_not_ordered_again(stage: Stage, held: list[Callable
 
 def test_a_worker_that_slept_over_its_order_makes_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between noting and ordering so much time went by that somebody else may look for the run: they do, alone."""
-    change = DeploymentWorker._change
+    change = Stepping.change
     slept: list[bool] = []
 
-    def sleepily(self: DeploymentWorker, *arguments: Any) -> Any:
+    def sleepily(self: Stepping, *arguments: Any) -> Any:
         done = change(self, *arguments)
         if not slept and done is not None and done.state is S.DEPLOYING:
             slept.append(True)
             stage.world.clock.advance(TRIGGER_WITHIN_S + 1)
         return done
 
-    monkeypatch.setattr(DeploymentWorker, "_change", sleepily)
+    monkeypatch.setattr(Stepping, "change", sleepily)
     stage.ask(f"deploy {SERVICE} v1 to staging")
     stage.go_on()
     assert (slept, stage.state(), stage.runs()) == ([True], S.DEPLOYING, [])

@@ -1,0 +1,168 @@
+"""The run that carries a deployment out: ordered once, looked for where nobody knows of it, followed to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bot.domain.deployments import Deployment, DeploymentState, Run, move, note
+from bot.domain.services import Target
+from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, OutcomeUnknown
+from bot.ports import Transaction
+from bot.ports.deploying import DeploySystem, Order, RunReport, RunState
+from bot.services.acting import TRIGGER_WITHIN_S
+from bot.services.checking import CERTAIN_AFTER_S
+from bot.services.deployments.judging import (
+    LOOK_S,
+    in_doubt,
+    judge_run,
+    order_of,
+    ordered,
+    pipeline_of,
+    still_running,
+    unseen,
+)
+from bot.services.deployments.records import Records
+from bot.services.deployments.stepping import LEASE_S, UNREACHABLE_S, Step, Stepping
+from bot.services.steps import LATE_UNTIL, late_noted
+from bot.telemetry import logger
+
+NEVER_RAN = frozenset({"request_cancelled", "request_superseded"})  # in the CI system's queue, before a run began
+
+log = logger(__name__)
+_S = DeploymentState
+
+
+class Running:
+    """Orders runs, and takes deployments on as theirs go."""
+
+    def __init__(self, records: Records, systems: Mapping[str, DeploySystem], stepping: Stepping) -> None:
+        self._records = records
+        self._systems = dict(systems)
+        self._steps = stepping
+
+    def is_known(self, deployment: Deployment, target: Target) -> bool:
+        """Whether what its run is asked of is configured: it may have been asked of another system than it would be."""
+        return deployment.state is not _S.DEPLOYING or pipeline_of(deployment, target).source in self._systems
+
+    def carry(self, step: Step) -> None:
+        """Follow its run, or look whether there is one."""
+        run = step.deployment.run
+        assert run is not None  # it was stored together with the state
+        if run.request:
+            self._follow(step, run)
+        else:
+            self._look_for_run(step, run)
+
+    def _look_for_run(self, step: Step, run: Run) -> None:
+        """A run that an earlier call may have started is found, or there certainly is none: then it is ordered anew."""
+        try:
+            found = self._system(step).find(order_of(step.deployment, step.target))
+        except IntegrationError as problem:
+            self._unknown(step, problem, certain_at=run.certain_at)
+            return
+        if found is not None:
+            self._known(step, found)
+        elif self._records.now() < run.certain_at:
+            self._steps.note(step, lambda now: (step.deployment, min(run.certain_at, now + UNREACHABLE_S)))
+        elif by := step.deployment.stop_asked_by:
+            deployment = step.deployment
+            self._steps.settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by))
+        else:
+            self._order_anew(step)
+
+    def _order_anew(self, step: Step) -> None:
+        """Note that a call is made, before it is."""
+
+        def work(tx: Transaction, current: Deployment) -> None:
+            now = self._records.now()
+            asking = note(current, run=ordered(current, step.target, now))
+            self._records.progress(tx, asking, due_at=now + LEASE_S)
+
+        asked = self._steps.change(step, work)
+        if asked is not None:
+            self.trigger(replace(step, deployment=asked))
+
+    def trigger(self, step: Step) -> None:
+        """Start the run, once that was noted; a worker that took too long to get here starts nothing any more."""
+        system, order, run = self._system(step), order_of(step.deployment, step.target), step.deployment.run
+        assert run is not None  # it was stored together with the state
+        if self._records.now() > run.certain_at - CERTAIN_AFTER_S + TRIGGER_WITHIN_S:
+            raise LeaseLost(f"too late to start {step.deployment.key.short}: others may look for its run soon")
+        try:
+            taken_on = system.deploy(order)
+        except Conflict as problem:
+            self._refused(step, "refused", str(problem))
+        except OutcomeUnknown as problem:
+            late_until = late_noted(problem, self._records.now()).get(LATE_UNTIL, 0.0)
+            self._unknown(step, problem, certain_at=max(run.certain_at, late_until))
+        except IntegrationError as problem:
+            if problem.recoverable:
+                self._unknown(step, problem, certain_at=0.0)
+                return
+            self._refused(step, problem.reason, f"{problem.system}: {problem.detail or problem.reason}")
+        else:
+            self._known(step, taken_on)
+
+    def _refused(self, step: Step, outcome: str, detail: str) -> None:
+        """End one whose run was not taken on: nothing was changed."""
+        failed = {"outcome": outcome, "detail": detail[:500]}
+        self._steps.settle(step, lambda now: move(step.deployment, _S.FAILED, now, **failed))
+
+    def _known(self, step: Step, run: Run) -> None:
+        """Store what its system calls the run; it is followed from now on."""
+        asked = step.deployment.run or run
+        known = replace(run, asked_at=asked.asked_at, source=asked.source, pipeline=asked.pipeline)
+        self._steps.note(step, lambda now: (note(step.deployment, run=known, question=""), now + LOOK_S))
+
+    def _unknown(self, step: Step, problem: IntegrationError, *, certain_at: float) -> None:
+        """Nobody can say whether there is a run: looked for again, and a person is told when that takes long."""
+        log.warning("run not started or not known, looked at again", number=step.deployment.number, error=problem)
+
+        def later(now: float) -> tuple[Deployment, float]:
+            pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
+            return in_doubt(step.deployment, step.target, certain_at, now), now + pause_s
+
+        self._steps.note(step, later)
+
+    def _follow(self, step: Step, run: Run) -> None:
+        """Look how the run stands: only its own system says whether it went well."""
+        deployment = step.deployment
+        system, order = self._system(step), order_of(deployment, step.target)
+        try:
+            if deployment.stop_asked_by:
+                self._stop(system, order, run)
+            report = system.look(order, run)
+        except DestinationGone as problem:
+            self._gone(step, run, problem)
+            return
+        except IntegrationError as problem:
+            log.warning("run not seen, looked at again", number=deployment.number, error=problem)
+            pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
+            self._steps.note(step, lambda now: (unseen(deployment, now), now + pause_s))
+            return
+        self._judge(step, report)
+
+    def _gone(self, step: Step, run: Run, problem: DestinationGone) -> None:
+        """End one whose run its system has no more, or never began."""
+        never_ran = problem.reason in NEVER_RAN
+        to, outcome = (_S.CANCELLED, "never_ran") if never_ran else (_S.FAILED, "run_gone")
+        known = None if never_ran else run  # where nothing ran there is nothing to undo
+        why = {"outcome": outcome, "detail": problem.detail or problem.reason}
+        self._steps.settle(step, lambda now: move(step.deployment, to, now, run=known, **why))
+
+    def _stop(self, system: DeploySystem, order: Order, run: Run) -> None:
+        try:
+            system.stop(order, run)
+        except Conflict as problem:
+            log.info("run not stopped yet", error=problem)
+
+    def _judge(self, step: Step, report: RunReport) -> None:
+        deployment, target = step.deployment, step.target
+        if report.state in (RunState.WAITING, RunState.RUNNING):
+            self._steps.note(step, lambda now: still_running(deployment, target, report.run, now))
+        else:
+            self._steps.settle(step, lambda now: judge_run(deployment, target, report, now))
+
+    def _system(self, step: Step) -> DeploySystem:
+        return self._systems[pipeline_of(step.deployment, step.target).source]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.errors import DestinationGone
 from tests.fakes import FakeBuildSystem
@@ -84,6 +85,44 @@ def test_the_button_stands_on_what_can_be_undone(stage: Stage) -> None:
     stage.ask(f"rollback {SERVICE}#2 in production")
     newest = stage.deployment(stage.newest())
     assert (newest.rollback_of, newest.version.name) == (2, "v1")
+
+
+def asked_back(stage: Stage) -> int:
+    """Confirm a way back by hand; its number."""
+    stage.ask(f"rollback {SERVICE} in production")
+    number = stage.newest()
+    stage.ask(f"confirm {SERVICE}#{number}")
+    assert stage.state(2) is S.ROLLING_BACK
+    return number
+
+
+def is_as_good_as_before(stage: Stage) -> bool:
+    """Whether v2 is what stands there, the next version is shown in its place, and its failure brings it back."""
+    last = stage.deployment(2)
+    assert (last.state, last.rolled_back_by) == (S.SUCCEEDED, 0)
+    stage.verification.verdicts["health@v3"] = Verdict.FAILED
+    number = stage.carried_out("v3")
+    previous, back = stage.deployment(number).previous, stage.deployment(number + 1)
+    return (previous, back.version, back.rollback_of) == (last.version, last.version, number)
+
+
+def test_a_way_back_that_was_refused_harms_nothing(stage: Stage) -> None:
+    """The CI system took no order for it: what had succeeded runs on, and is as good as before."""
+    number = asked_back(stage)
+    stage.builds.projects = (SERVICE,)
+    stage.go_on(1)
+    stage.builds.projects = (SERVICE, DEPLOY_PROJECT)
+    assert stage.state(number) is S.FAILED
+    assert "rollback_deployment" in buttons(stage, 2)
+    assert is_as_good_as_before(stage)
+
+
+def test_a_way_back_that_never_ran_harms_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody took its run out of the queue of the CI system."""
+    number = asked_back(stage)
+    never_runs(stage, monkeypatch)
+    assert (stage.state(number), stage.deployment(number).outcome) == (S.CANCELLED, "never_ran")
+    assert is_as_good_as_before(stage)
 
 
 def test_a_run_cancelled_in_its_queue_is_not_what_was_deployed_last(

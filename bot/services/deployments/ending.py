@@ -107,7 +107,7 @@ class Ending:
         undone = tx.deployments.get(rollback.rollback_of, for_change=True)
         if undone is None or undone.state is not _S.ROLLING_BACK:
             return
-        if not rollback.started_at and undone.undone_from is _S.SUCCEEDED:  # it is there, and as good as before
+        if not has_changed(rollback) and undone.undone_from is _S.SUCCEEDED:  # it is there, and as good as before
             unharmed = move(undone, _S.SUCCEEDED, now, outcome=undone.outcome, detail=undone.detail, rolled_back_by=0)
             self._records.put(tx, unharmed, Cause("restore"), due_at=None)
             return

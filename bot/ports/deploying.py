@@ -56,7 +56,7 @@ class DeploySystem(Protocol):
         ...
 
     def look(self, order: Order, run: Run) -> RunReport:
-        """How a run stands; DestinationGone when the system dropped it."""
+        """How a run stands; DestinationGone when the system dropped it, and for nothing else that is missing."""
         ...
 
     def stop(self, order: Order, run: Run) -> bool:

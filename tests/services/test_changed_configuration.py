@@ -213,3 +213,25 @@ def test_a_run_at_a_system_that_is_gone_asks_people(stage: Stage) -> None:
     stage.ask(f"abort {SERVICE}#1")
     stage.go_on(20)
     assert (stage.state(), stage.deployment().outcome) == (S.FAILED, "not_configured")
+
+
+def test_a_project_that_is_not_configured_any_more_ends_no_run(stage: Stage) -> None:
+    """Its run goes on unseen, people are asked after a while, and nothing is ordered beside it until it is back."""
+    stage.good("v0")
+    stage.build("v1")
+    number = stage.carried_out("v1", is_run_ended=False)
+    stage.builds.projects = (SERVICE, OTHER_PROJECT)
+    configure(stage, deploy=SHIP, approvals=ApprovalRule(1, ("release",)))
+    stage.go_on(700)
+    seen = stage.deployment(number)
+    assert (seen.state, seen.question, len(stage.builds.requests), stage.newest()) == (
+        S.DEPLOYING,
+        "run_unseen",
+        2,
+        number,
+    )
+    stage.builds.projects = (*stage.builds.projects, DEPLOY_PROJECT)
+    stage.go_on(20)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is S.SUCCEEDED

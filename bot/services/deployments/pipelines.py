@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bot.domain.builds import BuildStatus
 from bot.domain.deployments import Run
 from bot.domain.subjects import SubjectKey
-from bot.errors import Conflict
+from bot.errors import Conflict, DestinationGone, Unavailable
 from bot.ports import BuildControl, BuildReader, Triggered
 from bot.ports.deploying import Order, RunReport, RunState
 
@@ -18,6 +20,9 @@ _STATES = {
     BuildStatus.CANCELLED: RunState.CANCELLED,
     BuildStatus.UNKNOWN: RunState.FAILED,  # it ended, and nobody says that it went well
 }
+# The request or the build itself is no more: all else that is missing, such as its project in the configuration, is a
+# reason for not seeing it.
+_GONE = frozenset({"request_gone", "request_cancelled", "request_superseded", "no_such_build"})
 
 
 class BuildDeploys:
@@ -41,25 +46,38 @@ class BuildDeploys:
 
     def look(self, order: Order, run: Run) -> RunReport:
         """See `DeploySystem.look`: the build is asked for itself, whatever any webhook said of it."""
-        run = self._begun(order, run)
-        if not run.build:
-            return RunReport(run, RunState.WAITING)
-        facts = self._reader.fetch(SubjectKey.parse(run.build), with_log=False).facts
+        with _in_sight():
+            run = self._begun(order, run)
+            if not run.build:
+                return RunReport(run, RunState.WAITING)
+            facts = self._reader.fetch(SubjectKey.parse(run.build), with_log=False).facts
         state = _STATES[facts.status or BuildStatus.RUNNING]
         return RunReport(replace(run, url=facts.url or run.url), state, facts.summary or "")
 
     def stop(self, order: Order, run: Run) -> bool:
         """See `DeploySystem.stop`; Conflict while the request waits for its turn."""
-        run = self._begun(order, run)
-        if not run.build:
-            raise Conflict("Its run has not begun yet; it can be stopped as soon as it has.")
-        return self._control.cancel(SubjectKey.parse(run.build), asked_by=order.asked_by)
+        with _in_sight():
+            run = self._begun(order, run)
+            if not run.build:
+                raise Conflict("Its run has not begun yet; it can be stopped as soon as it has.")
+            return self._control.cancel(SubjectKey.parse(run.build), asked_by=order.asked_by)
 
     def _begun(self, order: Order, run: Run) -> Run:
         if run.build:
             return run
         build = self._control.follow(order.pipeline, run.request)
         return replace(run, build=str(build)) if build is not None else run
+
+
+@contextmanager
+def _in_sight() -> Iterator[None]:
+    """Whatever hides a run does not end it: Unavailable in place of a DestinationGone that is not the run's own."""
+    try:
+        yield
+    except DestinationGone as problem:
+        if problem.reason in _GONE:
+            raise
+        raise Unavailable(problem.system, problem.reason, problem.detail) from problem
 
 
 def _run(order: Order, triggered: Triggered) -> Run:

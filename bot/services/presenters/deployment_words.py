@@ -97,7 +97,7 @@ STRUCK = {
 QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",
     "run_unknown": "I do not know whether its run was started: please look in the CI system",
-    "run_unseen": "I cannot see how its run goes, for the CI system does not answer: please look there",
+    "run_unseen": "I cannot see how its run goes: please look in the CI system",
     "not_configured": "what deploys it is not in the configuration any more: put it back, or cancel this, and look "
     "in the CI system",
     "takes_long": "takes longer than it may: please look",

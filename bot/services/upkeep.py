@@ -8,10 +8,13 @@ from bot.domain.places import OVERDUE_SLOT, attempts_slot
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, Clock, Slot, Store, SubjectRecord, Transaction
 from bot.services.signal import Signal
+from bot.telemetry import logger
 
 OVERDUE_S = 30.0
 SEAL_BATCH = 500
 OVERDUE_BATCH = 100
+
+log = logger(__name__)
 
 
 class Upkeep:
@@ -35,7 +38,7 @@ class Upkeep:
 
         def work(tx: Transaction) -> None:
             for card in overdue:
-                subject = tx.subjects.get(SubjectKey.parse(card.subject))
+                subject = _subject(tx, card)
                 if subject is not None:
                     slot = Slot(card.destination, _slot(tx, card, subject), card.options)
                     tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)
@@ -43,6 +46,15 @@ class Upkeep:
         self._store.write(work)
         self._signal.ring()
         return len(overdue)
+
+
+def _subject(tx: Transaction, card: CardRecord) -> SubjectRecord | None:
+    """What a card shows; None where that is gone, or makes no sense: others are told of all the same."""
+    try:
+        return tx.subjects.get(SubjectKey.parse(card.subject))
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        log.error("subject cannot be read, its delay is not told", subject=card.subject, error=problem)
+        return None
 
 
 def _slot(tx: Transaction, card: CardRecord, subject: SubjectRecord) -> str:

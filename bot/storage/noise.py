@@ -13,7 +13,7 @@ from bot.domain.places import CARD_SLOT
 from bot.domain.subjects import SubjectKey
 from bot.storage.cards import END_ONCE_MORE, lives_again
 from bot.storage.dialects import Insert, insert_new
-from bot.storage.subjects import MAX_LABEL, SUBJECT_COLUMNS, subject_record
+from bot.storage.subjects import MAX_LABEL, SUBJECT_COLUMNS, readable
 from bot.storage.tables import cards, storms, subjects
 from bot.storage.unit import Unit
 
@@ -136,7 +136,7 @@ class SqlNoise:
         rows = self._connection.execute(_COUNTS, digest).all()
         counts = {BuildStatus(status): count for status, count, _ in rows}
         members = self._connection.execute(_MEMBERS, {**digest, "most": limit})
-        shown = tuple(subject_record(row).build() for row in members)
+        shown = tuple(record.build() for record in readable(members))
         return Digest(key, counts, shown, unfinished=sum(unfinished for _, _, unfinished in rows))
 
     def runs(self, key: SubjectKey, branch: str, since: float) -> Sequence[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -39,6 +39,9 @@ from bot.storage.dialects import none_of, one_of
 from bot.storage.rows import NewRows, Write
 from bot.storage.tables import jobs, subjects
 from bot.storage.unit import Unit
+from bot.telemetry import logger
+
+log = logger(__name__)
 
 MAX_LABEL = 250
 _WRITTEN = [column.name for column in subjects.c if column.name != "environment"]
@@ -242,13 +245,13 @@ class SqlSubjects:
         asked = [dict(zip(_ASKED, (*run.line, *run.place), strict=True)) for run in runs]
         if self._connection.dialect.name != "postgresql":
             found = [self._connection.aside(_nearest(), {**one, "apart": list(apart)}) for one in asked]
-            return [[subject_record(row) for row in rows] for rows in found]
+            return [readable(rows) for rows in found]
         if not runs:
             return []
         lists = {name: [one[name] for one in asked] for name in _ASKED}
         width = len(SUBJECT_COLUMNS)
         return [
-            [_record(*row[start : start + width]) for start in (0, width) if row[start] is not None]
+            readable(row[start : start + width] for start in (0, width) if row[start] is not None)
             for row in self._connection.aside(_nearest_of_many(), {**lists, "apart": list(apart)})
         ]
 
@@ -256,32 +259,40 @@ class SqlSubjects:
         """Subjects that people may mean by `project#number`, of any source."""
         is_meant = and_(_IS_BUILD, subjects.c.project == project, subjects.c.number == number)
         rows = select(*SUBJECT_COLUMNS).where(is_meant).limit(10)
-        return [subject_record(row) for row in self._connection.execute(rows)]
+        return readable(self._connection.execute(rows))
 
     def newest(self, project: str | None, limit: int) -> Sequence[SubjectRecord]:
         """The newest subjects, of one project or of all, newest first."""
         rows = select(*SUBJECT_COLUMNS).where(_IS_BUILD).order_by(subjects.c.ordered_at.desc()).limit(limit)
         if project is not None:
             rows = rows.where(subjects.c.project == project)
-        return [subject_record(row) for row in self._connection.execute(rows)]
+        return readable(self._connection.execute(rows))
 
     def silent(self, before: float, limit: int) -> Sequence[SubjectRecord]:
         """Open builds that nothing new was heard of since `before`, and that no job asks about."""
         rows = self._connection.execute(_SILENT, {"before": before, "most": limit})
-        return [subject_record(row) for row in rows]
+        return readable(rows)
 
     def heard(self, key: SubjectKey, at: float) -> None:
         """Note that something was heard of a subject that was nothing new."""
         self._connection.execute(_HEARD, {"subject": str(key), "at": at})
 
 
-def subject_record(row: Any) -> SubjectRecord:  # noqa: ANN401 - a row of SUBJECT_COLUMNS
-    """A subject as it was stored."""
-    return _record(row.key, row.folded, row.revision, row.is_fixed)
-
-
-def _record(key: str, folded: Mapping[str, Any], revision: int, is_fixed: bool) -> SubjectRecord:
+def subject_record(row: Sequence[Any]) -> SubjectRecord:
+    """A subject as it was stored, of a row of SUBJECT_COLUMNS."""
+    key, folded, revision, is_fixed = row
     return SubjectRecord(SubjectKey.parse(key), Folded.from_json(folded), revision, is_fixed)
+
+
+def readable(rows: Iterable[Sequence[Any]]) -> list[SubjectRecord]:
+    """The subjects of those rows that make sense: one that does not keeps nobody from the others."""
+    found = []
+    for row in rows:
+        try:
+            found.append(subject_record(row))
+        except (AttributeError, LookupError, TypeError, ValueError) as problem:
+            log.error("subject cannot be read, passed over", subject=row[0], error=problem)
+    return found
 
 
 def _row(record: SubjectRecord, at: float) -> dict[str, Any]:

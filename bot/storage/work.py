@@ -54,7 +54,12 @@ def _next_command_at(dialect: str) -> Select[float | None]:
 
 def _asks(source: str) -> ColumnElement[bool]:
     """Whether a job asks that source, about a subject or as a whole."""
-    return or_(jobs.c.subject_key == source, jobs.c.subject_key.contains(f":{source}/", autoescape=True))
+    subject = jobs.c.subject_key
+    return or_(
+        subject == source,
+        subject.contains(f":{source}/", autoescape=True),
+        subject.endswith(f":{source}", autoescape=True),
+    )
 
 
 class SqlJobs:
@@ -98,9 +103,9 @@ class SqlJobs:
                 held = jobs.c.key.in_([job.key for job in free])
                 self._unit.execute(update(jobs).where(held).values(lease_until=until, fence=jobs.c.fence + 1))
             taken += free
-            full |= refused
-            if not refused or len(taken) >= limit:
+            if refused <= full or len(taken) >= limit:  # a page that brought nothing new would come again and again
                 return taken
+            full |= refused
 
     def _drop_unreadable(self, name: str, problem: Exception) -> None:
         log.error("job cannot be read, dropped", job=name, error=problem)

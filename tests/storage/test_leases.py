@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select, update
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
 from bot.ports import CommandRecord
+from bot.services.hands import Shares
 from bot.storage.tables import commands, jobs
 from tests.stores import NOW, SqlStore
 
@@ -157,6 +158,16 @@ def test_a_job_that_cannot_be_decoded_is_dropped_alone(store: SqlStore, database
     taken = store.write(lambda tx: tx.jobs.lease(NOW, NOW + 30, 5))
     assert [job.key for job in taken] == ["a", "c"]
     assert _rows(database, select(jobs.c.key)) == [("a",), ("c",)]
+
+
+@pytest.mark.parametrize("subject", ["build:x", "build:x/p#1", "x"])
+def test_jobs_of_a_full_kin_are_passed_over_however_they_name_it(store: SqlStore, subject: str) -> None:
+    """Three wait for one source, which may have one; who asks another source is not behind them."""
+    for name in "abc":
+        store.write(lambda tx, n=name: tx.jobs.add(n, "poll", subject, {}, due_at=NOW - 1, at=NOW))
+    store.write(lambda tx: tx.jobs.add("d", "poll", "build:y/p#1", {}, due_at=NOW, at=NOW))
+    taken = store.write(lambda tx: tx.jobs.lease(NOW, NOW + 30, 2, Shares(2, 1).taker()))
+    assert [job.source for job in taken] == ["x", "y"]
 
 
 @pytest.mark.parametrize(("triggered_at", "state"), [(None, "failed"), (NOW, "in_doubt")])

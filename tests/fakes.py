@@ -9,16 +9,18 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import takewhile
 
 from bot.domain.budgets import Budget, Window
 from bot.domain.builds import Build, BuildFacts, BuildStatus, FailedTest, Phase, Stage, StageStatus
 from bot.domain.cards import Card, Content, Notice
 from bot.domain.commands import Actor, ReplyTo
+from bot.domain.deployments import Version
 from bot.domain.events import Event, EventKind
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
-from bot.ports import Begun, Calls, Commit, PersonFacts, Triggered
+from bot.ports import Begun, Between, Calls, Commit, PersonFacts, Triggered
 
 HANGS_UP_S = 8.0  # who waits for an answer
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -56,7 +58,8 @@ class FakeBuildSystem:
     """A CI system in memory: BuildReader and BuildControl. Tests start and end its builds.
 
     `loses_answers` lets control calls happen and raise OutcomeUnknown all the same; `queues` lets requests wait until
-    `begin_queued`. Calls named in `away` find nobody there. `parameters` are those that every project takes.
+    `begin_queued`. Calls named in `away` find nobody there. `parameters` are those that every project takes. Of the
+    commits between two builds it tells at most `tells_commits`.
     """
 
     source: str = "buildbot"
@@ -67,6 +70,7 @@ class FakeBuildSystem:
     lost_as: str = "no_answer"
     queues: bool = False
     away: set[str] = field(default_factory=set)
+    tells_commits: int = 1000
     runs: dict[SubjectKey, FakeRun] = field(default_factory=dict)
     requests: list[FakeRequest] = field(default_factory=list)
 
@@ -133,15 +137,20 @@ class FakeBuildSystem:
             for run in list(reversed(runs))[:limit]
         ]
 
-    def commits(self, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, Sequence[Commit]]:
-        """See `BuildReader`: each brought the one it was built of."""
-        self._reach("commits")
-        facts = {key: self._run(key).facts for key in keys}
-        return {
-            key: [Commit(one.commit, one.commit_title or "", one.author or "")]
-            for key, one in facts.items()
-            if one.commit
-        }
+    def between(self, project: str, old: Version, new: Version, limit: int) -> Between:
+        """See `BuildReader`: each build brought the one commit that it was built of."""
+        self._reach("between")
+        first, last = (int(version.build.rpartition("#")[2]) for version in (old, new))
+        runs = [run.facts for run in self.runs.values() if run.key.project == project][first:last]
+        branch = runs[-1].branch or ""
+        own, aside = ([one for one in reversed(runs) if (one.branch == branch) is is_own] for is_own in (True, False))
+        told = [
+            [Commit(one.commit, one.commit_title or "", one.author or "") for one in some if one.commit]
+            for some in (own, aside)
+        ]
+        commits = list(takewhile(lambda commit: commit.revision != old.commit, told[0]))
+        is_all = len(commits) <= self.tells_commits
+        return Between(commits[: min(limit, self.tells_commits)], told[1], branch, is_all)
 
     def read_log(self, key: SubjectKey, *, max_lines: int) -> str:
         """See `BuildReader`."""

@@ -6,7 +6,7 @@ raises Conflict with a sentence for the person who asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -17,6 +17,8 @@ from bot.errors import Conflict
 
 SOURCE = "shipmate"
 ASKED = "chat"  # the origin of what a person, or a program, asked for itself
+MOST_WHOLE = 100  # commits that are kept with all that is known of them; of older ones the title has to do
+_TITLE = 120  # characters of a title that are kept of those
 _KEPT = "kept"  # stood in the question's place when it was answered, before it was known for which checks
 CHECKS = "checks:"  # what a question about them begins with
 
@@ -165,8 +167,9 @@ class Deployment:
     checks that they have answered for. `figures` tell how the service did while it was verified, by the names of
     `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `rollback_outcome` and
     `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
-    begin, `unseen_since` since when nobody can say how its run goes. `changes` are all that it brings only if
-    `changes_known`; `aside` are commits of other branches that could not be undone, should they be part of it.
+    begin, `unseen_since` since when nobody can say how its run goes. `brought` are all the commits that it brings only
+    if `changes_known`; else they are asked for again at `learn_at`, or never (0). `aside` are commits of other branches
+    that could not be undone, should they be part of it.
     """
 
     number: int
@@ -209,6 +212,16 @@ class Deployment:
     unseen_since: float = 0.0
     aside: tuple[Change, ...] = ()
     changes_known: bool = True
+    further: tuple[str, ...] = ()
+    learn_at: float = 0.0
+
+    @property
+    def brought(self) -> tuple[Change, ...]:
+        """Its commits, newest first: `changes`, and those older ones of which less is kept."""
+        return (
+            *self.changes,
+            *(Change(commit, title) for commit, _, title in (one.partition(" ") for one in self.further)),
+        )
 
     @property
     def key(self) -> SubjectKey:
@@ -258,7 +271,8 @@ class Deployment:
             )
         known["issues"] = tuple(stored.get("issues", ()))
         known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
-        known["kept"] = tuple(stored.get("kept", ()))
+        for name in ("kept", "further"):
+            known[name] = tuple(stored.get(name, ()))
         if stored.get("question") == _KEPT:
             known["question"], known["kept"] = "", tuple(one.name for one in known["checks"] if not one.is_running)
         return cls(**known)
@@ -308,6 +322,12 @@ def move(
 def note(deployment: Deployment, **changed: Any) -> Deployment:  # noqa: ANN401 - fields of a Deployment
     """The deployment with something new known of it, in the same state."""
     return replace(deployment, revision=deployment.revision + 1, **changed)
+
+
+def bringing(deployment: Deployment, brought: Iterable[Change]) -> Deployment:
+    """The same deployment with these as all its commits, newest first."""
+    whole, older = (listed := tuple(brought))[:MOST_WHOLE], listed[MOST_WHOLE:]
+    return replace(deployment, changes=whole, further=tuple(f"{one.commit} {one.title[:_TITLE]}" for one in older))
 
 
 def _must_be_approved(deployment: Deployment) -> None:

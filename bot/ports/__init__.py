@@ -6,6 +6,7 @@ from bot.ports.platforms import Calls, Directory, Messenger, Modals, PersonFacts
 from bot.ports.sources import (
     Arrival,
     Begun,
+    Between,
     BuildControl,
     BuildHistory,
     BuildReader,
@@ -30,6 +31,7 @@ __all__ = [
     "Arrival",
     "AttemptRecord",
     "Begun",
+    "Between",
     "BuildControl",
     "BuildHistory",
     "BuildReader",

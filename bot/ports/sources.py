@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot.domain.builds import Build
+from bot.domain.deployments import Version
 from bot.domain.events import Event
 from bot.domain.subjects import SubjectKey
 
@@ -48,6 +49,21 @@ class Commit:
     author: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """What came between two versions, newest first: of the new one's own branch, and of others meanwhile.
+
+    `is_all` only if nothing is missing, for all that the source can tell; where the time did not suffice,
+    `may_tell_more` says that it is worth while to ask again.
+    """
+
+    commits: Sequence[Commit] = ()
+    aside: Sequence[Commit] = ()
+    branch: str = ""
+    is_all: bool = True
+    may_tell_more: bool = False
+
+
 class BuildReader(Protocol):
     """Reads builds from a CI system. Calls try once, within 8 s, and raise IntegrationError."""
 
@@ -63,8 +79,11 @@ class BuildReader(Protocol):
         """The newest builds of a configured project, newest first."""
         ...
 
-    def commits(self, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, Sequence[Commit]]:
-        """What each of these builds of one project brought, newest first, as far as the time of one call suffices."""
+    def between(self, project: str, old: Version, new: Version, limit: int) -> Between:
+        """What came after `old` up to `new`, which have builds of the project: at most `limit` commits, in few calls.
+
+        Whether what came on other branches is part of `new` need not be known; a source that knows leaves it out.
+        """
         ...
 
     def read_log(self, key: SubjectKey, *, max_lines: int) -> str:

@@ -158,18 +158,30 @@ def _with_properties(facts: BuildFacts, build: Mapping[str, Any]) -> BuildFacts:
         return facts
     if not isinstance(properties, dict):
         raise PayloadInvalid(f"properties: must be an object, not {_kind(properties)}")
-    revision = _property(properties, "got_revision")
-    if isinstance(revision, dict):  # several codebases: one of them has to stand for the build
-        revision = next((revision[name] for name in sorted(revision) if revision[name]), None)
+    revisions = _revisions(properties)  # of several codebases one has to stand for the build
     owner, owners = _property(properties, "owner"), _property(properties, "owners")
     author = owners[0] if isinstance(owners, list) and owners and owner is None else None
     return replace(
         facts,
         branch=_said(_property(properties, "branch"), MAX_BRANCH),
-        commit=_said(revision, MAX_COMMIT) or _said(_property(properties, "revision"), MAX_COMMIT),
+        commit=next((revisions[codebase] for codebase in sorted(revisions)), None),
         author=person_in(author) or None if isinstance(author, str) else None,
         triggered_by=_asked_by(owner, _property(properties, "reason")),
     )
+
+
+def revisions_in(build: Mapping[str, Any]) -> Mapping[str, str]:
+    """The revision of each codebase that a build was made of, as far as its properties tell; PayloadInvalid."""
+    properties = build.get("properties")
+    return _revisions(properties) if isinstance(properties, dict) else {}
+
+
+def _revisions(properties: Mapping[str, Any]) -> Mapping[str, str]:
+    got = _property(properties, "got_revision")
+    if not isinstance(got, dict):
+        got = {"": _said(got, MAX_COMMIT) or _property(properties, "revision")}
+    told = {codebase: _said(revision, MAX_COMMIT) for codebase, revision in got.items()}
+    return {codebase: revision for codebase, revision in told.items() if revision}
 
 
 def _asked_by(owner: object, reason: object) -> str | None:

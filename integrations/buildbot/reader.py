@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
 from bot.domain.builds import Build, BuildFacts, Phase
+from bot.domain.deployments import Version
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import DestinationGone, PayloadInvalid, Unavailable
-from bot.ports import Commit
+from bot.ports import Between
 from integrations.buildbot.api import BuildbotApi, Deadline, Json, Parameter, number_in
+from integrations.buildbot.changes import BuildbotChanges, title_of
 from integrations.buildbot.config import SYSTEM, Config, Project
 from integrations.buildbot.parse import FAILED_RESULTS, ParsedBuild, parse_build, person_in, with_buildset
 from integrations.logs import excerpt, find_failed_tests, plain_lines, tail
 from integrations.texts import clean_line, clean_url
 
-MOST_BUILDS = 50
+MOST_BUILDS = 100
 MOST_LOG_LINES = 1500  # Buildbot cuts lines at 4,096 characters, so that these fit the 8 MiB of an answer
 HEADER_LINES = 150  # a log's own header lines, which list the worker's environment, are not shown
 MAX_LOG = 20_000
-MAX_TITLE = 200
-RESERVE_S = 2.0  # left for the answer to what is asked last
 
 
 class BuildbotReader:
@@ -32,6 +32,7 @@ class BuildbotReader:
         self._source = source
         self._config = config
         self._api = api
+        self._changes = BuildbotChanges(api)
         self._public_url: str | None = None
 
     def fetch(self, key: SubjectKey, *, with_log: bool) -> Event:
@@ -51,7 +52,7 @@ class BuildbotReader:
         return replace(event, kind=kind)
 
     def list_builds(self, project: str, limit: int) -> Sequence[Build]:
-        """See `BuildReader.list_builds`; at most 50."""
+        """See `BuildReader.list_builds`; at most 100."""
         deadline = Deadline()
         name = self.project(project).builder
         limit = max(1, min(limit, MOST_BUILDS))
@@ -61,22 +62,9 @@ class BuildbotReader:
             self.find_builder(name, deadline)  # an unknown builder is answered with an empty list too
         return [self._listed(project, build, deadline) for build in builds]
 
-    def commits(self, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, Sequence[Commit]]:
-        """See `BuildReader.commits`: all since the last build that passed, which is how Buildbot counts."""
-        if not keys:
-            return {}
-        deadline = Deadline()
-        name = self.project(keys[0].project).builder
-        path, numbers = f"builders/{quote(name, safe='')}/builds", [int(key.number) for key in keys]
-        builds = {row["number"]: row for row in self._api.rows(path, "builds", deadline, number=numbers)}
-        found: dict[SubjectKey, Sequence[Commit]] = {}
-        for key, number in zip(keys, numbers, strict=True):
-            if deadline.is_past(RESERVE_S):
-                break
-            if number in builds:
-                changes = self._api.rows(f"builds/{builds[number]['buildid']}/changes", "changes", deadline)
-                found[key] = [commit for change in changes if (commit := _commit_of(change)) is not None]
-        return found
+    def between(self, project: str, old: Version, new: Version, limit: int) -> Between:
+        """See `BuildReader.between`."""
+        return self._changes.between(self.project(project).builder, old, new, limit)
 
     def read_log(self, key: SubjectKey, *, max_lines: int) -> str:
         """See `BuildReader.read_log`; at most 1,500 lines and 20,000 characters, secrets masked."""
@@ -160,7 +148,7 @@ class BuildbotReader:
         author = built.get("author")
         if isinstance(author, str):
             facts = replace(facts, author=person_in(author) or facts.author)
-        return replace(facts, commit_title=_title_of(built) or facts.commit_title)
+        return replace(facts, commit_title=title_of(built) or facts.commit_title)
 
     def _with_log(
         self, facts: BuildFacts, parsed: ParsedBuild, steps: Sequence[Json], deadline: Deadline
@@ -186,20 +174,6 @@ class BuildbotReader:
         if log["type"] == "s":  # each line starts with its stream: o and e are the programs', h is Buildbot's
             lines = [line[1:] for line in lines if line[:1] in ("o", "e")]
         return plain_lines(lines)
-
-
-def _commit_of(change: Json) -> Commit | None:
-    revision, author = change.get("revision"), change.get("author")
-    if not isinstance(revision, str) or not revision:
-        return None
-    return Commit(revision, _title_of(change), person_in(author) if isinstance(author, str) else "")
-
-
-def _title_of(change: Json) -> str:
-    """The first line of what its author wrote."""
-    comments = change.get("comments")
-    lines = comments.strip().splitlines() if isinstance(comments, str) else []
-    return clean_line(lines[0], MAX_TITLE) if lines else ""
 
 
 def _main_log(logs: Sequence[Json]) -> Json | None:

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from bot.domain.builds import BuildStatus, Phase, StageStatus
+from bot.domain.deployments import Version
 from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
@@ -194,6 +195,13 @@ def test_builds_are_listed_newest_first(bench: Bench) -> None:
     older, newer = bench.failed_build(), bench.failed_build()
     assert [build.key for build in bench.reader.list_builds(PROJECT, 2)] == [newer, older]
     assert len(bench.reader.list_builds(PROJECT, 1)) == 1
+
+
+def test_between_builds_of_one_commit_lies_nothing(bench: Bench) -> None:
+    """Building the same again brings no commit, and that is certain."""
+    older, newer = (Version("x", "", str(bench.failed_build())) for _ in range(2))
+    told = bench.reader.between(PROJECT, older, newer, 10)
+    assert (list(told.commits), list(told.aside), told.is_all) == ([], [], True)
 
 
 def test_builds_that_nobody_told_of_are_in_the_history(bench: Bench) -> None:

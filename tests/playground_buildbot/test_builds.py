@@ -2,11 +2,18 @@
 
 import json
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 import requests
 
+from bot.domain.deployments import Version
+from bot.ports import Between, Commit
+from integrations.buildbot.api import BuildbotApi
+from integrations.buildbot.config import Config
+from integrations.buildbot.reader import BuildbotReader
+from integrations.transport import open_session
 from playground.repository import CHEN_WEI
 from tests.buildbot_server import BuildbotServer, Relay, wait_for
 
@@ -59,6 +66,19 @@ def test_a_push_is_built_under_its_authors_name(buildbot_server: BuildbotServer)
     [change] = [one for one in changes if one["revision"] == revision]
     assert (change["author"], change["comments"]) == ("陈伟 <chen.wei@example.com>", "头像：缩小图片")
     assert change["files"] == ["CHANGES.md"]
+
+
+def test_what_came_between_two_builds_is_read_from_the_changes(buildbot_server: BuildbotServer) -> None:
+    """What was pushed to the branch after the first one, with author and title, as soon as its build has begun."""
+    repository = buildbot_server.running.paths.repository
+    pushed = [repository.push(title, author=CHEN_WEI, branch="main") for title in ("First", "Second")]
+    builds = [build_of_revision(buildbot_server, revision) for revision in pushed]
+    versions = [Version("x", "", f"build:buildbot/user-service#{build['number']}") for build in builds]
+    with closing(open_session()) as session:
+        config = Config(url=buildbot_server.url, webhook_token=buildbot_server.bot_token)
+        reader = BuildbotReader("buildbot", config, BuildbotApi(session, config.url, None, None))
+        told = reader.between("user-service", versions[0], versions[1], 100)
+    assert told == Between((Commit(pushed[1], "Second", "陈伟"),), (), "main")
 
 
 def test_the_feature_branch_stays_broken(buildbot_server: BuildbotServer) -> None:

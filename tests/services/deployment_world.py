@@ -90,6 +90,16 @@ class Stage:
         run.facts = replace(run.facts, branch=version, commit=commit, commit_title=title)
         self.builds.finish(key, status)
 
+    def build_more(self, version: str, count: int) -> None:
+        """So many more finished builds of a version, each of a commit of its own."""
+        for _ in range(count):
+            self.build(version)
+
+    def hear(self) -> None:
+        """Tell the bot of every build of the service."""
+        keys = [key for key in self.builds.runs if key.project == SERVICE]
+        self.world.accept(*(self.builds.fetch(key, with_log=True) for key in keys))
+
     def build_once(self, version: str) -> None:
         """A finished build of a version that has none yet: built of another commit its name would move on."""
         if version not in [run.facts.branch for run in self.builds.runs.values()]:

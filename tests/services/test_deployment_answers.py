@@ -132,14 +132,15 @@ def test_whats_in_names_the_commits_of_the_same_branch(stage: Stage) -> None:
     stage.build("v2", title="Fix USER-7")
     assert shown_commits(stage) == ["Fix USER-7"]
     told = sentences(stage, f"whats-in {SERVICE} v1 v2")
-    assert told == "🔀  Built meanwhile on other branches, and perhaps part of it: Try something (1)"
+    assert told == "🔀  Meanwhile on other branches, and perhaps part of it: Try something (1)"
 
 
 def test_whats_in_tells_what_was_heard_where_the_source_does_not(stage: Stage) -> None:
     """The commits that builds were built of, without a word of what else they brought."""
     stage.good("v1", "staging")
     stage.build("v2", title="Fix USER-7")
-    stage.builds.away = {"commits"}
+    stage.hear()
+    stage.builds.away = {"between"}
     assert shown_commits(stage) == ["Fix USER-7"]
 
 
@@ -221,7 +222,8 @@ def test_whats_in_names_what_it_does_not_know(stage: Stage, typed: str, said: st
 def test_whats_in_says_where_commits_are_not_known(store: SqlStore, database: Engine) -> None:
     """What was heard is shown while the source is away, and that there may be more."""
     stage = three_builds(store, database)
-    stage.builds.away = {"commits"}
+    stage.hear()
+    stage.builds.away = {"between"}
     for typed in ("#1 #3", "production"):
         assert "Not all commits between the two are known." in sentences(stage, f"whats-in {SERVICE} {typed}")
         assert titles_of(stage.world.card_answer()) == ["Third", "Fix USER-7"]

@@ -156,7 +156,8 @@ def test_a_preview_says_where_it_does_not_know_what_is_undone(store: SqlStore, d
     """What was heard is listed all the same; what an older version had replaced is not guessed at."""
     stage = with_issues(store, database)
     stage.good("v1")
-    stage.builds.away = {"commits"}
+    stage.hear()
+    stage.builds.away = {"between"}
     stage.good("v2")
     stage.builds.away = set()
     unknown = "❔ Not all commits that it undoes are known."

@@ -67,6 +67,8 @@ class DeploymentWorker:
         if target is None or not self._running.is_known(deployment, target):
             self._orphans.tend(lease, target)
             return
+        if self._gate.learning.catch_up(lease, target):
+            return
         step = Step(lease, deployment, target)
         match deployment.state:
             case _S.REQUESTED | _S.AWAITING_APPROVAL:

@@ -14,8 +14,10 @@ from bot.domain.windows import closed
 from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
 from bot.services.deployments.judging import REST_S, context_of, goes_first, permission_to
+from bot.services.deployments.learning import Learning
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests
+from bot.services.deployments.versions import Brought
 from bot.services.people import PARTED_COUNTS_S
 from bot.services.verification import Verification
 from bot.telemetry import logger
@@ -44,13 +46,14 @@ class Seen:
     """Those who approved, as their platforms know them now, and why some would not be let approve any more.
 
     `version` is what its pipeline may be told; None where its name means something else by now. `not_to_ask` is why who
-    asked for it would not be let ask any more; empty for those who would.
+    asked for it would not be let ask any more; empty for those who would. `brought` is what was learned of its commits.
     """
 
     actors: Sequence[Actor]
     refused: Mapping[str, str]
     version: Version | None
     not_to_ask: str = ""
+    brought: Brought | None = None
 
     @property
     def void(self) -> str:
@@ -66,6 +69,7 @@ class Gate:
         self._requests = requests
         self._people = requests.people
         self._verification = verification
+        self.learning = Learning(records, requests)
 
     def held(self, tx: Transaction, deployment: Deployment, target: Target) -> Held | None:
         """What is in its way in the database and on the calendar."""
@@ -105,7 +109,8 @@ class Gate:
             actors.append(actor)
             if not decision.is_allowed:
                 refused[one.account] = decision.reason
-        return Seen(actors, refused, self._version(deployment, target), not_to_ask)
+        brought = self.learning.ask(deployment, target)
+        return Seen(actors, refused, self._version(deployment, target), not_to_ask, brought)
 
     def _not_to_ask(self, deployment: Deployment, target: Target) -> str:
         """Why its requester may ask for it no more; what issues and policies ask for goes by rules of their own.
@@ -170,7 +175,7 @@ class Gate:
             else:
                 counted.add(one.account)
         asked = self._requests.demanded(deployment, target)
-        exact = replace(asked, version=seen.version or deployment.version)
+        exact = replace(self.learning.learned(asked, seen.brought), version=seen.version or deployment.version)
         if asked.terms != deployment.terms or any(one.reason == "too_old" for one in struck):
             anew = replace(exact.terms, expires_at=max(exact.terms.expires_at, now + target.approvals.expires_s))
             exact = replace(exact, terms=anew, reminded_at=0.0)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from bot.domain.deciding import demand
 from bot.domain.deployments import (
     ASKED,
+    MOST_WHOLE,
     WAITING,
-    Change,
     Deployment,
     DeploymentKind,
     DeploymentState,
     Requester,
     Terms,
     Version,
+    bringing,
     move,
 )
 from bot.domain.services import Service, Target, WhenBusy
@@ -36,7 +37,7 @@ from bot.services.deployments.standing import (
     to_undo,
     way_back,
 )
-from bot.services.deployments.versions import MOST_CHANGES, Versions
+from bot.services.deployments.versions import LEARN_S, NOTHING, Brought, Versions
 from bot.services.people import People
 
 CONFIRM_S = 600.0
@@ -71,9 +72,7 @@ class Proposal:
     wish: Wish
     target: Target
     version: Version
-    changes: tuple[Change, ...] = ()
-    aside: tuple[Change, ...] = ()
-    are_known: bool = True
+    brought: Brought = NOTHING
 
 
 class Requests:
@@ -125,9 +124,13 @@ class Requests:
         version = self.exact(target, self._version(service, target, wish))
         self.people.learn_names(self.people.called_for(target.approvals.approvers))
         current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
-        brought = self._versions.between(service, current, version)
-        aside = tuple(change for change in brought.aside if is_marked(change, target))[:MOST_CHANGES]
-        return Proposal(wish, target, version, brought.changes, aside, are_known=brought.is_known)
+        return Proposal(wish, target, version, self.bring(target, current, version))
+
+    def bring(self, target: Target, old: Version | None, new: Version) -> Brought:
+        """What `new` brings in place of `old`; of what came on other branches only what could not be undone."""
+        brought = self._versions.between(self.service(target.service), old, new)
+        aside = tuple(change for change in brought.aside if is_marked(change, target))[:MOST_WHOLE]
+        return replace(brought, aside=aside)
 
     def exact(self, target: Target, version: Version, *, is_rollback: bool = False) -> Version:
         """The version as its pipeline can be told it without being told what moves on; Conflict where it cannot.
@@ -196,7 +199,7 @@ class Requests:
 
         One that needs no confirmation goes on at once.
         """
-        wish, target, now = proposal.wish, proposal.target, self._records.now()
+        wish, target, brought, now = proposal.wish, proposal.target, proposal.brought, self._records.now()
         tx.deployments.hold_line(target.service, target.environment)
         undone = tx.deployments.get(rollback_of) if rollback_of else None
         previous = undone.version if undone else good_version(tx, target.service, target.environment)
@@ -217,12 +220,13 @@ class Requests:
             state_since=now,
             previous=previous,
             terms=Terms(needed, approvers, self.people.called_for(approvers), now + CONFIRM_S, wish.is_break_glass),
-            changes=proposal.changes,
-            aside=proposal.aside,
-            changes_known=proposal.are_known,
-            issues=tuple(dict.fromkeys((*wish.issues, *(key for change in proposal.changes for key in change.issues)))),
+            aside=brought.aside,
+            changes_known=brought.is_known,
+            issues=tuple(dict.fromkeys((*wish.issues, *(key for change in brought.changes for key in change.issues)))),
             rollback_of=rollback_of,
+            learn_at=now + LEARN_S if brought.may_be_learned else 0.0,
         )
+        deployment = bringing(deployment, brought.changes)
         added = self._records.add(tx, deployment, cause, dedup_key=wish.dedup_key, due_at=now + CONFIRM_S)
         if added is not None and (wish.is_confirmed or not target.needs_confirmation):
             return self.go_on(tx, added, target, cause)

@@ -7,7 +7,16 @@ from dataclasses import replace
 from itertools import takewhile
 
 from bot.domain.deployment_effects import has_changed
-from bot.domain.deployments import ACTIVE, FAILED_STATES, WAITING, Change, Deployment, DeploymentState, Version
+from bot.domain.deployments import (
+    ACTIVE,
+    FAILED_STATES,
+    WAITING,
+    Change,
+    Deployment,
+    DeploymentState,
+    Version,
+    bringing,
+)
 from bot.domain.services import Target
 from bot.ports import Transaction
 
@@ -112,12 +121,12 @@ def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
         return deployment
     previous = good_version(tx, deployment.service, deployment.environment)
     commit = previous.commit if previous else ""
-    newer = takewhile(lambda change: not commit or change.commit != commit, deployment.changes)
+    newer = takewhile(lambda change: not commit or change.commit != commit, deployment.brought)
     line, since = (deployment.service, deployment.environment), deployment.requested_at
     came = [one for one in good(tx, *line) if one.ended_at >= since]
-    there = {change.commit for one in came for change in (*one.changes, *one.aside)}
+    there = {change.commit for one in came for change in (*one.brought, *one.aside)}
     aside = tuple(change for change in deployment.aside if change.commit not in there)
-    return replace(deployment, previous=previous, changes=tuple(newer), aside=aside)
+    return bringing(replace(deployment, previous=previous, aside=aside), newer)
 
 
 def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Target) -> str:
@@ -153,7 +162,7 @@ def undone_by(tx: Transaction, rollback: Deployment) -> tuple[Sequence[Change], 
         if one.state is _S.SUCCEEDED or (one.state is not _S.ROLLED_BACK and one.started_at > succeeded_at)
     ]
     older = [one for one in there if not _is_newer(one, undone)]
-    commits = {change.commit: change for one in older for change in one.changes}
+    commits = {change.commit: change for one in older for change in one.brought}
     # what an older build replaced is gone, and with it the measure of what that one brought
     is_replaced = any(one.state is _S.SUCCEEDED and one not in older for one in there)
     return tuple(commits.values()), not is_replaced and all(one.changes_known for one in older)
@@ -180,7 +189,7 @@ def _crossed(tx: Transaction, undone: Deployment, to: Version) -> Sequence[Deplo
 
 def _is_irreversible(crossed: Sequence[Deployment], target: Target) -> bool:
     """Whether any of them changed what cannot be changed back."""
-    changes = [change for one in crossed if has_changed(one) for change in (*one.changes, *one.aside)]
+    changes = [change for one in crossed if has_changed(one) for change in (*one.brought, *one.aside)]
     return any(is_marked(change, target) for change in changes)
 
 

@@ -19,8 +19,8 @@ from bot.services.trackers import Trackers
 from bot.telemetry import logger
 
 MOST_BUILDS = 100
-MOST_CHANGES = 100
-MOST_READ = 50  # builds whose commits are asked for
+LEARN_S = 60.0  # what was not told is asked for again so often
+MOST_CHANGES = 1000  # commits between two versions that are asked for
 SHORT = 8  # characters of a commit, as it is named
 
 log = logger(__name__)
@@ -31,14 +31,18 @@ _BUILD = re.compile(r"(?P<project>[^#\s]*)#(?P<number>\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The commits between two versions, newest first: of the new one's own branch, and of others built meanwhile.
+    """The commits between two versions, newest first: of the new one's own branch, and of others meanwhile.
 
-    They are all of them only if `is_known`.
+    They are all of them only if `is_known`; if they `may_be_learned` it was a matter of the moment that they are not.
     """
 
     changes: tuple[Change, ...] = ()
     aside: tuple[Change, ...] = ()
     is_known: bool = True
+    may_be_learned: bool = False
+
+
+NOTHING = Brought()
 
 
 class Versions:
@@ -90,30 +94,48 @@ class Versions:
         return version
 
     def between(self, service: Service, old: Version | None, new: Version) -> Brought:
-        """The commits after `old` up to `new`, as far as the service's builds tell them.
+        """The commits after `old` up to `new`, as far as the service's builds and their source tell them.
 
-        Whether a build of another branch is part of the new version nobody here can tell: what those brought is kept
-        apart. A service without builds, or whose builds tell of no commits, has nothing that could be known.
+        Whether what came on another branch is part of the new version nobody here can tell: that is kept apart. A
+        service without builds, or whose builds tell of no commits, has nothing that could be known.
         """
         if old is None or not service.build_source or old.build == new.build != "":
-            return Brought()
-        if not (old.build and new.build):
+            return NOTHING
+        if not (old.build and new.build) or old.build.rpartition("#")[0] != new.build.rpartition("#")[0]:
             return Brought(is_known=False)
-        first, last = _order(old.build), _order(new.build)
-        if last < first:  # nothing is new in it
-            return Brought()
-        listed, is_listed = self._listed(service)
-        builds = [build for build in listed if first < _order(str(build.key)) <= last]
+        if _order(new.build) < _order(old.build):  # nothing is new in it
+            return NOTHING
+        reader = self._sources.reader(service.build_source)
+        if reader is None:
+            return self._heard(service, old, new)
+        try:
+            told = reader.between(service.build_project, old, new, MOST_CHANGES)
+        except IntegrationError as problem:
+            log.warning("commits not read, those that were heard of are shown", service=service.name, error=problem)
+            heard = self._heard(service, old, new)
+            return replace(heard, is_known=False, may_be_learned=problem.recoverable)
+        titles = self._titles(service) if any(not commit.title for commit in told.commits) else {}
+        named = (replace(one, title=one.title or titles.get(one.revision, "")) for one in told.commits)
+        changes, aside = self._changes(named, told.branch), self._changes(told.aside)
+        return Brought(changes, aside, told.is_all, not told.is_all and told.may_tell_more)
+
+    def _heard(self, service: Service, old: Version, new: Version) -> Brought:
+        """The same by the builds that were heard of, each with the commit that it was built of."""
+        known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
+        heard = [record.build() for record in known if record.key.source == service.build_source]
+        builds = [build for build in heard if _order(old.build) < _order(str(build.key)) <= _order(new.build)]
         branch = next((build.facts.branch for build in builds if str(build.key) == new.build), None)
-        own = [build for build in builds if build.facts.branch == branch]
-        others = [build for build in builds if build.facts.branch != branch]
-        told, is_told = self._told(service, [*own, *others])
-        is_known = is_listed and is_told and {old.build, new.build} <= {str(build.key) for build in listed}
-        since_old = takewhile(lambda commit: commit.revision != old.commit, self._commits(own, told))
-        changes = self._changes(since_old, branch or "")
-        aside = self._changes(self._commits(others, told))  # of several branches: where one began says nothing of all
-        are_few = max(len(changes), len(aside)) <= MOST_CHANGES
-        return Brought(changes[:MOST_CHANGES], aside, is_known and are_few)
+        own = _built_of(build for build in builds if build.facts.branch == branch)
+        aside = _built_of(build for build in builds if build.facts.branch != branch)
+        since_old = takewhile(lambda commit: commit.revision != old.commit, own)
+        is_known = {old.build, new.build} <= {str(build.key) for build in heard}
+        return Brought(self._changes(since_old, branch or ""), self._changes(aside), is_known)
+
+    def _titles(self, service: Service) -> Mapping[str, str]:
+        """The titles of commits that builds were heard to be built of."""
+        known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
+        facts = [record.build().facts for record in known]
+        return {one.commit: one.commit_title for one in facts if one.commit and one.commit_title}
 
     def _changes(self, commits: Iterable[Commit], branch: str = "") -> tuple[Change, ...]:
         """Each commit once, with the issues that it names."""
@@ -123,49 +145,31 @@ class Versions:
             changes.setdefault(commit.revision, Change(commit.revision, commit.title[:200], commit.author, issues))
         return tuple(changes.values())
 
-    def _told(self, service: Service, builds: Sequence[Build]) -> tuple[Mapping[SubjectKey, Sequence[Commit]], bool]:
-        """What its source tells of builds, and whether that is all: true also where it tells of no commits at all."""
-        reader = self._sources.reader(service.build_source)
-        if reader is None or not builds:
-            return {}, True
-        try:
-            told = reader.commits([build.key for build in builds[:MOST_READ]])
-        except IntegrationError as problem:
-            log.warning("commits not read, those that were heard of are shown", service=service.name, error=problem)
-            return {}, False
-        knows_commits = any(told.values()) or any(build.facts.commit for build in builds)
-        return told, not knows_commits or all(build.key in told for build in builds)
-
-    def _commits(self, builds: Sequence[Build], told: Mapping[SubjectKey, Sequence[Commit]]) -> Iterator[Commit]:
-        """What builds brought, in their order; of one that its source does not tell, what it was built of."""
-        heard = self._store.read(lambda tx: {build.key: tx.subjects.get(build.key) for build in builds})
-        for build in builds:
-            yield from told.get(build.key, ())
-            if build.facts.commit:
-                record = heard[build.key]
-                title = build.facts.commit_title or (record.build().facts.commit_title if record else None)
-                yield Commit(build.facts.commit, title or "", build.facts.author or "")
-
     def _builds(self, service: Service) -> Sequence[Build]:
         """The newest builds of a service, newest first; what was heard of them where their source is away."""
-        return self._listed(service)[0] if service.build_source else ()
-
-    def _listed(self, service: Service) -> tuple[Sequence[Build], bool]:
-        """The same, and whether it is all that there is to know of them."""
+        if not service.build_source:
+            return ()
         reader = self._sources.reader(service.build_source)
         if reader is not None:
             try:
-                return reader.list_builds(service.build_project, MOST_BUILDS), True
+                return reader.list_builds(service.build_project, MOST_BUILDS)
             except IntegrationError as problem:
                 if not problem.recoverable:
                     raise
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
-        return [record.build() for record in known if record.key.source == service.build_source], reader is None
+        return [record.build() for record in known if record.key.source == service.build_source]
 
 
 def is_older(one: Version, other: Version) -> bool:
     """Whether a version was built before another one; False where their builds do not tell."""
     return bool(one.build and other.build) and _order(one.build) < _order(other.build)
+
+
+def _built_of(builds: Iterable[Build]) -> Iterator[Commit]:
+    """The commit of each build that tells its own."""
+    for build in builds:
+        if build.facts.commit:
+            yield Commit(build.facts.commit, build.facts.commit_title or "", build.facts.author or "")
 
 
 def _find(builds: Sequence[Build], word: str) -> Build | None:

@@ -153,7 +153,7 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
         sections.append(checks_of(deployment, locale))
     if deployment.terms.approvals:
         sections.append(_approvals(deployment, locale))
-    sections += changes_of(deployment.changes, locale, CARD_CHANGES)
+    sections += changes_of(deployment.brought, locale, CARD_CHANGES)
     return sections
 
 

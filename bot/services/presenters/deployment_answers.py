@@ -97,13 +97,13 @@ def _commits(deployment: Deployment, undone: Undone | None, locale: str) -> list
         sections += changes_of(undone.changes, locale, LIST_CHANGES, title)
         if not undone.is_known:
             sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits that it undoes are known."))))
-    sections += changes_of(deployment.changes, locale, LIST_CHANGES)
+    sections += changes_of(deployment.brought, locale, LIST_CHANGES)
     if not deployment.changes_known:
         sections.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))
     if deployment.aside:
         words = translate(
             locale,
-            "Built meanwhile on other branches, and not to be undone: {titles}",
+            "Meanwhile on other branches, and not to be undone: {titles}",
             titles="; ".join(one.title for one in deployment.aside[:ASIDE_NAMED]),
         )
         sections.append(Paragraph(text("⚠️ ", words)))
@@ -227,7 +227,7 @@ class Compared:
     """Two versions and the commits between them, which are all of them only if `is_known`.
 
     `environment` is where the old one is, if that and the newest build are compared; then either may be missing. With
-    `is_back` the new one is the older one, and the commits are those that it lacks. `aside` are commits that were built
+    `is_back` the new one is the older one, and the commits are those that it lacks. `aside` are commits that came
     meanwhile on other branches.
     """
 
@@ -262,7 +262,7 @@ def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequ
         change.title or change.commit[:COMMIT_LENGTH] for change in compared.aside if change.commit not in there
     ]:
         titles, count = "; ".join(aside[:ASIDE_NAMED]), len(aside)
-        sentence = "Built meanwhile on other branches, and perhaps part of it: {titles} ({count})"
+        sentence = "Meanwhile on other branches, and perhaps part of it: {titles} ({count})"
         sections.append(Paragraph(text("🔀 ", translate(locale, sentence, titles=titles, count=count))))
     if not compared.is_known:
         sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits between the two are known."))))

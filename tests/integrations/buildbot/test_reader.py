@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from bot.domain.builds import BuildStatus, Phase, Stage, StageStatus
 from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, Unavailable
-from bot.ports import Commit
 from integrations.buildbot.reader import BuildbotReader
 from tests.integrations.buildbot.stand_in import STARTED_AT, StandIn, build, rows
 
@@ -139,21 +137,6 @@ def test_without_a_known_outer_address_the_configured_one_is_used(reader: Buildb
     assert reader.fetch(KEY, with_log=False).facts.url == "http://buildbot.example.com/#/builders/1/builds/1"
 
 
-def test_builds_tell_what_they_brought(reader: BuildbotReader, stand_in: StandIn) -> None:
-    """All changes since the last build that passed, with their titles; what is no change is left out."""
-    newer = {"revision": "c2", "author": "Ada <ada@example.com>", "comments": "Fix sums\n\nat last"}
-    stand_in.answers["GET builds/1/changes"] = rows("changes", newer, {"revision": "c1", "comments": None}, {"who": 7})
-    stand_in.answers["GET builds/2/changes"] = rows("changes")
-    stand_in.answers["GET builders/user-service/builds"] = rows("builds", build(2), build(1))
-    second, first, gone = (replace(KEY, number=number) for number in ("2", "1", "9"))
-    assert reader.commits([second, first, gone]) == {
-        second: [],
-        first: [Commit("c2", "Fix sums", "Ada"), Commit("c1", "")],
-    }
-    assert sorted(stand_in.calls[-3].query["number"]) == ["1", "2", "9"]
-    assert reader.commits([]) == {}
-
-
 def test_a_builder_that_never_was_is_not_an_empty_list(reader: BuildbotReader, stand_in: StandIn) -> None:
     """Buildbot answers 200 and no builds for any name; the person hears that the builder does not exist."""
     stand_in.answers["GET builders/user-service/builds"] = rows("builds")
@@ -164,14 +147,14 @@ def test_a_builder_that_never_was_is_not_an_empty_list(reader: BuildbotReader, s
 
 
 def test_listed_builds_are_builds(reader: BuildbotReader, stand_in: StandIn) -> None:
-    """The list asks for no more than 50 and shows each build's state."""
+    """The list asks for no more than 100 and shows each build's state."""
     stand_in.answers["GET builders/user-service/builds"] = rows(
         "builds", build(2, complete=False, complete_at=None, results=None), build(1)
     )
     running, failed = reader.list_builds("user-service", 1000)
     assert (running.key.number, running.phase, running.status) == ("2", Phase.RUNNING, BuildStatus.RUNNING)
     assert (failed.key.number, failed.phase, failed.status) == ("1", Phase.FINISHED, BuildStatus.FAILED)
-    assert stand_in.calls[0].query["limit"] == ["50"]
+    assert stand_in.calls[0].query["limit"] == ["100"]
 
 
 @pytest.mark.parametrize(

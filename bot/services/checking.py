@@ -17,7 +17,7 @@ from bot.domain.commands import CommandLine, CommandState
 from bot.domain.subjects import SubjectKey
 from bot.errors import IntegrationError, Rejected
 from bot.ports import CommandRecord, Triggered
-from bot.services.following import Following
+from bot.services.following import Following, aim_of
 from bot.services.owed import news_owed
 from bot.services.presenters import replies
 from bot.services.sources import Sources
@@ -76,7 +76,7 @@ class Checking:
         """Nothing is clear yet: look again, ever more seldom; the person is told once that it is not."""
         waited_s = now - result["looking_since"]
         if problem is not None and waited_s > GIVE_UP_S:
-            entry = self._log.entry(record, line, _target(result), f"in_doubt:{problem.reason}")
+            entry = self._log.entry(record, line, aim_of(result), f"in_doubt:{problem.reason}")
             self._log.end(record, entry, CommandState.IN_DOUBT, owed=_owed("never_known", result))
             return Step(CommandState.IN_DOUBT, result, reply=_news("never_known", result, locale))
         is_due = problem is not None and (not problem.recoverable or now - (record.triggered_at or now) > PATIENCE_S)
@@ -95,13 +95,9 @@ class Checking:
         if "unknown" not in result["told"] and record.faults < MOST_TRIES and rounds < MOST_ROUNDS:
             self._log.begin_anew(record, {"rounds": rounds})
             return Step(CommandState.ACCEPTED, {"rounds": rounds}, is_open=True)
-        entry = self._log.entry(record, line, _target(result), "failed:not_done")
+        entry = self._log.entry(record, line, aim_of(result), "failed:not_done")
         self._log.end(record, entry, CommandState.FAILED, frees_effect=True, owed=_owed("not_done", result))
         return Step(CommandState.FAILED, result, reply=_news("not_done", result, locale))
-
-
-def _target(result: Mapping[str, Any]) -> str:
-    return str(result.get("of") or f"{result['source']}/{result['project']}")
 
 
 def _owed(kind: str, result: Mapping[str, Any]) -> dict[str, Any]:

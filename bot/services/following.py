@@ -64,7 +64,7 @@ class Following:
         if build is not None:
             return self._started(record, line, build, locale)
         if waited_s > GIVE_UP_S:
-            entry = self._log.entry(record, line, f"{source}/{project}", "in_doubt:never_started")
+            entry = self._log.entry(record, line, aim_of(result), "in_doubt:never_started")
             owed = news_owed("given_up", project=project, system=source)
             self._log.end(record, entry, CommandState.IN_DOUBT, owed=owed)
             return Step(
@@ -88,7 +88,7 @@ class Following:
             return control.follow(project, str(record.result["request"])), False
         except IntegrationError as problem:
             if isinstance(problem, DestinationGone) and problem.reason in OVER:
-                entry = self._log.entry(record, line, f"{source}/{project}", f"failed:{problem.reason}")
+                entry = self._log.entry(record, line, aim_of(record.result), f"failed:{problem.reason}")
                 self._log.end(record, entry, CommandState.FAILED, frees_effect=True, owed=problem_owed(problem))
                 raise
             return None, not problem.recoverable
@@ -112,6 +112,11 @@ class Following:
             return Step(CommandState.DONE, result, reply=replies.already(locale, name, account, build.short))
         parts = (translate(locale, "Started build"), " ", Strong(build.short))
         return Step(CommandState.DONE, result, reply=Notice("🔁", text(*parts), locale=locale))
+
+
+def aim_of(result: Mapping[str, Any]) -> str:
+    """What the trail says a command is about: the build that it repeats, or the project of which it starts one."""
+    return str(result.get("of") or f"{result['source']}/{result['project']}")
 
 
 def _news(result: Mapping[str, Any], waited_s: float, *, is_refused: bool) -> str | None:

@@ -94,7 +94,7 @@ def test_a_request_that_is_over_may_be_made_anew(reason: str, queued: World, ref
     refuse(DestinationGone("buildbot", reason))
     queued.work(10)
     assert "request" in queued.said[-1]
-    assert queued.trail()[-1][3] == f"failed:{reason}"
+    assert queued.trail()[-1][2:] == ("build:buildbot/user-service#1", f"failed:{reason}")
     assert queued.states() == ["failed"]
     refuse(None)
     queued.builds.queues = False
@@ -127,7 +127,7 @@ def test_a_request_that_nothing_is_heard_of_is_left_in_doubt(queued: World) -> N
     queued.clock.advance(7 * 86400)
     queued.work(60)
     assert queued.said[-1] == "I have heard nothing of the build of user-service for a week. Please look in buildbot."
-    assert queued.trail()[-1][3] == "in_doubt:never_started"
+    assert queued.trail()[-1][2:] == ("build:buildbot/user-service#1", "in_doubt:never_started")
     assert (queued.states(), queued.open_commands()) == (["in_doubt"], 0)
     queued.ask("retry user-service#1", "U2")
     queued.work(30)

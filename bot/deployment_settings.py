@@ -227,7 +227,9 @@ def check_references(
                 raise ConfigError(where, "is no environment: name it in environments")
             if target.approvals:
                 _check_roles(f"{where}.approvals.from", target.approvals.approvers, roles)
-        for where, source in _sources_of(service):
+        named = [(where, pipeline.source) for where, pipeline in pipelines_of(service)]
+        named += [("builds", service.builds.source)] if service.builds else []
+        for where, source in named:
             if source not in sources:
                 raise ConfigError(f"{path}.{where}.source", f"{source!r} is no source")
 
@@ -254,18 +256,16 @@ def _check_environment(
         _check_roles(f"{path}.approvals.from", settings.approvals.approvers, roles)
 
 
-def _sources_of(service: ServiceSettings) -> Iterator[tuple[str, str]]:
-    """Every source that a service names, and where."""
-    yield "deploy", service.deploy.source
-    if service.builds:
-        yield "builds", service.builds.source
+def pipelines_of(service: ServiceSettings) -> Iterator[tuple[str, PipelineSettings]]:
+    """Every pipeline that a service names, and where."""
+    yield "deploy", service.deploy
     if service.rollback.pipeline:
-        yield "rollback.pipeline", service.rollback.pipeline.source
+        yield "rollback.pipeline", service.rollback.pipeline
     for environment, target in service.environments.items():
         if target.deploy:
-            yield f"environments.{environment}.deploy", target.deploy.source
+            yield f"environments.{environment}.deploy", target.deploy
         if target.rollback and target.rollback.pipeline:
-            yield f"environments.{environment}.rollback.pipeline", target.rollback.pipeline.source
+            yield f"environments.{environment}.rollback.pipeline", target.rollback.pipeline
 
 
 def _check_roles(path: str, named: Sequence[str], roles: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import requests
 from pydantic import BaseModel, ValidationError
 
 from bot.check_settings import MetricsFrame
+from bot.deployment_settings import pipelines_of
 from bot.domain.places import DestinationSettings
 from bot.durations import OFF
 from bot.errors import ConfigError
@@ -77,6 +78,7 @@ def connect_outside(settings: Settings, clock: Clock) -> Outside:
         _connect_tracker(outside, name, tracker, clock)
     for name, metrics in settings.metrics.items():
         _connect_metrics(outside, name, metrics, clock)
+    _refuse_idle_pipelines(outside, settings)
     _refuse_bad_checks(outside, settings)
     return outside
 
@@ -87,6 +89,16 @@ def _connect_metrics(outside: Outside, name: str, frame: MetricsFrame, clock: Cl
     spec = METRICS[frame.kind]
     config = _validated(spec.config, frame.section, f"metrics.{name}")
     outside.metrics[name] = spec.build(name, config, outside.session, clock)
+
+
+def _refuse_idle_pipelines(outside: Outside, settings: Settings) -> None:
+    """Pipelines of a source at which no run can be started, or none can be followed."""
+    for service, section in settings.services.items():
+        for where, pipeline in pipelines_of(section):
+            source = outside.sources[pipeline.source]
+            if source.control is None or source.reader is None:
+                words = f"{pipeline.source!r} cannot start runs: it only tells of builds"
+                raise ConfigError(f"services.{service}.{where}.source", words)
 
 
 def _refuse_bad_checks(outside: Outside, settings: Settings) -> None:

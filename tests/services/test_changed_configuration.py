@@ -235,3 +235,12 @@ def test_a_project_that_is_not_configured_any_more_ends_no_run(stage: Stage) -> 
     stage.run_ends()
     stage.go_on(60)
     assert stage.state(number) is S.SUCCEEDED
+
+
+def test_a_queued_deployment_by_a_system_that_is_gone_ends(stage: Stage) -> None:
+    """Nothing can start its run by now: it ends before anything is said to have begun."""
+    stage.approved("U2")
+    configure(stage, deploy=replace(SHIP, source="generic"), approvals=ApprovalRule(1, ("release",)))
+    stage.go_on(20)
+    ended = stage.deployment()
+    assert (ended.state, ended.outcome, ended.started_at) == (S.CANCELLED, "not_configured", 0.0)

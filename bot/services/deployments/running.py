@@ -31,6 +31,7 @@ NEVER_RAN = frozenset({"request_cancelled", "request_superseded"})  # in the CI 
 
 log = logger(__name__)
 _S = DeploymentState
+_NEEDS_SYSTEM = frozenset({_S.QUEUED, _S.DEPLOYING})
 
 
 class Running:
@@ -43,7 +44,7 @@ class Running:
 
     def is_known(self, deployment: Deployment, target: Target) -> bool:
         """Whether what its run is asked of is configured: it may have been asked of another system than it would be."""
-        return deployment.state is not _S.DEPLOYING or pipeline_of(deployment, target).source in self._systems
+        return deployment.state not in _NEEDS_SYSTEM or pipeline_of(deployment, target).source in self._systems
 
     def carry(self, step: Step) -> None:
         """Follow its run, or look whether there is one."""

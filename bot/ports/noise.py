@@ -20,9 +20,10 @@ class Noise(Protocol):
         """Store what came to a destination."""
         ...
 
-    def touch(self, digest: str, at: float, *, is_other_end: bool = False) -> None:
+    def touch(self, digest: str, at: float, *, by: float, is_other_end: bool = False) -> None:
         """Ask for the newest state of a digest, some build of which changed; it is final when all of them are.
 
+        It is shown `by` then, whatever its pace; at once where it is final, and where a try failed in its own time.
         `is_other_end`: the build ended otherwise than it was said to have, which is shown again where it was shown.
         """
         ...

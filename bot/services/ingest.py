@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -17,6 +18,7 @@ from bot.services.storms import fold_away
 from bot.telemetry import EVENTS
 
 FIRST_POLL_S = 3.0
+ENDS_WITHIN_S = 10.0  # the end of one build is seen in its digest so soon, however slow the route's pace is
 
 
 class Outcome(StrEnum):
@@ -78,7 +80,7 @@ class Ingest:
         if before is not None and folded.generation > before.folded.generation:
             digests = {card.folded_into for card in tx.cards.of_subject(str(event.subject)) if card.folded_into}
             tx.cards.forget(str(event.subject))
-            _touch(tx, digests, at)
+            _touch(tx, digests, at, by=at + ENDS_WITHIN_S)
         self._store_state(tx, after, at, is_other_end=_is_other_end(before, after))
         if later is not None and later.is_fixed != (is_fixed := _has_fixed(later, after)):
             # A run that ended late has fixed, or broken, the one after it.
@@ -103,16 +105,17 @@ class Ingest:
         slots = fold_away(tx, slots, at)
         tx.cards.open(subject, record.revision, slots, is_final=build.is_finished, at=at)
         digests = {slot.folded_into for slot in (*standing, *slots) if slot.folded_into}
-        _touch(tx, digests, at, is_other_end=is_other_end)
+        by = at + ENDS_WITHIN_S if build.is_finished else math.inf
+        _touch(tx, digests, at, by=by, is_other_end=is_other_end)
         is_shown = bool(standing or slots)
         will_be_shown = not build.is_finished and any(opening.is_waiting for opening in openings)
         if (is_shown or will_be_shown) and record.key.source in self._readable:
             _plan_reading(tx, record, build, at)
 
 
-def _touch(tx: Transaction, digests: set[str], at: float, *, is_other_end: bool = False) -> None:
+def _touch(tx: Transaction, digests: set[str], at: float, *, by: float, is_other_end: bool = False) -> None:
     for digest in sorted(digests):  # in one order, whoever else does it at the same time
-        tx.noise.touch(digest, at, is_other_end=is_other_end)
+        tx.noise.touch(digest, at, by=by, is_other_end=is_other_end)
 
 
 def _is_other_end(before: SubjectRecord | None, after: SubjectRecord) -> bool:

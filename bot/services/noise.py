@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.builds import BuildStatus
@@ -13,6 +13,7 @@ from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, SubjectRecord, Transaction
 
 Hold = tuple[float, str]
+LONGEST_GATHERING_S = 120.0  # where a digest cannot be changed: people are not to wait for a storm's end
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,15 @@ def storm_hold(tx: Transaction, card: CardRecord, capabilities: Capabilities, no
     if capabilities.can_edit or SubjectKey.parse(card.subject).kind is not SubjectKind.DIGEST:
         return None
     storm = tx.noise.storm(card.destination)
-    is_going_on = storm.digest == card.subject and now < storm.quiet_at
-    return (storm.quiet_at, "held:storm") if is_going_on else None
+    if storm.digest != card.subject or now >= storm.quiet_at:
+        return None
+    until = min(storm.quiet_at, storm.begun_at + LONGEST_GATHERING_S)
+    if now < until:
+        return until, "held:storm"
+    going_on = tx.noise.storm(card.destination, for_change=True)
+    if going_on.digest == card.subject:  # what comes from now on would not be seen in it
+        tx.noise.put_storm(card.destination, replace(going_on, quiet_at=now))
+    return None
 
 
 def flapping_of(tx: Transaction, card: CardRecord, subject: SubjectRecord) -> Flapping | None:

@@ -36,7 +36,8 @@ _IS_MEMBER = and_(cards.c.folded_into == bindparam("digest"), subjects.c.key == 
 _UNFINISHED = select(subjects.c.key).where(_IS_MEMBER, not_(subjects.c.is_finished)).limit(1)
 _RAISE = update(subjects).where(subjects.c.key == bindparam("digest"))
 _IS_SLOT = and_(cards.c.subject_key == bindparam("digest"), cards.c.slot == CARD_SLOT)
-_WANT_PROGRESS = update(cards).where(_IS_SLOT).values(is_final=False, final_since=0.0, shown_final=False)
+_SOON = case((and_(cards.c.tries == 0, cards.c.due_at > bindparam("by")), bindparam("by")), else_=cards.c.due_at)
+_WANT_PROGRESS = update(cards).where(_IS_SLOT).values(is_final=False, final_since=0.0, shown_final=False, due_at=_SOON)
 _IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)
 
 
@@ -49,6 +50,7 @@ def _want_final(*, is_other_end: bool) -> Update:
             is_final=True,
             is_dead=and_(cards.c.is_dead, not_(again)),
             reason=case((again, END_ONCE_MORE), else_=cards.c.reason),
+            due_at=_SOON,
             final_since=case((_IS_WAITING, cards.c.final_since), else_=bindparam("at")),
         )
     )
@@ -112,7 +114,7 @@ class SqlNoise:
         }
         self._connection.execute(_PUT_STORM, {"place": destination, **changed})
 
-    def touch(self, digest: str, at: float, *, is_other_end: bool = False) -> None:
+    def touch(self, digest: str, at: float, *, by: float, is_other_end: bool = False) -> None:
         """Ask for the newest state of a digest, some build of which changed; it is final when all of them are.
 
         The digest is locked before its builds are looked at: of two that end at the same time the later one sees both.
@@ -124,7 +126,7 @@ class SqlNoise:
         is_final = self._connection.execute(_UNFINISHED, key).first() is None
         raised = {"revision": revision + 1, "is_finished": is_final, "updated_at": at}
         self._connection.execute(_RAISE, {**key, **raised})
-        wanted = {**key, "wanted_revision": revision + 1}
+        wanted = {**key, "wanted_revision": revision + 1, "by": at if is_final else by}
         if is_final:
             self._connection.execute(_WANT_OTHER_FINAL if is_other_end else _WANT_FINAL, {**wanted, "at": at})
         else:

@@ -186,6 +186,32 @@ def test_where_nothing_can_be_changed_a_digest_gathers_first(make_world: Callabl
     assert [call.title for call in notices(world)] == ["user-service#8 failed on main"]
 
 
+def test_where_nothing_can_be_changed_nobody_waits_for_the_end_of_a_storm(make_world: Callable[..., World]) -> None:
+    """Two minutes after its first build a digest is posted, and takes nothing more; the next ones have another."""
+    world = make_world(routes=(replace(GROUPED, group=Threshold(3, 3600.0)),))
+    world.messenger.can_edit = world.messenger.can_thread = False
+    for number in range(1, 12):
+        world.accept(event_of(number, FAILED, at=float(number)))
+        world.deliver(30)
+    world.deliver(120)
+    assert [int(digest.title.rpartition(" ")[2]) for digest in digests(world)] == [4, 4]
+    assert len({digest.subject for digest in digests(world)}) == 2
+
+
+def test_ends_are_seen_in_a_digest_of_a_slow_route(make_world: Callable[..., World]) -> None:
+    """One end within ten seconds, the last one at once, as on cards of their own."""
+    world = make_world(routes=(replace(GROUPED, progress_interval_s=600.0),))
+    start(world, range(1, 6))
+    world.deliver(5)
+    end(world, 4, FAILED)
+    world.deliver(11)
+    assert counts(digests(world)[0]) == "❌ 1 failed · ⏳ 1 running"
+    end(world, 5)
+    world.deliver(2)
+    assert counts(digests(world)[0]) == "❌ 1 failed · ✅ 1 succeeded"
+    assert digest_card(world).shown_final
+
+
 def test_a_card_that_another_route_opens_stands_alone(make_world: Callable[..., World]) -> None:
     """It is folded only where all routes that send it ask for that."""
     plain = Route("routes[1]", Match(branch=("main",)), ("ci",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bot.domain.deployment_effects import ABANDONED
 from bot.domain.deployments import CHECKS, Approval, Deployment, DeploymentState, move, note, too_late
 from bot.domain.services import ApprovalRule
 from bot.errors import Conflict
@@ -79,6 +80,18 @@ def reject(deployment: Deployment, rejection: Approval) -> Deployment:
         detail=rejection.reason,
         rejection=rejection,
     )
+
+
+def is_out_of_sight(deployment: Deployment) -> bool:
+    """Whether people were asked to look at its run, because nobody here can see it."""
+    return deployment.state is DeploymentState.DEPLOYING and deployment.question in ("run_unseen", "run_unknown")
+
+
+def stop(deployment: Deployment, by: str, at: float) -> Deployment:
+    """With its run asked for its end; where that was asked before and its run is out of sight, at its own end."""
+    if deployment.stop_asked_by and is_out_of_sight(deployment):
+        return move(deployment, DeploymentState.FAILED, at, outcome=ABANDONED, detail=by)
+    return note(deployment, stop_asked_by=by)
 
 
 def about_checks(names: Sequence[str]) -> str:

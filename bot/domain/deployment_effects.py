@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from bot.domain.deployments import Deployment
 
+# Ends that a person decided for a run that nobody could follow: it may have begun, and may still go on.
+ABANDONED, NOT_CONFIGURED = "abandoned", "not_configured"
+
+
+def is_unseen(ended: Deployment) -> bool:
+    """Whether it ended without anybody knowing what became of its run."""
+    return ended.run is not None and ended.outcome in (ABANDONED, NOT_CONFIGURED)
+
 
 def has_changed(deployment: Deployment) -> bool:
-    """Whether it is known to have begun to change anything: its system took the order, and began the run."""
-    return bool(deployment.run and deployment.run.request)
+    """Whether it is known to have begun to change anything: its system took the order, and began the run.
+
+    What ended unseen counts as if it had.
+    """
+    return bool(deployment.run and deployment.run.request) or is_unseen(deployment)

@@ -13,7 +13,7 @@ from bot.errors import OutcomeUnknown, Rejected
 from bot.services.acting import TRIGGER_WITHIN_S
 from bot.services.deployments.stepping import Stepping
 from tests.fakes import FakeBuildSystem
-from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
 S = DeploymentState
@@ -142,3 +142,60 @@ def test_the_ci_system_away_for_an_hour(stage: Stage) -> None:
     assert (stage.state(), stage.deployment().question, words in str(stage.card())) == (S.DEPLOYING, "", False)
     stage.run_ends()
     assert (stage.state(), len(stage.runs())) == (S.SUCCEEDED, 1)
+
+
+def abort_button(stage: Stage, number: int) -> str:
+    """The label of the button on its card that ends it."""
+    return next(one.label for one in stage.card(number).actions if one.id == "abort")
+
+
+def test_a_run_that_nobody_sees_again_is_ended_by_people(stage: Stage) -> None:
+    """Their first word asks for its end, the second ends the deployment; nothing runs beside what may still go on."""
+    stage.good("v1")
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.builds.away, stage.builds.projects = {"follow"}, (SERVICE,)
+    stage.go_on(700)
+    assert f"abort {SERVICE}#{number} asks for its end; said once more" in str(stage.card(number).sections[0])
+    assert "asked to stop" in stage.ask(f"abort {SERVICE}#{number}")
+    stage.go_on(20)
+    assert (stage.state(number), abort_button(stage, number)) == (S.DEPLOYING, "End it here")
+    assert f"abort {SERVICE}#{number} ends it here" in str(stage.card(number).sections[0])
+    stage.ask(f"abort {SERVICE}#{number}", "m1")
+    stage.go_on(60)
+    ended = stage.deployment(number)
+    assert (ended.state, ended.outcome, ended.not_rolled_back) == (S.FAILED, "abandoned", "unseen")
+    assert (stage.newest(), ended.detail in str(stage.card(number).sections[0])) == (number, True)
+    assert ("dingtalk:m1", "failed:abandoned") in [(actor, outcome) for actor, _, _, outcome in stage.world.trail()]
+    assert "rollback_deployment" in [one.id for one in stage.card(number).actions]
+    stage.builds.away, stage.builds.projects = set(), (SERVICE, DEPLOY_PROJECT)
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#{number + 1}")
+    stage.go_on(20)
+    assert (stage.state(number + 1), stage.deployment(number + 1).version.name) == (S.DEPLOYING, "v1")
+
+
+def test_an_order_that_nobody_can_tell_of_is_ended_by_people(stage: Stage) -> None:
+    """Whether it ever began is not known, and never will be: it counts as what may have changed something."""
+    stage.good("v1")
+    stage.builds.loses_answers, stage.builds.away = True, {"find_run"}
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.go_on(700)
+    assert stage.deployment(number).question == "run_unknown"
+    for _ in range(2):
+        stage.ask(f"abort {SERVICE}#{number}")
+    stage.go_on(20)
+    ended = stage.deployment(number)
+    assert (ended.state, ended.outcome, ended.not_rolled_back) == (S.FAILED, "abandoned", "unseen")
+    assert "rollback_deployment" in [one.id for one in stage.card(number).actions]
+
+
+def test_a_second_word_does_not_end_a_run_that_is_seen(stage: Stage) -> None:
+    """Who presses twice while the system is away for a moment ends nothing: the run is stopped when it is back."""
+    number = stage.carried_out("v1", is_run_ended=False)
+    stage.builds.away = {"follow"}
+    for _ in range(2):
+        stage.ask(f"abort {SERVICE}#{number}")
+    assert (stage.state(number), abort_button(stage, number)) == (S.DEPLOYING, "Cancel")
+    stage.builds.away = set()
+    stage.go_on(20)
+    assert (stage.state(number), stage.deployment(number).outcome) == (S.CANCELLED, "stopped")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bot.domain.cards import Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
-from bot.domain.deciding import approve, keep, reject, revoke
+from bot.domain.deciding import approve, keep, reject, revoke, stop
 from bot.domain.deployment_lines import (
     LOCK_USAGE,
     parse_checks,
@@ -24,7 +24,6 @@ from bot.domain.deployments import (
     DeploymentState,
     Requester,
     move,
-    note,
 )
 from bot.domain.services import Service, Target
 from bot.errors import CommandInvalid, Conflict, NotPermitted
@@ -245,7 +244,7 @@ class DeploymentDesk:
     def _abort(
         self, tx: Transaction, current: Deployment, target: Target | None, name: str, cause: Cause
     ) -> Deployment:
-        """End one that has not begun, or whose run went well; ask a run that has begun for its end."""
+        """End one that has not begun, or whose run went well; ask a run that has begun for its end, if it is seen."""
         if current.state.is_waiting:
             ended = move(current, _S.CANCELLED, self._records.now(), outcome="cancelled", detail=name)
             self._ending.end(tx, ended, target, cause)
@@ -256,8 +255,11 @@ class DeploymentDesk:
             return failed
         if current.state is not _S.DEPLOYING:
             raise Conflict("{deployment} cannot be stopped now. It can be rolled back.", deployment=current.key.short)
-        after = note(current, stop_asked_by=name)
-        self._records.put(tx, after, cause, due_at=self._records.now())
+        after = stop(current, name, self._records.now())
+        if after.state.is_ended:
+            self._ending.end(tx, after, target, cause)
+        else:
+            self._records.put(tx, after, cause, due_at=self._records.now())
         return after
 
     # --- locks

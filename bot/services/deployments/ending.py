@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.deployment_effects import has_changed
+from bot.domain.deployment_effects import NOT_CONFIGURED, has_changed, is_unseen
 from bot.domain.deployments import (
     Deployment,
     DeploymentKind,
@@ -21,7 +21,6 @@ from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
 from bot.services.deployments.standing import outdated_by, way_back
 
 _S = DeploymentState
-NOT_CONFIGURED = "not_configured"
 _AGREED_ON = frozenset({_S.AWAITING_APPROVAL, _S.QUEUED})
 _RESTORABLE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED})
 
@@ -124,6 +123,8 @@ def hindrance_of(tx: Transaction, failed: Deployment, target: Target) -> str:
     """Why a failed deployment is not rolled back by itself; empty where it is."""
     if failed.kind is DeploymentKind.ROLLBACK:
         return "is_rollback"
+    if is_unseen(failed):  # its run may go on, and whatever were ordered now would run beside it
+        return "unseen"
     if not has_changed(failed):  # what was to change something was refused
         return "nothing_changed"
     if not target.rollback.is_enabled:

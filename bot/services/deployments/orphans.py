@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bot.domain.deployment_effects import NOT_CONFIGURED
 from bot.domain.deployments import Deployment, DeploymentState, move, note
 from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease
-from bot.services.deployments.ending import NOT_CONFIGURED, Ending
+from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import REST_S
 from bot.services.deployments.records import Cause, Records
 from bot.telemetry import logger

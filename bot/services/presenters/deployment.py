@@ -36,6 +36,7 @@ from bot.services.presenters.deployment_words import (
     STRUCK,
     TONE,
     WORD,
+    can_end_here,
     emoji_of,
     is_asking,
     line_of,
@@ -146,7 +147,7 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
     sections: list[Section] = []
     said = said_of(deployment, locale)
     if is_asking(deployment):
-        said.append(f"❔ {translate(locale, question_of(deployment))}")
+        said.append(f"❔ {question_of(deployment, locale)}")
     if said:
         sections.append(Paragraph(text("\n".join(said))))
     if deployment.checks:  # before the approvals: where there is room for few lines, these are what is looked for
@@ -222,7 +223,9 @@ def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Acti
             add("approve", "Approve", Style.PRIMARY)
             add("reject", "Reject", Style.DANGER)
         case _S.QUEUED | _S.DEPLOYING:
-            add("abort", "Cancel", Style.DANGER, _stop_question(deployment, locale))
+            is_last_word = can_end_here(deployment)
+            question = (_end_question if is_last_word else _stop_question)(deployment, locale)
+            add("abort", "End it here" if is_last_word else "Cancel", Style.DANGER, question)
         case _S.VERIFYING:
             actions += _verdicts(deployment, locale)
         case _:
@@ -254,6 +257,15 @@ def _stop_question(deployment: Deployment, locale: str) -> Confirm:
         translate(locale, "Cancel {build}?", build=deployment.key.short),
         translate(locale, "What was begun is stopped, not undone."),
         translate(locale, "Cancel deployment"),
+        translate(locale, "Keep running"),
+    )
+
+
+def _end_question(deployment: Deployment, locale: str) -> Confirm:
+    return Confirm(
+        translate(locale, "End {deployment} here?", deployment=deployment.key.short),
+        translate(locale, "It ends as failed, and is not rolled back by itself. Its run is left alone."),
+        translate(locale, "End it here"),
         translate(locale, "Keep running"),
     )
 
@@ -295,12 +307,17 @@ def _notice(
             agreed = {approval.account for approval in deployment.approvals}
             called = [one for one in _callable(deployment, platform) if one not in agreed]
         case _ if name.startswith("question"):
-            sentence, emoji = question_of(deployment), "❔"
+            sentence, emoji = "", "❔"
         case "break_glass":
             sentence, emoji = "is deployed without approvals", "🚨"
         case _:
             sentence, emoji = WORD[deployment.state], emoji_of(deployment)
-    parts: list[Any] = [short, what, " · ", translate(locale, sentence)]
+    parts: list[Any] = [
+        short,
+        what,
+        " · ",
+        translate(locale, sentence) if sentence else question_of(deployment, locale),
+    ]
     said = [line_of(deployment.reason)] if name == "break_glass" else said_of(deployment, locale)
     if name.startswith("struck"):
         said = [f"{one.name} {translate(locale, STRUCK.get(one.reason, one.reason))}" for one in deployment.struck]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bot.domain.cards import Tone
+from bot.domain.deciding import is_out_of_sight
+from bot.domain.deployment_effects import NOT_CONFIGURED
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
 
@@ -54,6 +56,7 @@ OUTCOMES = {
     "checks_failed": "Checks failed after it was deployed.",
     "not_answered": "Nobody said what to do about checks that could not tell.",
     "not_kept": "Somebody decided against it while it was verified.",
+    "abandoned": "Nobody saw how its run went: ended here by",
     "stopped": "Stopped while it was being deployed.",
     "never_ran": "Its run was cancelled in the CI system before it began: nothing was changed.",
     "cancelled": "Cancelled before it began.",
@@ -83,6 +86,7 @@ NOT_ROLLED_BACK = {
     "irreversible": "Not rolled back: it made a change that cannot be undone.",
     "commits_unknown": "Not rolled back: its commits are not all known, and one may be what cannot be undone. Decide.",
     "not_configured": "Not rolled back: what deploys it is not in the configuration any more.",
+    "unseen": "Not rolled back: its run may still go on. Look in the CI system, and decide.",
     "nothing_changed": "Nothing was changed.",
     "is_rollback": "This was a rollback: a person has to look now.",
 }
@@ -98,8 +102,7 @@ QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",
     "run_unknown": "I do not know whether its run was started: please look in the CI system",
     "run_unseen": "I cannot see how its run goes: please look in the CI system",
-    "not_configured": "what deploys it is not in the configuration any more: put it back, or cancel this, and look "
-    "in the CI system",
+    "not_configured": "what deploys it is not in the configuration any more: put it back, or look in the CI system",
     "takes_long": "takes longer than it may: please look",
 }
 
@@ -141,9 +144,23 @@ def is_asking(deployment: Deployment) -> bool:
     return bool(deployment.question) and not deployment.state.is_ended
 
 
-def question_of(deployment: Deployment) -> str:
-    """What they are asked."""
-    return QUESTIONS.get(deployment.question.partition(":")[0], deployment.question)
+def question_of(deployment: Deployment, locale: str) -> str:
+    """What they are asked, and what to type where they alone can end it."""
+    asked = translate(locale, QUESTIONS.get(deployment.question.partition(":")[0], deployment.question))
+    if can_end_here(deployment):
+        way = "{command} ends it here as failed, whatever its run does"
+    elif is_out_of_sight(deployment):
+        way = "{command} asks for its end; said once more, it ends here as failed, whatever its run does"
+    else:
+        return asked
+    return f"{asked} · {translate(locale, way, command=f'abort {deployment.key.short}')}"
+
+
+def can_end_here(deployment: Deployment) -> bool:
+    """Whether it ends at once when people want it to: nobody can ask its run, or asking did not help."""
+    if deployment.state is not _S.DEPLOYING:
+        return False
+    return deployment.question == NOT_CONFIGURED or (is_out_of_sight(deployment) and bool(deployment.stop_asked_by))
 
 
 def line_of(words: str, most: int = 300) -> str:

@@ -99,6 +99,7 @@ class Settlement:
     """What an attempt came to; `detail` are the platform's own words on a failure, without secrets.
 
     A card that `is_dead` lives where its end was wanted meanwhile, at a later revision than `spares_end_after`.
+    `is_refused`: our credentials were, which says nothing of the card.
     """
 
     card_id: int
@@ -111,6 +112,7 @@ class Settlement:
     due_at: float = 0.0
     tries: int = 0
     is_dead: bool = False
+    is_refused: bool = False
     spares_end_after: int | None = None
     shown_final: bool | None = None
     detail: str = ""

@@ -20,6 +20,7 @@ from bot.services.presenters.causes import label_of
 from bot.telemetry import DEAD_LETTERS, logger
 
 QUIET_S = 3600.0
+DAY_S = 86_400.0
 MOST_WORDS = 80
 GIVEN_UP, NOT_FOUND = "given_up", "not_found"
 _DEAD = "dead:"
@@ -47,7 +48,10 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """Settles attempts, and has the admin told of what dies; `admin` is the configured place, None for nobody."""
+    """Settles attempts, and has the admin told of what dies, and of credentials that are refused.
+
+    `admin` is the configured place, None for nobody.
+    """
 
     def __init__(self, admin: DestinationSettings | None = None) -> None:
         self._admin = admin
@@ -65,6 +69,9 @@ class DeadLetters:
         """Whether the lease was still held, and what died; once that is committed, `record` counts it."""
         if not tx.deliveries.settle(lease, attempt_id, settlement, now):
             return False, None
+        if settlement.is_refused and self._admin is not None and card.slot != ADMIN_SLOT:
+            reason = settlement.reason.partition(":")[2]
+            self._tell(tx, self._admin, lease.key, lease.label, reason, now, refused="credential")
         if not (settlement.is_dead and settlement.reason.startswith(_DEAD)):
             return True, None
         letter = DeadLetter(card, lease.label, settlement.reason.removeprefix(_DEAD))
@@ -107,8 +114,14 @@ class DeadLetters:
             "reason": reason,
         }
         told = tx.places.key_of(admin.address) or admin.address
-        what = more.get("work") or (GIVEN_UP if more else NOT_FOUND)
-        tx.inspection.announce(_key_of(options["platform"], what, reason), told, options, at=now, after=now - QUIET_S)
+        what = more.get("work") or more.get("refused") or (GIVEN_UP if more else NOT_FOUND)
+        tx.inspection.announce(
+            _key_of(options["platform"], what, reason),
+            told,
+            options,
+            at=now,
+            after=now - (DAY_S if "refused" in more else QUIET_S),
+        )
 
 
 def record(letters: Sequence[DeadLetter]) -> None:

@@ -57,6 +57,10 @@ def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Ope
             return Outcome(_where_edits_are_off(delivery))
         case DestinationGone() | Rejected():
             return Outcome(Settlement(card.id, f"dead:{problem.reason}", is_dead=True))
+        case AuthFailed():
+            # However long it takes somebody to put another credential in place: the card is not to blame.
+            waits = Settlement(card.id, f"failed:{problem.reason}", due_at=now + REST_S, tries=max(card.tries, 1))
+            return Outcome(replace(waits, is_refused=True, keep_attempt=delivery.is_in_doubt), REST_S)
         case _:
             slowly = give_up_slowly(card, problem.reason, now)
             settlement = replace(slowly.settlement, keep_attempt=delivery.is_in_doubt)
@@ -64,8 +68,7 @@ def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Ope
                 settlement = replace(settlement, reason=doubts.TIMED_OUT)
             if not is_post and isinstance(problem, OutcomeUnknown):
                 settlement = replace(settlement, shown_digest=doubts.unsure_after(card, problem.reason, now))
-            rest_s = REST_S if isinstance(problem, AuthFailed) else slowly.rest_s
-            return Outcome(settlement, rest_s, was_called=problem.reason != LATE_START)
+            return Outcome(settlement, slowly.rest_s, was_called=problem.reason != LATE_START)
 
 
 def _after_refusal(delivery: Delivery, problem: RateLimited, operation: Operation, now: float) -> Outcome:

@@ -224,6 +224,24 @@ def test_the_admin_is_told_of_a_channel_that_is_not_found(lost: World) -> None:
     assert _dead(lost) == []
 
 
+def test_a_token_that_stays_revoked_for_days_gives_nothing_up(make_world: Callable[..., World]) -> None:
+    """Somebody may come back on Monday; those who run Shipmate are told at once, and then daily."""
+    world = make_world(destinations=PLACES, admin="ops")
+    world.messenger.fail(CI, *[AuthFailed("slack", "token_revoked")] * 400)
+    world.accept(event_of())
+    world.deliver(5)
+    (told,) = _told(world)
+    assert told.startswith("No access · #ci (slack) · The platform refuses Shipmate's credentials.")
+    for _ in range(72):
+        world.deliver(10)
+        world.clock.advance(3600)
+    assert not world.card().is_dead
+    assert len(_told(world)) == 3
+    world.messenger.fails.clear()
+    world.deliver(120)
+    assert world.messenger.titles(CI) == ["user-service #12 · running"]
+
+
 def test_each_cause_of_a_channel_that_is_not_found_is_told(lost: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that are refused are another cause; what passes by itself is none."""
     problems: list[IntegrationError] = [Unavailable("slack", "unreachable"), AuthFailed("slack", "missing_scope")]

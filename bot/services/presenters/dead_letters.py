@@ -37,9 +37,11 @@ def slot_words(slot: str, locale: str) -> str:
 
 
 def admin_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
-    """What cannot be done: a card or other work that was given up, or a place that is not found."""
+    """What cannot be done: a card or other work that was given up, a place that is not found, or no access."""
     if "work" in options:
         return work_notice(options, locale, timezone)
+    if "refused" in options:
+        return refused_notice(options, locale, timezone)
     speak = dead_letter_notice if "subject" in options else unresolved_notice
     return speak(options, locale, timezone)
 
@@ -64,6 +66,25 @@ def work_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notic
         Code(f"failed:{options['reason']}"),
     )
     return Notice("📪", body, locale=locale, timezone=timezone)
+
+
+def refused_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
+    """Where our credentials are refused, and what to do; nothing is given up for that."""
+    reason = options["reason"]
+    what = "Put a valid credential in place or grant what it lacks, and restart. Nothing is lost meanwhile."
+    body = text(
+        Strong(translate(locale, "No access")),
+        " · ",
+        Strong(_places(options, locale)),
+        f" ({options['platform']}) · ",
+        cause_words(reason, locale),
+        "" if locale.startswith("zh") else " ",
+        translate(locale, what),
+        " · ",
+        Code(f"failed:{reason}"),
+    )
+    lines = Preformatted("shipmate check\nshipmate deliveries")
+    return Notice("🔑", body, excerpt=lines, locale=locale, timezone=timezone)
 
 
 def unresolved_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:

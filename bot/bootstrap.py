@@ -20,7 +20,8 @@ from bot.errors import ConfigError, IntegrationError
 from bot.ports import Store
 from bot.services.acting import Acting
 from bot.services.answering import AnswerBudget
-from bot.services.commands import CommandInbox, CommandWorker, Speech, Voices
+from bot.services.command_inbox import CommandInbox
+from bot.services.commands import CommandWorker, Speech, Voices
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
@@ -306,7 +307,8 @@ def _api(core: Core) -> list[Blueprint]:
     from handlers.api import api
 
     keys, answers = api_keys_of(core.settings), core.deployments.answers
-    return [api(keys, core.inbox, core.store, answers, core.clock, gate=core.gate)]
+    places = {name: tuple(service.targets) for name, service in deployed_of(core.settings).items()}
+    return [api(keys, places, core.inbox, core.store, answers, core.clock, gate=core.gate)]
 
 
 def register_destinations(store: Store, outside: Outside) -> None:

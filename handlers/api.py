@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, json, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from werkzeug.exceptions import HTTPException
 
+from bot.complaints import complaints, instead
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.deployments import Deployment
 from bot.errors import CommandInvalid, InputError, PayloadInvalid, SignatureInvalid, StorageUnavailable
 from bot.ports import Clock, CommandRecord, Store
 from bot.services.deployments.answers import DeploymentAnswers
+from bot.services.presenters.deployment_words import said_of
+from bot.services.why import invalid_words, why_of
 from bot.signatures import SignedDelivery, verify
 from handlers.gate import Gate
 from handlers.inbox import Heard, Inbox, accept
@@ -46,6 +50,7 @@ class DeploymentBody(BaseModel):
 
 def api(
     clients: Mapping[str, Sequence[bytes]],
+    places: Mapping[str, Sequence[str]],
     inbox: Inbox,
     store: Store,
     answers: DeploymentAnswers,
@@ -53,7 +58,7 @@ def api(
     *,
     gate: Gate | None = None,
 ) -> Blueprint:
-    """`/api/<client>/…` for each configured client, by its signing keys."""
+    """`/api/<client>/…` for each configured client, by its signing keys; `places` are each service's environments."""
     door = Blueprint("api", __name__)
     if gate is not None:
         gate.guard(door, _later)
@@ -69,6 +74,7 @@ def api(
     def deploy(client: str) -> Response:
         delivery = authentic(client)
         wish = _parsed(request.get_data())
+        _must_exist(wish, places)
         account = f"{PLATFORM}:{client}"
         heard = Heard(
             typed=wish.line,
@@ -101,6 +107,8 @@ def api(
         figures = answers.dora(request.args.get("service"))
         return jsonify([{**asdict(one), "per_day": one.per_day, "failure_rate": one.failure_rate} for one in figures])
 
+    for status in (404, 405, 413):
+        door.app_errorhandler(status)(_in_json)
     door.register_error_handler(InputError, _refused)
     door.register_error_handler(StorageUnavailable, lambda _: _later())
     return door
@@ -110,13 +118,26 @@ def _parsed(body: bytes) -> DeploymentBody:
     try:
         return DeploymentBody.model_validate_json(body)
     except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise PayloadInvalid(f"{where}: {first['msg']}") from None
+        wrong = complaints(problem, DeploymentBody, noun="field")
+        said = (f"{'.'.join(str(part) for part in where) or 'body'}: {words}" for where, words in wrong)
+        raise PayloadInvalid("; ".join(said)) from None
+
+
+def _must_exist(wish: DeploymentBody, places: Mapping[str, Sequence[str]]) -> None:
+    """PayloadInvalid for a service or an environment that is not configured."""
+    if wish.service not in places:
+        raise PayloadInvalid(f"service: {wish.service!r} is no service{instead(wish.service, places)}")
+    known = places[wish.service]
+    if wish.environment not in known:
+        words = f"{wish.service} is not deployed to {wish.environment!r}"
+        raise PayloadInvalid(f"environment: {words}{instead(wish.environment, known)}")
 
 
 def _request(record: CommandRecord) -> dict[str, Any]:
-    return {"state": record.command.state.value, "deployment": record.result.get("deployment")}
+    """What became of a request; `reason` and `words` say why one that came to nothing did."""
+    reason, words = why_of(record.result, record.command.state)
+    told = {"state": record.command.state.value, "deployment": record.result.get("deployment")}
+    return {**told, "reason": reason or None, "words": words or None}
 
 
 def _deployment(deployment: Deployment) -> dict[str, Any]:
@@ -129,8 +150,11 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
         "commit": deployment.version.commit,
         "previous": deployment.previous.name if deployment.previous else None,
         "state": deployment.state.value,
-        "outcome": deployment.outcome,
-        "detail": deployment.detail,
+        "outcome": deployment.outcome or None,
+        "detail": deployment.detail or None,
+        "words": " ".join(said_of(deployment, "en")) or None,
+        "reason": deployment.reason or None,
+        "run": deployment.run.url or None if deployment.run else None,
         "approvals": len(deployment.approvals),
         "approvals_needed": deployment.terms.approvals,
         "approvals_struck": [{"at": one.at, "reason": one.reason} for one in deployment.struck],
@@ -145,9 +169,19 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
 
 def _refused(problem: Exception) -> Response:
     refused = cast("InputError", problem)
-    words = refused.problem.replace("_", " ") if isinstance(refused, CommandInvalid) else str(refused)
+    words = invalid_words(refused) if isinstance(refused, CommandInvalid) else str(refused)
     answer = jsonify({"error": words})
     answer.status_code = refused.status
+    return answer
+
+
+def _in_json(problem: Exception) -> Response:
+    """What the web door itself refuses, as the API answers everything; other doors' answers stay as they are."""
+    refused = cast("HTTPException", problem)
+    answer = cast("Response", refused.get_response())
+    if request.path.startswith("/api/"):
+        answer.data = json.dumps({"error": (refused.name or "").lower()})
+        answer.content_type = "application/json"
     return answer
 
 

@@ -13,7 +13,6 @@ from bot.domain.commands import (
     Command,
     CommandLine,
     CommandState,
-    ReplyTo,
     Verb,
     begin_command,
     parse_command,
@@ -21,7 +20,7 @@ from bot.domain.commands import (
 )
 from bot.domain.retries import pause_s
 from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError, NotPermitted
-from bot.ports import Clock, CommandRecord, Ids, Responder, Store, Transaction
+from bot.ports import Clock, CommandRecord, Responder, Store, Transaction
 from bot.services.acting import Acting
 from bot.services.dead_letters import DeadLetters, Work
 from bot.services.hands import Shares
@@ -31,8 +30,8 @@ from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
 from bot.services.reading import Reading
 from bot.services.router import Router
-from bot.services.signal import Signal
 from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, Step, is_in_doubt, is_pursued, late_noted
+from bot.services.why import with_why
 from bot.telemetry import ANSWERS, COMMANDS, logger
 
 LEASE_S = (
@@ -49,25 +48,6 @@ ASKING = STARTING | {
 _UNREADABLE = (LookupError, TypeError, ValueError)
 
 log = logger(__name__)
-
-
-class CommandInbox:
-    """Takes what people ask for; nothing is judged here, so that the door can acknowledge at once."""
-
-    def __init__(self, store: Store, clock: Clock, ids: Ids, signal: Signal) -> None:
-        self._store = store
-        self._clock = clock
-        self._ids = ids
-        self._signal = signal
-
-    def accept(self, *, typed: str, dedup_key: str, actor: Actor, reply_to: ReplyTo, via: str) -> bool:
-        """Store a request; False when this press or line is known already; StorageUnavailable when it cannot be."""
-        now = self._clock.now().timestamp()
-        command = Command(self._ids.new(), dedup_key[:200], actor, typed[:2000], reply_to, via, accepted_at=now)
-        is_new = self._store.write(lambda tx: tx.commands.add(command))
-        if is_new:
-            self._signal.ring()
-        return is_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +123,10 @@ class CommandWorker:
             is_known = True
             outcome = self._execute(record, line, speech)
         except (CommandInvalid, NotPermitted) as problem:
-            outcome = self._refuse(record, problem, speech)
+            outcome = self._refuse(with_why(record, problem), problem, speech)
         except Conflict as problem:
-            outcome = self._finish(record, CommandState.FAILED, replies.conflict(problem, speech.locale))
+            why = with_why(record, problem)
+            outcome = self._finish(why, CommandState.FAILED, replies.conflict(problem, speech.locale))
         except IntegrationError as problem:
             outcome = self._put_off_or_fail(record, line, problem, speech, is_known=is_known)
         COMMANDS.labels(verb, outcome).inc()
@@ -197,6 +178,7 @@ class CommandWorker:
             return
         doubt = _is_open_pursuit(record) or record.triggered_at is not None
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
+        record = with_why(record, None)
         self._acting.give_up(record, state, "unexpected")
         COMMANDS.labels("unknown", state.value).inc()
         log.error("command given up", id=record.command.id, account=record.command.actor.account, outcome=state.value)
@@ -269,6 +251,7 @@ class CommandWorker:
             self._store.write(lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt, noted=noted))
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
+        record = with_why(record, problem)
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
         is_unrecorded = SPECS[line.verb].changes and (problem.recoverable or not is_known)
         if is_unrecorded:

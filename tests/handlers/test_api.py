@@ -16,7 +16,7 @@ from bot.domain.identity import Role
 from bot.signatures import key_of, sign
 from handlers.api import api
 from handlers.web import create_app
-from tests.services.deployment_world import ROLES, SERVICE, Stage, a_stage
+from tests.services.deployment_world import ROLES, SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 
 SECRET = "whsec_dGhlLXJlbGVhc2UtdHJhaW5zLW93bi1zZWNyZXQ="  # opens nothing but this test's door
@@ -29,7 +29,8 @@ class Program:
     def __init__(self, stage: Stage) -> None:
         world = stage.world
         keys = {"train": [key_of(SECRET)]}
-        door = api(keys, world.inbox, world.store, world.house.answers, world.clock)
+        places = {SERVICE: ["staging", "production"]}
+        door = api(keys, places, world.inbox, world.store, world.house.answers, world.clock)
         self.client: FlaskClient = create_app([door], lambda: None).test_client()
         self.stage = stage
 
@@ -66,11 +67,12 @@ def test_a_program_deploys_and_looks(program: Program) -> None:
     assert (answer.status_code, answer.json) == (202, {"request": "msg_1", "status": "accepted"})
     assert program.stage.runs() == []
     program.stage.world.work()
-    assert program.get("requests/msg_1") == {"state": "done", "deployment": 1}
+    assert program.get("requests/msg_1") == {"state": "done", "deployment": 1, "reason": None, "words": None}
     program.stage.go_on()
     program.stage.run_ends()
     shown = program.get("deployments/1")
     assert (shown["state"], shown["version"], shown["approvals_needed"]) == ("succeeded", "v1", 0)
+    assert (shown["reason"], shown["outcome"], shown["words"]) == ("train 12 is leaving", None, None)
     assert program.stage.deployment().reason == "train 12 is leaving"
     assert program.stage.deployment().requester.account == "api:train"
     [figures] = program.get("dora?service=user-service")
@@ -89,8 +91,62 @@ def test_what_its_role_does_not_cover_is_refused(program: Program) -> None:
     """Production is not its business: refused when it runs, and on the record."""
     program.post({**WISH, "environment": "production"})
     program.stage.world.work()
-    assert program.get("requests/msg_1") == {"state": "refused", "deployment": None}
+    told = program.get("requests/msg_1")
+    assert (told["state"], told["deployment"], told["reason"]) == ("refused", None, "not_granted")
+    assert "do not allow" in told["words"]
     assert program.stage.world.trail()[-1][0] == "api:train"
+
+
+def test_a_request_that_came_to_nothing_says_why(program: Program) -> None:
+    """A version that nobody knows, and an order that is not kept: a word for the program, a sentence for its people."""
+    roles = program.stage.world.house.requests.people.roles
+    everywhere = Role("trains", frozenset({"api:train"}), frozenset({"deploy"}))
+    program.stage.world.house.requests.people.roles = (*roles[:-1], everywhere)
+    program.post({**WISH, "version": "v99"}, "unknown")
+    program.stage.world.work()
+    told = program.get("requests/unknown")
+    assert (told["state"], told["reason"]) == ("refused", "unknown_version")
+    assert told["words"] == "I know no such version. The newest good build is: user-service#1"
+    house = program.stage.world.house
+    services = {SERVICE: a_service(after="staging")}
+    program.stage.restart(services, (*roles[:-1], everywhere))
+    assert house is not program.stage.world.house
+    again = Program(program.stage)
+    again.post({**WISH, "environment": "production"}, "early")
+    again.stage.world.work()
+    told = again.get("requests/early")
+    assert (told["state"], told["reason"]) == ("failed", "conflict")
+    assert told["words"] == "v1 has to succeed in staging first."
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({**WISH, "service": "user-servise"}, "service: 'user-servise' is no service: did you mean user-service?"),
+        (
+            {**WISH, "environment": "here"},
+            "environment: user-service is not deployed to 'here': there is production, staging",
+        ),
+        ({**WISH, "reson": "x"}, "reson: is no known field: did you mean reason?"),
+        ({"service": SERVICE}, "environment: is missing; version: is missing"),
+        ({**WISH, "version": "v1 v2"}, "version: must be one word of up to 100 characters"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(program: Program, wish: object, words: str) -> None:
+    """400 with the place and what there is instead, and nothing is stored."""
+    answer = program.post(wish)
+    assert (answer.status_code, answer.json) == (400, {"error": words})
+    program.stage.world.work()
+    assert program.stage.world.states() == []
+
+
+def test_an_address_that_is_none_is_answered_in_json(program: Program) -> None:
+    """A program that mistypes a path, or takes the wrong method, need not read HTML; other doors are left alone."""
+    nowhere, wrong = program.client.get("/api/train/deploys"), program.client.put("/api/train/deployments")
+    assert (nowhere.status_code, nowhere.json) == (404, {"error": "not found"})
+    assert (wrong.status_code, wrong.json) == (405, {"error": "method not allowed"})
+    assert wrong.headers["Allow"]
+    assert program.client.get("/elsewhere").mimetype == "text/html"
 
 
 def test_approvals_hold_for_programs_too(program: Program) -> None:

@@ -18,7 +18,8 @@ from bot.ports import CardRecord, CommandRecord, Transaction
 from bot.ports.charts import Charts
 from bot.ports.metrics import DeploymentReports
 from bot.services.acting import Acting
-from bot.services.commands import CommandInbox, CommandWorker, Speech, Voices
+from bot.services.command_inbox import CommandInbox
+from bot.services.commands import CommandWorker, Speech, Voices
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer

@@ -24,7 +24,7 @@ from bot.domain.commands import SPECS, CommandState, Verb, begin_command, parse_
 from playground import world
 from tests.crash.buildbot import PROJECT
 from tests.crash.deployments import PREFIX, went_right
-from tests.crash.issues import told_right
+from tests.crash.issues import released_right, told_right
 from tests.crash.load import is_at_rest
 from tests.crash.outside import Outside, Told
 from tests.crash.places import (
@@ -280,6 +280,7 @@ PARTS = (
     _trail,
     went_right,
     told_right,
+    released_right,
     _builds,
     _robots,
     _messages,

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.crash.outside import Outside
-from tests.crash.trackers import BROKEN, PASSED_ON, RESOLVED, SHIPPED, Expected
+from tests.crash.trackers import BROKEN, OLD, PASSED_ON, RESOLVED, SHIPPED, Expected
 
 ONCE = {PASSED_ON: SHIPPED, BROKEN: BROKEN, RESOLVED: RESOLVED}  # what was moved to where, by where it is in the end
+KNOWN = "(kind = 'version_released' AND outcome = '')"  # was released before anybody asked: nothing is to be done
 Json = dict[str, Any]
 
 
@@ -31,12 +32,25 @@ def told_right(outside: Outside, counts: Counter[str]) -> Iterator[str]:
             yield from _issue(outside, key, asked, expected)
             yield from _links(outside, key, states)
             yield from _records(outside, key, asked)
-    for row in outside.record.rows("SELECT key, outcome FROM tracker_tasks WHERE kind <> 'origin'"):
+    for row in outside.record.rows(f"SELECT key, outcome FROM tracker_tasks WHERE kind <> 'origin' AND NOT {KNOWN}"):
         if not row["outcome"].startswith("done"):
             yield f"{row['key']} ended {row['outcome']}"
     counts["refresh tokens exchanged twice"] += outside.jira.reused
     if outside.jira.reused > outside.life.deaths:
         yield f"refresh tokens were exchanged twice {outside.jira.reused} times, after {outside.life.deaths} deaths"
+
+
+def released_right(outside: Outside, counts: Counter[str]) -> Iterator[str]:
+    """Each version that was released is deployed once, and what was released before anybody asked is not."""
+    trail = [row["target"] for row in outside.record.rows("SELECT target FROM audit WHERE verb = 'trigger'")]
+    for name, version in outside.releases.items():
+        ends = [(one["version"]["name"], one["state"]) for one in outside.released(name)]
+        fired = sum(target.startswith(f"{name} → ") for target in trail)
+        if (fired, ends) != (1, [(version, "succeeded")]):
+            yield f"the release of {name} fired {fired} times, and came to {ends}"
+        counts["versions released"] += 1
+    if outside.released(OLD):
+        yield f"{OLD} was deployed, which was released before"
 
 
 def _issue(outside: Outside, key: str, asked: list[Json], expected: Expected) -> Iterator[str]:

@@ -48,8 +48,8 @@ class Outside:
 
     `told` are the builds that a webhook was taken for, `unwanted` those that may not be shown at a place; `taken`
     counts what people asked for and were told that it arrived, by verb and aim; `answered` counts webhooks; `newest`
-    is the deployment that was confirmed last. `expected` is what must come of each issue, `locked` are the services
-    that must be locked in the end.
+    is the deployment that was confirmed last. `expected` is what must come of each issue, `releases` are the versions
+    that were released in a tracker and what they deploy, `locked` are the services that must be locked in the end.
     """
 
     life: Life
@@ -59,6 +59,7 @@ class Outside:
     jira: LivingJira
     boards: LivingBoards
     expected: dict[str, Expected] = field(default_factory=dict)
+    releases: dict[str, str] = field(default_factory=dict)
     locked: set[str] = field(default_factory=set)
     told: dict[tuple[str, int], Told] = field(default_factory=dict)
     unwanted: list[tuple[str, str, int]] = field(default_factory=list)
@@ -223,6 +224,10 @@ class Outside:
     def deployments(self) -> list[Json]:
         """All that there are, as they stand."""
         return [_snapshot(row) for row in self.record.rows("SELECT snapshot FROM deployments ORDER BY number")]
+
+    def released(self, name: str) -> list[Json]:
+        """The deployments that the release of a version asked for, as they stand."""
+        return [one for one in self.deployments() if one["reason"].startswith(f"{name}: ")]
 
     def asked_by(self, issue: str) -> list[Json]:
         """The deployments that an issue asked for; what undoes one is none of them."""

@@ -91,7 +91,7 @@ def shorten_times(points: Sequence[Point]) -> None:
     """Let a lease end after three seconds instead of half a minute or a whole one, and all else in proportion."""
     from bot import bootstrap, tracker_settings
     from bot.services import acting, checking, commands, doubts, ingest, jobs, planning, steps, tracking, upkeep
-    from bot.services.deployments import desk, engine, requests
+    from bot.services.deployments import desk, engine, judging, requests, running
     from integrations.jira import auth
 
     for module in (commands, jobs, planning):
@@ -104,8 +104,9 @@ def shorten_times(points: Sequence[Point]) -> None:
     doubts.LATE_S, doubts.BROKEN_S, doubts.FIRST_REPEAT_S = 2 * LEASE_S, LEASE_S / 3, 2 * LEASE_S
     planning.CALL_S = LEASE_S / 8  # a search may take as much of the lease as in earnest
     acting.TRIGGER_WITHIN_S = LEASE_S / 2
-    checking.CERTAIN_AFTER_S = engine.CERTAIN_AFTER_S = CERTAIN_S
-    engine.LEASE_S, engine.TRIGGER_WITHIN_S, engine.LOOK_S = LEASE_S, LEASE_S / 2, LOOK_S
+    checking.CERTAIN_AFTER_S = judging.CERTAIN_AFTER_S = running.CERTAIN_AFTER_S = CERTAIN_S
+    engine.LEASE_S = running.LEASE_S = LEASE_S
+    running.TRIGGER_WITHIN_S, running.LOOK_S = LEASE_S / 2, LOOK_S
     upkeep.OVERDUE_S = OVERDUE_S
     ingest.FIRST_POLL_S = POLL_S
     jobs.PACES = ((60.0, POLL_S), *jobs.PACES[1:])

@@ -18,6 +18,7 @@ from tests.crash.trackers import (
     Expected,
     label,
     move,
+    release,
     tag,
 )
 
@@ -104,6 +105,28 @@ def polled(outside: Outside) -> None:
     outside.until(lambda: outside.jira.asked().count("search/jql") > 3 and len(outside.jira.asked()) > asked, "a poll")
 
 
+def released(outside: Outside) -> None:
+    """A version is released, which names what is deployed; a second one follows."""
+    deployed(outside, release(outside, GOOD))
+    deployed(outside, release(outside, NEXT))
+
+
+def released_unheard(outside: Outside) -> None:
+    """Nobody tells of versions that are released: their tracker is asked, and what was released before is let be."""
+    outside.until(outside.life.is_ready, "the door")
+    outside.until(lambda: outside.record.count("SELECT count(*) FROM polls"), "the first poll")
+    deployed(outside, release(outside, GOOD, is_told=False))
+    outside.life.arm()
+    deployed(outside, release(outside, NEXT, is_told=False))
+    asked = outside.jira.asked().count("search/jql")
+    outside.until(lambda: outside.jira.asked().count("search/jql") > asked + 1, "one more poll")
+
+
+def deployed(outside: Outside, name: str) -> None:
+    """Wait until what a release asked for is there."""
+    outside.until(lambda: [one for one in outside.released(name) if one["state"] == "succeeded"], f"{name} deployed")
+
+
 def token(outside: Outside) -> None:
     """Access tokens are good for moments, so that each call needs another one."""
     outside.jira.life_s = 62
@@ -114,5 +137,17 @@ def token(outside: Outside) -> None:
 
 SHIPPING: dict[str, Callable[[Outside], None]] = {
     load.__name__: load
-    for load in (cancelled, expired, superseded, rollback_failed, jira, refused, boards, polled, token)
+    for load in (
+        cancelled,
+        expired,
+        superseded,
+        rollback_failed,
+        jira,
+        refused,
+        boards,
+        polled,
+        released,
+        released_unheard,
+        token,
+    )
 }

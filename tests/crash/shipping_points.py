@@ -175,6 +175,28 @@ _POLLED = {
     "after_cursor_row": after(POLLS, since=LOAD, is_elsewhere=True, load="polled"),
     "after_cursor": after(f"{POLLER}.poll", since=LOAD, is_elsewhere=True, load="polled"),
 }
+_RELEASED = {
+    "before_release_heard": before(JIRA_HOOK, load="released"),
+    "after_release_row": after(f"{TASKS}.add", load="released"),
+    # the release is stored, Jira waits for its answer
+    "after_release_heard": after(INBOX, load="released"),
+    # the webhook does not tell the project of a version
+    "before_release_sought": before(f"{JIRA}.find", load="released"),
+    "after_release_sought": after(f"{JIRA}.find", load="released"),
+    "after_release_proposed": after(f"{TRIGGERED}.propose", load="released"),
+    "after_release_fired": after(f"{TRIGGERED}.fire", load="released"),
+    "after_release_acted": after(f"{TRACKING}._act", load="released"),
+    "after_release_told_again": after(INBOX, call=2, load="released"),
+    # versions that were released before anybody asked are known, and that this was asked is not
+    "after_old_release_row": after(f"{TASKS}.add", load="released_unheard"),
+    "after_old_releases": after(f"{POLLER}._begin", load="released_unheard"),
+    "after_releases_asked": after(f"{JIRA}.releases", since=LOAD, is_elsewhere=True, load="released_unheard"),
+    "after_polled_release_row": after(f"{TASKS}.add", since=LOAD, is_elsewhere=True, load="released_unheard"),
+    # the release is stored, how far was asked is not
+    "after_polled_release": after(INBOX, since=LOAD, is_elsewhere=True, load="released_unheard"),
+    "after_release_cursor": after(POLLS, since=LOAD, is_elsewhere=True, load="released_unheard"),
+    "after_polled_release_acted": after(f"{TRACKING}._act", since=LOAD, is_elsewhere=True, load="released_unheard"),
+}
 _TOKEN = {
     "after_token_held": after(f"{TOKENS}.hold", load="token"),
     "before_token": before(FETCH, load="token"),
@@ -185,4 +207,4 @@ _TOKEN = {
     "after_token_row": after(f"{TOKENS}.replace", load="token"),
     "after_token_kept": after(f"{KEPT}.replace", load="token"),
 }
-TRACKERS = {**_HEARD, **_TOLD, **_BOARDS, **_POLLED, **_TOKEN}
+TRACKERS = {**_HEARD, **_TOLD, **_BOARDS, **_POLLED, **_RELEASED, **_TOKEN}

@@ -43,7 +43,19 @@ from tests.crash.places import (
     ZHANG_MIN,
 )
 from tests.crash.record import Record
-from tests.crash.trackers import ASK, BROKEN, RACE, READY, RESOLVED, SHIP, SHIPPED, LivingBoards, LivingJira
+from tests.crash.trackers import (
+    ASK,
+    BROKEN,
+    OLD,
+    RACE,
+    READY,
+    RELEASED,
+    RESOLVED,
+    SHIP,
+    SHIPPED,
+    LivingBoards,
+    LivingJira,
+)
 
 TEMPLATE = ROOT / "integrations" / "dingtalk" / "card_template.json"
 SECRETS = {
@@ -88,7 +100,9 @@ def outside_of(
             del written["platforms"]["slack"]["budgets"]
         if load == "jira":
             written["trackers"]["jira"]["records"] = records(jira)
-        if load == "polled":
+        if load == "released_unheard":
+            jira.release(OLD)
+        if load in ("polled", "released_unheard"):
             written["trackers"]["jira"]["poll"] = "1s"
         if load == "expired":
             written["environments"][GATE]["approvals"]["expires_in"] = "4s"
@@ -201,6 +215,12 @@ def trackers(jira: LivingJira, boards: LivingBoards) -> Json:
                 {"labels": {SHIP: PARCEL, RACE: BEACON}, **moves},
                 {"labels": {NEXT: PARCEL}, "version": "{{label}}", **moves},
                 {"labels": {ASK: PARCEL}, "environment": GATE},
+                {
+                    "versions": {f"{RELEASED} (?P<name>v\\d)": PARCEL},
+                    "version": "{{name}}",
+                    "projects": "USER",
+                    "environment": LAB,
+                },
             ],
         },
         "boards": {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 READY, SHIPPED, PASSED_ON, BROKEN = "Ready for Staging", "In Staging", "Closed", "To Do"
 RESOLVED = "Resolved"
+RELEASED = "parcel"  # what the name of a version that is released begins with
+OLD = f"{RELEASED} v0"  # was released before anybody asked
 SHIP, RACE, ASK = "ship", "race", "ask"  # labels: each asks for a deployment of its kind
 Json = dict[str, Any]
 
@@ -92,6 +94,20 @@ def move(outside: Outside, versions: list[str], expected: Expected, *, is_told: 
     if is_told:
         _push(outside, "jira", *outside.jira.signed(told))
     return key
+
+
+def release(outside: Outside, version: str, *, is_told: bool = True) -> str:
+    """Somebody releases a version of a project, by which one of a service is deployed; its name.
+
+    Only where `is_told` webhooks come.
+    """
+    name = f"{RELEASED} {version}"
+    told = outside.jira.release(name)
+    with outside.lock:
+        outside.releases[name] = version
+    if is_told:
+        _push(outside, "jira", *outside.jira.signed(told))
+    return name
 
 
 def tag(outside: Outside, word: str, number: int, expected: Expected) -> None:

@@ -144,6 +144,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Undoing:
+    """What a rollback takes away: the latest of so many commits, the issues that they name, and whether that is all."""
+
+    changes: tuple[Change, ...] = ()
+    count: int = 0
+    issues: tuple[str, ...] = ()
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What was decided when it was asked for: a later change of the configuration can only make it stricter.
 
@@ -169,7 +179,7 @@ class Deployment:
     `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
     begin, `unseen_since` since when nobody can say how its run goes. `brought` are all the commits that it brings only
     if `changes_known`; else they are asked for again at `learn_at`, or never (0). `aside` are commits of other branches
-    that could not be undone, should they be part of it.
+    that could not be undone, should they be part of it. `undoes` is what a rollback was asked for to take away.
     """
 
     number: int
@@ -214,6 +224,7 @@ class Deployment:
     changes_known: bool = True
     further: tuple[str, ...] = ()
     learn_at: float = 0.0
+    undoes: Undoing | None = None
 
     @property
     def brought(self) -> tuple[Change, ...]:
@@ -266,9 +277,10 @@ class Deployment:
         known["run"] = Run(**{name: run[name] for name in Run.__slots__ if name in run}) if run else None
         known["checks"] = tuple(CheckProgress.from_json(one) for one in stored.get("checks", ()))
         for name in ("changes", "aside"):
-            known[name] = tuple(
-                Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored.get(name, ())
-            )
+            known[name] = _changes_in(stored.get(name, ()))
+        if undoes := stored.get("undoes"):
+            listed, issues = _changes_in(undoes["changes"]), tuple(undoes["issues"])
+            known["undoes"] = Undoing(listed, undoes["count"], issues, undoes["is_known"])
         known["issues"] = tuple(stored.get("issues", ()))
         known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
         for name in ("kept", "further"):
@@ -276,6 +288,10 @@ class Deployment:
         if stored.get("question") == _KEPT:
             known["question"], known["kept"] = "", tuple(one.name for one in known["checks"] if not one.is_running)
         return cls(**known)
+
+
+def _changes_in(stored: Iterable[Mapping[str, Any]]) -> tuple[Change, ...]:
+    return tuple(Change(**{**one, "issues": tuple(one.get("issues", ()))}) for one in stored)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a field of the types above

@@ -14,6 +14,7 @@ from bot.domain.deployments import (
     Requester,
     Run,
     Terms,
+    Undoing,
     Version,
 )
 from tests.cards.cases import BUILD_URL, NASTY, NASTY_LINES, STARTED
@@ -233,6 +234,24 @@ def rollback() -> Deployment:
         ended_at=AT + 400,
         run=RUN,
         rollback_of=17,
+        undoes=Undoing(CHANGES, len(CHANGES), ("USER-12", "USER-15")),
+    )
+
+
+def rollback_of_many() -> Deployment:
+    """It waits for its turn; it undoes more than is named, of texts from outside, and not all of that is known."""
+    undone = tuple(Change(f"{number:040x}", f"USER-{number}: {NASTY}"[:200], NASTY[:80]) for number in range(30))
+    issues = tuple(f"USER-{number}" for number in range(40))
+    return replace(
+        rollback(),
+        requester=ALICE,
+        state=DeploymentState.QUEUED,
+        outcome="busy",
+        detail="user-service#16",
+        started_at=0.0,
+        ended_at=0.0,
+        run=None,
+        undoes=Undoing(undone, 412, issues, is_known=False),
     )
 
 
@@ -248,4 +267,4 @@ def unrestored() -> Deployment:
     )
 
 
-CASES = (minimal, waiting, struck, typical, asking, longest, hostile, decided, unrestored, rollback)
+CASES = (minimal, waiting, struck, typical, asking, longest, hostile, decided, unrestored, rollback, rollback_of_many)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bot.domain.cards import Card, Code, Link
-from bot.domain.deployments import Change, Version
+from bot.domain.deployments import Change, Undoing, Version
 from bot.domain.services import Pipeline, Target
-from bot.services.presenters.deployment_answers import Compared, Undone, preview_card, whats_in_card
+from bot.services.presenters.deployment_answers import Compared, preview_card, whats_in_card
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode
 from integrations.dingtalk.render import render as render_dingtalk
 from integrations.slack.render import render as render_slack
@@ -27,9 +27,9 @@ MANY_LINKS = [Link(f"USER-{number}", f"https://jira.example.com/browse/USER-{num
 TARGET = Target("user-service", "production", Pipeline("buildbot", "deploy-user-service", {}))
 
 
-def _undoing(locale: str, undone: Undone, links: Sequence[Link | Code]) -> Card:
-    deployment = replace(rollback(), previous=V2, version=V1)
-    return preview_card(deployment, TARGET, locale, "UTC", links, undone=undone)
+def _undoing(locale: str, undoes: Undoing, links: Sequence[Link | Code]) -> Card:
+    deployment = replace(rollback(), previous=V2, version=V1, undoes=undoes)
+    return preview_card(deployment, TARGET, locale, "UTC", links)
 
 
 def _between(locale: str, compared: Compared, links: Sequence[Link | Code]) -> Card:
@@ -37,9 +37,9 @@ def _between(locale: str, compared: Compared, links: Sequence[Link | Code]) -> C
 
 
 CASES: dict[str, Callable[[str], Card]] = {
-    "undoing": lambda locale: _undoing(locale, Undone(CHANGES, is_known=True), LINKS),
-    "undoing_longest": lambda locale: _undoing(locale, Undone(MANY, is_known=False), MANY_LINKS),
-    "undoing_unknown": lambda locale: _undoing(locale, Undone((), is_known=False), []),
+    "undoing": lambda locale: _undoing(locale, Undoing(CHANGES, len(CHANGES)), LINKS),
+    "undoing_longest": lambda locale: _undoing(locale, Undoing(MANY[:30], len(MANY), is_known=False), MANY_LINKS),
+    "undoing_unknown": lambda locale: _undoing(locale, Undoing(is_known=False), []),
     "between": lambda locale: _between(locale, Compared(V1, V2, changes=CHANGES), LINKS),
     "between_back": lambda locale: _between(
         locale, Compared(V2, V1, changes=CHANGES[:1], is_back=True, aside=CHANGES), LINKS

@@ -13,7 +13,7 @@ from bot.domain.cards import Card, Link, Notice
 from bot.domain.deployment_notices import notices_of
 from bot.domain.deployments import DeploymentState
 from bot.domain.places import CARD_SLOT, NOTICE_SLOT
-from bot.services.presenters.deployment import Leads, present_deployment
+from bot.services.presenters.deployment import Leads, issues_named, present_deployment
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode
 from integrations.dingtalk.render import render as render_dingtalk
 from integrations.slack.render import render as render_slack
@@ -22,7 +22,7 @@ from tests.cards.deployments import asking, decided, deployments, waiting
 from tests.slack_limits import LARGEST_MESSAGE, problems_of_message
 
 HERE = Path(__file__).parent / "deployment"
-LEADING = ("typical", "longest", "decided", "rollback")  # what is configured beside them has pages
+LEADING = ("typical", "longest", "decided", "rollback", "rollback_of_many")  # what is configured beside them has pages
 ZONES = {CHINESE: "Asia/Shanghai", ENGLISH: "Europe/Berlin"}
 
 
@@ -30,7 +30,7 @@ def card_of(name: str, locale: str) -> Card:
     """A case as a card."""
     options = {"locale": locale, "timezone": ZONES[locale]}
     deployment = deployments()[name]
-    links = tuple(Link(key, f"https://jira.example.com/browse/{key}") for key in deployment.issues)
+    links = tuple(Link(key, f"https://jira.example.com/browse/{key}") for key in issues_named(deployment))
     leads = Leads(links, "https://user-service.example.com/production") if name in LEADING else None
     card = present_deployment(deployment, CARD_SLOT, options, "slack", leads)
     assert isinstance(card, Card)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
-from bot.domain.cards import Lines, Paragraph
+from bot.domain.cards import Card, Lines, Paragraph
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.domain.issues import KeyRules
@@ -108,7 +108,11 @@ def test_the_button_of_an_old_card_undoes_nothing_else(stage: Stage) -> None:
 def previewed(stage: Stage, typed: str = "") -> tuple[str, list[str], list[str], str]:
     """What the preview of a rollback shows: from which version to which, commits, issues, and what it remarks."""
     stage.ask(f"rollback {SERVICE} in production{typed}")
-    card = stage.world.card_answer()
+    return undone_on(stage.world.card_answer())
+
+
+def undone_on(card: Card) -> tuple[str, list[str], list[str], str]:
+    """The same of any card of a rollback."""
     fields = {one.label: "".join(getattr(part, "text", "") for part in one.value) for one in card.fields}
     lists = [one for one in card.sections if isinstance(one, Lines) and one.title.startswith("Commits that it undoes")]
     titles = [getattr(line[1], "text", "").strip() for one in lists for line in one.items]
@@ -150,6 +154,49 @@ def test_a_preview_lists_what_failed_and_stayed(store: SqlStore, database: Engin
     assert previewed(stage) == ("v2 → v1", ["Add USER-2"], ["USER-2"], "")
     stage.good("v3")
     assert previewed(stage)[1] == ["Fix USER-3 and USER-2"]
+
+
+def test_the_card_of_a_rollback_lists_what_it_undoes(store: SqlStore, database: Engine) -> None:
+    """What the preview showed stays on the card to the end, for all who did not see the preview."""
+    stage = with_issues(store, database)
+    for version in ("v1", "v2", "v3"):
+        stage.good(version)
+    shown = previewed(stage, " to v1")
+    number = stage.newest()
+    stage.ask(f"confirm {SERVICE}#{number}")
+    stage.go_on(1)
+    assert undone_on(stage.card(number))[:3] == shown[:3]
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is S.SUCCEEDED
+    assert undone_on(stage.card(number))[:3] == shown[:3]
+    assert stage.deployment(number).changes == ()
+
+
+def test_the_card_of_a_rollback_by_itself_lists_what_it_undoes(store: SqlStore, database: Engine) -> None:
+    """Nobody saw a preview of it: its card says what is gone."""
+    stage = with_issues(store, database)
+    stage.good("v1")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    number = stage.carried_out("v2")
+    stage.go_on(1)
+    assert stage.state(number) is S.ROLLING_BACK
+    assert undone_on(stage.card(number + 1))[:3] == ("v2 → v1", ["Add USER-2"], ["USER-2"])
+
+
+def test_issues_of_older_commits_are_named_too(store: SqlStore, database: Engine) -> None:
+    """Of hundreds of commits the newest are listed, all are counted, and all their issues are known."""
+    stage = with_issues(store, database)
+    stage.good("v1")
+    stage.build_more("v2", 130)
+    stage.verification.verdicts["health"] = Verdict.FAILED
+    stage.carried_out("v2")
+    stage.go_on(1)
+    undoes = stage.deployment(stage.newest()).undoes
+    assert undoes is not None
+    assert (len(undoes.changes), undoes.count, undoes.issues, undoes.is_known) == (30, 131, ("USER-2",), True)
+    again = stage.deployment(stage.newest())
+    assert again.from_json(again.to_json()) == again
 
 
 def test_a_preview_says_where_it_does_not_know_what_is_undone(store: SqlStore, database: Engine) -> None:

@@ -34,7 +34,6 @@ from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records, named
 from bot.services.deployments.requests import Requests, Wish
-from bot.services.deployments.standing import undone_by
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
 from bot.services.presenters import replies
@@ -150,12 +149,8 @@ class DeploymentDesk:
 
     def _asked(self, filed: Deployment, locale: str, timezone: str) -> Content:
         if filed.state is _S.REQUESTED:
-            keys, undone = filed.issues, None
-            if filed.rollback_of:
-                undone = cards.Undone(*self._records.store.read(lambda tx: undone_by(tx, filed)))
-                keys = tuple(dict.fromkeys(key for change in undone.changes for key in change.issues))
-            target, issues = self._target_of(filed), self._pages.issues(keys)
-            return cards.preview_card(filed, target, locale, timezone, issues, undone=undone)
+            issues = self._pages.leads(filed).issues
+            return cards.preview_card(filed, self._target_of(filed), locale, timezone, issues)
         return cards.decided(Verb.CONFIRM, filed, locale)
 
     def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:

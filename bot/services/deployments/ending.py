@@ -18,7 +18,7 @@ from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
-from bot.services.deployments.standing import outdated_by, way_back
+from bot.services.deployments.standing import outdated_by, undone_by, way_back
 
 _S = DeploymentState
 _AGREED_ON = frozenset({_S.AWAITING_APPROVAL, _S.QUEUED})
@@ -89,6 +89,7 @@ class Ending:
             rollback_of=failed.number,
         )
         cause = Cause("rollback")
+        rollback = replace(rollback, undoes=undone_by(tx, rollback))
         added = self._records.add(tx, rollback, cause, dedup_key=f"rollback:{failed.number}", due_at=now)
         if added is not None:
             self.begin_restoring(tx, added, cause)

@@ -35,6 +35,7 @@ from bot.services.deployments.standing import (
     latest,
     outdated_by,
     to_undo,
+    undone_by,
     way_back,
 )
 from bot.services.deployments.versions import LEARN_S, NOTHING, Brought, Versions
@@ -227,6 +228,8 @@ class Requests:
             learn_at=now + LEARN_S if brought.may_be_learned else 0.0,
         )
         deployment = bringing(deployment, brought.changes)
+        if rollback_of:
+            deployment = replace(deployment, undoes=undone_by(tx, deployment))
         added = self._records.add(tx, deployment, cause, dedup_key=wish.dedup_key, due_at=now + CONFIRM_S)
         if added is not None and (wish.is_confirmed or not target.needs_confirmation):
             return self.go_on(tx, added, target, cause)

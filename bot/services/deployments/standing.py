@@ -14,12 +14,14 @@ from bot.domain.deployments import (
     Change,
     Deployment,
     DeploymentState,
+    Undoing,
     Version,
     bringing,
 )
 from bot.domain.services import Target
 from bot.ports import Transaction
 
+MOST_NAMED = 30  # commits that a rollback names
 LOOKED_AT = 50  # deployments of one environment, the newest by number: those that waited longer are overtaken by these
 _S = DeploymentState
 _BEGAN = frozenset(DeploymentState) - WAITING - {_S.EXPIRED, _S.SUPERSEDED}
@@ -146,14 +148,14 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
     return "commits_unknown" if target.rollback.irreversible and not are_known else ""
 
 
-def undone_by(tx: Transaction, rollback: Deployment) -> tuple[Sequence[Change], bool]:
-    """The commits that a way back takes away, the latest first, and whether those are all.
+def undone_by(tx: Transaction, rollback: Deployment) -> Undoing:
+    """The commits that a way back takes away, the latest first, and the issues that they name.
 
     What was rolled back before, or failed and was followed by a success, is not there to be undone.
     """
     undone = tx.deployments.get(rollback.rollback_of)
     if undone is None:
-        return (), False
+        return Undoing(is_known=False)
     changed = [one for one in _crossed(tx, undone, rollback.version) if has_changed(one)]
     succeeded_at = max((one.started_at for one in changed if one.state is _S.SUCCEEDED), default=0.0)
     there = [
@@ -165,7 +167,14 @@ def undone_by(tx: Transaction, rollback: Deployment) -> tuple[Sequence[Change], 
     commits = {change.commit: change for one in older for change in one.brought}
     # what an older build replaced is gone, and with it the measure of what that one brought
     is_replaced = any(one.state is _S.SUCCEEDED and one not in older for one in there)
-    return tuple(commits.values()), not is_replaced and all(one.changes_known for one in older)
+    issues = [key for one in older for change in one.brought for key in change.issues]
+    issues += [key for one in older if one.further for key in one.issues]  # of those commits it is not said which
+    return Undoing(
+        tuple(commits.values())[:MOST_NAMED],
+        len(commits),
+        tuple(dict.fromkeys(issues)),
+        is_known=not is_replaced and all(one.changes_known for one in older),
+    )
 
 
 def is_same(one: Version, other: Version) -> bool:

@@ -78,13 +78,13 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: L
     """
     run = deployment.run
     if leads is None:
-        leads = Leads(tuple(Code(key) for key in deployment.issues))
+        leads = Leads(tuple(Code(key) for key in issues_named(deployment)))
     return Card(
         tone=TONE.get(deployment.state, Tone.RUNNING),
         emoji=emoji_of(deployment),
         title=_title(deployment, locale),
         title_url=run.url if run and run.url else None,
-        fields=(*_fields(deployment, locale), *issues_of(leads.issues, locale)),
+        fields=(*_fields(deployment, locale), *issues_of(leads.issues, locale, deployment)),
         sections=tuple(_sections(deployment, locale)),
         actions=tuple(_actions(deployment, locale, leads.service_url)),
         footer=_footer(deployment, locale),
@@ -95,14 +95,20 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: L
     )
 
 
-def issues_of(issues: Sequence[Link | Code], locale: str, label: str = "") -> tuple[Field, ...]:
-    """The issues side by side, at most ten of them, under "Issues" or a label; no field where there are none."""
+def issues_named(deployment: Deployment) -> tuple[str, ...]:
+    """The issues that its cards name: those that come with it, or of a rollback those that go."""
+    return deployment.undoes.issues if deployment.undoes is not None else deployment.issues
+
+
+def issues_of(issues: Sequence[Link | Code], locale: str, deployment: Deployment | None = None) -> tuple[Field, ...]:
+    """The issues side by side, at most ten of them; no field where there are none."""
     if not issues:
         return ()
     parts: list[Any] = [part for issue in issues[:MOST_ISSUES] for part in (", ", issue)][1:]
     if len(issues) > MOST_ISSUES:
         parts.append(" " + translate(locale, "… {count} more", count=len(issues) - MOST_ISSUES))
-    return (Field(label or translate(locale, "Issues"), text(*parts)),)
+    is_undone = deployment is not None and deployment.undoes is not None
+    return (Field(translate(locale, "Issues that it undoes" if is_undone else "Issues"), text(*parts)),)
 
 
 def _title(deployment: Deployment, locale: str) -> str:
@@ -154,7 +160,20 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
         sections.append(checks_of(deployment, locale))
     if deployment.terms.approvals:
         sections.append(_approvals(deployment, locale))
+    sections += undoing_of(deployment, locale, CARD_CHANGES)
     sections += changes_of(deployment.brought, locale, CARD_CHANGES)
+    return sections
+
+
+def undoing_of(deployment: Deployment, locale: str, most: int) -> list[Section]:
+    """The commits that a rollback takes away, at most so many of them, and whether those are all."""
+    undoes = deployment.undoes
+    if undoes is None:
+        return []
+    title = translate(locale, "Commits that it undoes: {count}", count=undoes.count)
+    sections: list[Section] = [*changes_of(undoes.changes, locale, most, title, undoes.count)]
+    if not undoes.is_known:
+        sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits that it undoes are known."))))
     return sections
 
 
@@ -199,8 +218,8 @@ def _decision(emoji: str, name: str, at: float, reason: str) -> Text:
     return text(f"{emoji} ", Person(name), " · ", Moment(datetime.fromtimestamp(at, UTC)), why)
 
 
-def changes_of(changes: Sequence[Change], locale: str, most: int, title: str = "") -> list[Lines]:
-    """Commits, at most so many of them, under their number or a title."""
+def changes_of(changes: Sequence[Change], locale: str, most: int, title: str = "", count: int = 0) -> list[Lines]:
+    """Commits, at most so many of them, under their number or a title; `count` where these are not all."""
     if not changes:
         return []
     lines = [
@@ -208,7 +227,7 @@ def changes_of(changes: Sequence[Change], locale: str, most: int, title: str = "
         for one in changes
     ]
     title = title or translate(locale, "Commits: {count}", count=len(changes))
-    return [Lines(tuple(lines[:most]), title=title, hidden=max(0, len(lines) - most))]
+    return [Lines(tuple(lines[:most]), title=title, hidden=max(count, len(lines)) - min(most, len(lines)))]
 
 
 def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Action]:

@@ -31,7 +31,7 @@ from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
-from bot.services.presenters.deployment import COMMIT_LENGTH, changes_of, issues_of, version_of, way_of
+from bot.services.presenters.deployment import COMMIT_LENGTH, changes_of, issues_of, undoing_of, version_of, way_of
 from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of
 from bot.services.presenters.words import duration as span
 
@@ -41,41 +41,27 @@ ASIDE_NAMED = 3
 _S = DeploymentState
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """The commits that a rollback takes away, which are all of them only if `is_known`."""
-
-    changes: Sequence[Change]
-    is_known: bool
-
-
 def preview_card(
     deployment: Deployment,
     target: Target,
     locale: str,
     timezone: str,
     issues: Sequence[Link | Code],
-    *,
-    undone: Undone | None = None,
 ) -> Card:
-    """What would happen, for the person who asked and must confirm it.
-
-    `issues` are those that it brings, of a rollback those that go with what is `undone`.
-    """
+    """What would happen, for the person who asked and must confirm it; `issues` are those that come, or go."""
     short, words = deployment.key.short, {"service": deployment.service, "environment": deployment.environment}
     if deployment.kind is DeploymentKind.ROLLBACK:
         title = translate(locale, "Roll {service} back in {environment}?", **words)
     else:
         title = translate(locale, "Deploy {service} to {environment}?", **words)
-    label = translate(locale, "Issues that it undoes") if undone is not None else ""
-    sections = _commits(deployment, undone, locale)
+    sections = _commits(deployment, locale)
     if rows := _steps(deployment, target, locale):
         sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
     return Card(
         tone=Tone.NEUTRAL,
         emoji="📝",
         title=title,
-        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(issues, locale, label)),
+        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(issues, locale, deployment)),
         sections=tuple(sections),
         actions=(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
@@ -89,14 +75,9 @@ def preview_card(
     )
 
 
-def _commits(deployment: Deployment, undone: Undone | None, locale: str) -> list[Section]:
+def _commits(deployment: Deployment, locale: str) -> list[Section]:
     """The commits that go and those that come, and what is not known of them."""
-    sections: list[Section] = []
-    if undone is not None:
-        title = translate(locale, "Commits that it undoes: {count}", count=len(undone.changes))
-        sections += changes_of(undone.changes, locale, LIST_CHANGES, title)
-        if not undone.is_known:
-            sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits that it undoes are known."))))
+    sections = undoing_of(deployment, locale, LIST_CHANGES)
     sections += changes_of(deployment.brought, locale, LIST_CHANGES)
     if not deployment.changes_known:
         sections.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))

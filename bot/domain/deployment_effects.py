@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.deployments import Deployment
+from bot.domain.deployments import Deployment, DeploymentState
 
 # Ends that a person decided for a run that nobody could follow: it may have begun, and may still go on.
 ABANDONED, NOT_CONFIGURED = "abandoned", "not_configured"
@@ -18,4 +18,5 @@ def has_changed(deployment: Deployment) -> bool:
 
     What ended unseen counts as if it had.
     """
-    return bool(deployment.run and deployment.run.request) or is_unseen(deployment)
+    was_taken = deployment.run is not None and bool(deployment.run.request)
+    return was_taken or is_unseen(deployment) or deployment.state is DeploymentState.SUCCEEDED

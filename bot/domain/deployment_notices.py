@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 
 # Ends that nobody decided, before it began.
-VOID = frozenset({"requester_refused", "version_moved", "overtaken", "outdated"})
+VOID = frozenset({"requester_refused", "version_moved", "overtaken", "outdated", "went_wrong", "not_good_before"})
 
 
 def remind_at(deployment: Deployment) -> float | None:

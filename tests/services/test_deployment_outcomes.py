@@ -65,7 +65,8 @@ def test_a_run_that_is_gone(stage: Stage) -> None:
     """The CI system knows it no more: nobody can say that it went well, so it failed, and what waits goes on."""
     stage.ask(f"deploy {SERVICE} v1 to staging")
     stage.go_on(5)
-    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.build("v2")
+    stage.ask(f"deploy {SERVICE} v2 to staging")
     [key] = [key for key in stage.builds.runs if key.project == DEPLOY_PROJECT]
     del stage.builds.runs[key]
     stage.go_on(5)

@@ -89,3 +89,86 @@ def test_it_is_looked_at_once_more_when_it_begins(stage: Stage) -> None:
     stage.ask(f"unlock {SERVICE} in production")
     stage.go_on(5)
     assert (stage.state(2), stage.deployment(2).outcome, len(stage.runs())) == (S.SUPERSEDED, "outdated", 1)
+
+
+def twice(stage: Stage) -> None:
+    """v2 was asked for by two people; the first one's is under way, the second one's waits for approval."""
+    for _ in range(2):
+        stage.ask(f"confirm {SERVICE}#{asked(stage, 'v2')}")
+    for person in ("U2", "U3"):
+        stage.ask(f"approve {SERVICE}#2", person)
+    stage.go_on(1)
+    assert (stage.state(2), stage.state(3)) == (S.DEPLOYING, S.AWAITING_APPROVAL)
+
+
+def test_what_failed_there_meanwhile_is_not_tried_again_unasked(stage: Stage) -> None:
+    """Two people asked for v2: it fails, and goes; who agreed to it once more did not know that."""
+    twice(stage)
+    stage.ask(f"approve {SERVICE}#3", "U2")
+    old = asked(stage, "v2")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.run_ends()
+    stage.go_on(1)
+    assert stage.state(2) is S.ROLLING_BACK
+    after = stage.deployment(3)
+    assert (after.state, after.outcome, after.detail) == (S.SUPERSEDED, "went_wrong", f"{SERVICE}#2")
+    assert "This very version was deployed after it was asked for, and went wrong" in str(stage.card(3).sections)
+    assert "and it went wrong: ask again, knowing that" in stage.ask(f"confirm {SERVICE}#{old}")
+    stage.ask(f"confirm {SERVICE}#{asked(stage, 'v2')}")  # who asks now knows it
+    assert stage.state(stage.newest()) is S.AWAITING_APPROVAL
+
+
+def test_what_went_well_there_meanwhile_may_be_deployed_once_more(stage: Stage) -> None:
+    """The same version a second time is nothing that anybody has to be asked about again."""
+    twice(stage)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(2), stage.state(3)) == (S.SUCCEEDED, S.AWAITING_APPROVAL)
+
+
+def rolled_back_in_staging(stage: Stage) -> None:
+    """v2 was good in staging, until somebody looked at it."""
+    stage.ask(f"rollback {SERVICE} in staging")
+    stage.ask(f"confirm {SERVICE}#{stage.newest()}")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(5)
+
+
+@pytest.fixture
+def ordered(store: SqlStore, database: Engine) -> Stage:
+    """Production comes after staging, which has v2 after v1."""
+    stage = a_stage(store, database, after="staging")
+    stage.good("v1", "staging")
+    stage.good("v2", "staging")
+    return stage
+
+
+def test_the_environment_before_is_looked_at_when_it_begins(ordered: Stage) -> None:
+    """v2 was rolled back in staging while people were asked for their approvals: it goes no further."""
+    ordered.ask(f"confirm {SERVICE}#{asked(ordered, 'v2')}")
+    rolled_back_in_staging(ordered)
+    for person in ("U2", "U3"):
+        ordered.ask(f"approve {SERVICE}#3", person)
+    ordered.go_on(5)
+    after = ordered.deployment(3)
+    assert (after.state, after.outcome, after.detail) == (S.SUPERSEDED, "not_good_before", "staging")
+    assert "went wrong in the environment before" in str(ordered.card(3).sections)
+
+
+def test_the_environment_before_is_looked_at_when_it_is_confirmed(ordered: Stage) -> None:
+    """The preview is ten minutes old at most, and staging may have changed by then."""
+    asked(ordered, "v2")
+    rolled_back_in_staging(ordered)
+    assert "v2 has to succeed in staging first" in ordered.ask(f"confirm {SERVICE}#3")
+    assert ordered.state(3) is S.REQUESTED
+
+
+def test_break_glass_needs_no_order(store: SqlStore, database: Engine) -> None:
+    """It asked for none when it was filed, and asks for none when it begins."""
+    stage = a_stage(store, database, after="staging", break_glass=("sre",))
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production break-glass because the shop is down")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.go_on(1)
+    assert stage.state(1) is S.DEPLOYING

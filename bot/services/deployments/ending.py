@@ -18,7 +18,7 @@ from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
-from bot.services.deployments.standing import outdated_by, undone_by, way_back
+from bot.services.deployments.standing import outdated, undone_by, way_back
 
 _S = DeploymentState
 _AGREED_ON = frozenset({_S.AWAITING_APPROVAL, _S.QUEUED})
@@ -62,11 +62,11 @@ class Ending:
             self._records.put(tx, replace(kept, rollback_outcome="", rollback_detail=""), cause, due_at=None)
 
     def _outdate(self, tx: Transaction, ended: Deployment, target: Target, now: float) -> None:
-        """End what waits and would undo it, which nobody was shown who agreed."""
+        """End what waits and would undo it, or try it once more, which nobody was shown who agreed."""
         for waiting in tx.deployments.newest(ended.service, ended.environment, _AGREED_ON, 100):
-            newer = outdated_by(tx, waiting, target)
-            if newer is not None:
-                after = move(waiting, _S.SUPERSEDED, now, outcome="outdated", detail=newer.key.short)
+            why = outdated(tx, waiting, target)
+            if why is not None:
+                after = move(waiting, _S.SUPERSEDED, now, outcome=why.outcome, detail=why.about)
                 self._records.put(tx, after, Cause("supersede"), due_at=None)
 
     def _roll_back(self, tx: Transaction, failed: Deployment, now: float) -> None:

@@ -22,7 +22,7 @@ from bot.services.deployments.judging import (
 from bot.services.deployments.orphans import Orphans
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.running import Running
-from bot.services.deployments.standing import in_place_of, outdated_by, overtaken_by
+from bot.services.deployments.standing import in_place_of, overtaken
 from bot.services.deployments.stepping import LEASE_S, UNREACHABLE_S, Step, Stepping
 from bot.services.deployments.verifying import Verifying
 from bot.services.verification import Verification
@@ -146,11 +146,9 @@ class DeploymentWorker:
             self._records.put(tx, judged, RECHECK, due_at=now)
             self._steps.give_back(tx, step.lease, now)
             return None
-        newer, why = overtaken_by(tx, judged), "overtaken"
-        if newer is None:
-            newer, why = outdated_by(tx, judged, step.target), "outdated"
-        if newer is not None:
-            ended = move(judged, _S.SUPERSEDED, now, outcome=why, detail=newer.key.short)
+        why = overtaken(tx, judged, step.target)
+        if why is not None:
+            ended = move(judged, _S.SUPERSEDED, now, outcome=why.outcome, detail=why.about)
             self._ending.end(tx, ended, step.target, Cause("supersede"))
             return None
         there = in_place_of(tx, judged)

@@ -26,14 +26,14 @@ from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import template_of
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import (
-    good,
+    Overtaken,
     good_before,
     good_once,
     good_version,
+    is_good_before,
     is_marked,
-    is_same,
     latest,
-    outdated_by,
+    overtaken,
     to_undo,
     undone_by,
     way_back,
@@ -42,7 +42,6 @@ from bot.services.deployments.versions import LEARN_S, NOTHING, Brought, Version
 from bot.services.people import People
 
 CONFIRM_S = 600.0
-ORDER_LOOKED_AT = 200  # deployments of the environment before: it may be deployed to far more often
 _S = DeploymentState
 
 
@@ -205,8 +204,8 @@ class Requests:
         undone = tx.deployments.get(rollback_of) if rollback_of else None
         previous = undone.version if undone else good_version(tx, target.service, target.environment)
         is_free = bool(rollback_of) or wish.is_break_glass
-        if not is_free and target.after:
-            self._must_have_succeeded(tx, proposal)
+        if not (is_free or is_good_before(tx, proposal.version, target)):
+            raise _too_early(proposal.version, target.after)
         needed, approvers = (0, ()) if is_free else (target.approvals.needed, target.approvals.approvers)
         deployment = Deployment(
             0,
@@ -241,11 +240,8 @@ class Requests:
         terms = requested.terms
         if requested.rollback_of:
             self._must_still_lead_back(tx, requested, target)
-        elif newer := outdated_by(tx, requested, target):
-            raise Conflict(
-                "{other} brought something newer there after this was asked for: ask again, to see what it changes.",
-                other=newer.key.short,
-            )
+        elif why := overtaken(tx, requested, target):
+            raise _not_as_shown(why, requested.version)
         if terms.approvals and not terms.is_break_glass:
             expires_at = now + target.approvals.expires_s
             asked = move(requested, _S.AWAITING_APPROVAL, now, terms=replace(terms, expires_at=expires_at))
@@ -279,14 +275,6 @@ class Requests:
             raise Conflict("Nothing was deployed to {environment} yet.", environment=target.after)
         return before
 
-    def _must_have_succeeded(self, tx: Transaction, proposal: Proposal) -> None:
-        target, version = proposal.target, proposal.version
-        there = good(tx, target.service, target.after, ORDER_LOOKED_AT)
-        if not any(is_same(one.version, version) for one in there):
-            raise Conflict(
-                "{version} has to succeed in {environment} first.", version=version.name, environment=target.after
-            )
-
 
 def _must_be_at_rest(undone: Deployment) -> None:
     if undone.state.is_active or undone.state is _S.ROLLING_BACK:
@@ -298,4 +286,24 @@ def _overtaken(name: str, by: Deployment | None) -> Conflict:
         "{deployment} is not what was deployed last there: {other} is.",
         deployment=name,
         other=by.key.short if by else "-",
+    )
+
+
+def _too_early(version: Version, environment: str) -> Conflict:
+    return Conflict("{version} has to succeed in {environment} first.", version=version.name, environment=environment)
+
+
+def _not_as_shown(why: Overtaken, version: Version) -> Conflict:
+    """What is said to who confirms a preview that is not true any more."""
+    if why.outcome == "not_good_before":
+        return _too_early(version, why.about)
+    if why.outcome == "went_wrong":
+        return Conflict(
+            "{other} brought {version} there after this was asked for, and it went wrong: ask again, knowing that.",
+            other=why.about,
+            version=version.name,
+        )
+    return Conflict(
+        "{other} brought something newer there after this was asked for: ask again, to see what it changes.",
+        other=why.about,
     )

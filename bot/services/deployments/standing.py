@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from bot.domain.deployment_effects import has_changed
@@ -23,9 +23,18 @@ from bot.ports import Transaction
 
 MOST_NAMED = 30  # commits that a rollback names
 LOOKED_AT = 50  # deployments of one environment, the newest by number: those that waited longer are overtaken by these
+ORDER_LOOKED_AT = 200  # deployments of the environment before: it may be deployed to far more often
 _S = DeploymentState
 _BEGAN = frozenset(DeploymentState) - WAITING - {_S.EXPIRED, _S.SUPERSEDED}
 _JUDGED = FAILED_STATES | {_S.SUCCEEDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Why what waits may not begin any more: an outcome, and what it is about (a deployment, or an environment)."""
+
+    outcome: str
+    about: str
 
 
 def succeeded(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
@@ -40,7 +49,7 @@ def good(tx: Transaction, service: str, environment: str, limit: int = LOOKED_AT
     A way back that failed says nothing of the version that it was to bring: it may be tried again.
     """
     found = tx.deployments.newest(service, environment, _JUDGED, limit)
-    told = [one for one in found if one.state is _S.SUCCEEDED or (has_changed(one) and not _is_lost_way_back(one))]
+    told = [one for one in found if has_changed(one) and not _is_lost_way_back(one)]
     judged = sorted(told, key=_order, reverse=True)
     last = {one.number: next(other for other in judged if is_same(other.version, one.version)) for one in judged}
     kept = [one for one in judged if _S.SUCCEEDED is one.state is last[one.number].state]
@@ -87,19 +96,58 @@ def overtaken_by(tx: Transaction, rollback: Deployment) -> Deployment | None:
     return last
 
 
-def outdated_by(tx: Transaction, waiting: Deployment, target: Target) -> Deployment | None:
-    """What is newer than a waiting one and came there after it was asked for: nobody was shown that it would go.
+def overtaken(tx: Transaction, waiting: Deployment, target: Target) -> Overtaken | None:
+    """What is in the way of one that would begin now, and was not when it was asked for; None where nothing is."""
+    if waiting.rollback_of:
+        last = overtaken_by(tx, waiting)
+        return Overtaken("overtaken", last.key.short) if last else None
+    if found := outdated(tx, waiting, target):
+        return found
+    if waiting.terms.is_break_glass or is_good_before(tx, waiting.version, target):
+        return None
+    return Overtaken("not_good_before", target.after)
+
+
+def outdated(tx: Transaction, waiting: Deployment, target: Target) -> Overtaken | None:
+    """What was deployed there after a waiting one was asked for, and speaks against it: nobody was shown that."""
+    if waiting.rollback_of:
+        return None
+    if newer := _newer_there(tx, waiting, target):
+        return Overtaken("outdated", newer.key.short)
+    if failed := _failed_since(tx, waiting):
+        return Overtaken("went_wrong", failed.key.short)
+    return None
+
+
+def is_good_before(tx: Transaction, version: Version, target: Target) -> bool:
+    """Whether a version is good in the environment that it must have succeeded in before, if there is one."""
+    if not target.after:
+        return True
+    return any(is_same(one.version, version) for one in good(tx, target.service, target.after, ORDER_LOOKED_AT))
+
+
+def _newer_there(tx: Transaction, waiting: Deployment, target: Target) -> Deployment | None:
+    """What is newer than a waiting one, and would be undone by it without anybody's having been shown that.
 
     That is what stands there now in place of what was shown, or a change that cannot be undone, also where it failed.
     """
-    if waiting.rollback_of:
-        return None
     line, shown = (waiting.service, waiting.environment), waiting.previous
     current = next(iter(good(tx, *line)), None)
     if current is not None and not (shown and is_same(current.version, shown)) and _is_newer(current, waiting):
         return current
     since = (one for one in _began(tx, *line) if one.started_at >= waiting.requested_at and _is_newer(one, waiting))
     return next((one for one in since if _is_irreversible([one], target)), None)
+
+
+def _failed_since(tx: Transaction, waiting: Deployment) -> Deployment | None:
+    """What brought the version of a waiting one, and failed after that was asked for.
+
+    A rollback by hand ends what was asked for before it by itself; one that failed says nothing of its version.
+    """
+    began = _began(tx, waiting.service, waiting.environment)
+    failed = (one for one in began if one.state in FAILED_STATES and one.undone_from is not _S.SUCCEEDED)
+    since = (one for one in failed if one.ended_at >= waiting.requested_at and not _is_lost_way_back(one))
+    return next((one for one in since if is_same(one.version, waiting.version)), None)
 
 
 def failed_there(tx: Transaction, service: str, environment: str) -> Deployment | None:

@@ -11,7 +11,7 @@ from bot.domain.routing import Updates
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import CardRecord, Settlement
 from bot.services import doubts
-from bot.services.planning import REST_S, Delivery
+from bot.services.planning import NOT_CONFIGURED, REST_S, Delivery
 from bot.telemetry import redact
 
 DOUBT_PAUSE_S = 2.0
@@ -55,6 +55,9 @@ def _after_failure(delivery: Delivery, problem: IntegrationError, operation: Ope
             return Outcome(Settlement(card.id, "deleted", forget_ref=True))
         case DestinationGone() if problem.reason == "cannot_edit" and not is_post:
             return Outcome(_where_edits_are_off(delivery))
+        case DestinationGone() if problem.reason == "not_configured":  # here; another process may know it
+            waits = Settlement(card.id, NOT_CONFIGURED, due_at=now + REST_S, tries=max(card.tries, 1))
+            return Outcome(replace(waits, keep_attempt=delivery.is_in_doubt), REST_S, was_called=False)
         case DestinationGone() | Rejected():
             return Outcome(Settlement(card.id, f"dead:{problem.reason}", is_dead=True))
         case AuthFailed():

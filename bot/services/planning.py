@@ -40,6 +40,7 @@ PARENT_WAIT_S = 1.0
 DETAILS_GRACE_S = 4.0
 DIGEST_LINES = 60
 REST_S = 60.0
+NOT_CONFIGURED = "paused:not_configured"
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 
 log = logger(__name__)
@@ -115,6 +116,8 @@ class Planner:
                 resolution = _resolution(tx, lease, capabilities, now)
                 claimed += [resolution] if resolution else []
                 continue
+            if not Place(lease.key, lease.label).id:  # an address of a configuration that this process has not read
+                capabilities = NOT_CONFIGURED
             if isinstance(capabilities, str):
                 tx.pacing.release(lease, arrival=lease.arrival, free_at=now + REST_S, reason=capabilities)
                 continue
@@ -137,7 +140,7 @@ class Planner:
         place = Place(lease.key, lease.label)
         messenger = self._messengers.get(place.platform)
         if messenger is None:  # the platform was taken out of the configuration
-            return "paused:not_configured"
+            return NOT_CONFIGURED
         try:
             return messenger.capabilities(place)
         except Exception as problem:  # the delivery worker: one platform's mistake stops no other destination

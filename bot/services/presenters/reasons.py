@@ -38,7 +38,7 @@ REASON_WORDS = {
     "held:flapping": "held back because the build flaps",
     "paused:budget": "waits for its share of the platform's rate",
     "paused:rate_limited": "the platform asked for a pause",
-    "paused:not_configured": "the platform is not in the configuration any more",
+    "paused:not_configured": "it is not in the configuration of the process that looked",
     "paused:unreadable": "an error of mine, tried again",
     "paused:unexpected": "an error of mine, tried again",
 }

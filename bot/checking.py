@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from bot.domain.commands import VERBS
 from bot.domain.routing import Traits
 from bot.errors import (
     AuthFailed,
@@ -19,28 +16,16 @@ from bot.errors import (
     RateLimited,
     Unavailable,
 )
+from bot.findings import DOUBT, OK, UNASKED, WRONG, Finding
 from bot.services.tokens import StoredTokens
 from bot.settings import Settings, deployed_of, routes_of
 from bot.storage.opening import obstacle, open_database, open_key, place_of, store_of
 from bot.system import SystemClock
 from bot.tracker_settings import triggers_of
+from bot.understood import understood
 from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
 from integrations.tokens import NO_DATABASE
-
-OK, DOUBT, WRONG, UNASKED = "ok", "??", "!!", "--"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the answer: a mark, the setting it is about, what was found and what to do next."""
-
-    mark: str
-    setting: str
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.mark} {self.setting}: {self.words}"
 
 
 def check_all(settings: Settings) -> Iterator[Finding]:
@@ -54,7 +39,8 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _triggers(settings)
     yield from _services(settings)
     yield from _break_glass(settings)
-    yield from _roles(settings)
+    projects = {name: source.projects for name, source in outside.sources.items()}
+    yield from understood(settings, projects, PLATFORMS)
     yield from _storage(settings)
 
 
@@ -191,23 +177,6 @@ def _break_glass(settings: Settings) -> Iterator[Finding]:
             if target.break_glass and all(route.match.first_mismatch(traits) for route in routes):
                 words = "may be deployed by break-glass, and no route shows it: name a route for it, or `admin`"
                 yield Finding(DOUBT, f"services.{service.name}.environments.{name}", words)
-
-
-def _roles(settings: Settings) -> Iterator[Finding]:
-    known = sorted({spec.permission for spec in VERBS if spec.permission})
-    for name, role in settings.roles.items():
-        for position, word in enumerate(role.can):
-            if word != "*" and word not in known:
-                near = get_close_matches(word, known, 1)
-                words = f"{word!r} grants nothing: " + (
-                    f"did you mean {near[0]}?" if near else f"of {', '.join(known)}"
-                )
-                yield Finding(DOUBT, f"roles.{name}.can[{position}]", words)
-        for position, member in enumerate(role.members):
-            platform = member.partition(":")[0]
-            if "@" not in member and platform not in settings.platforms:
-                known_platform = "is not configured" if platform in PLATFORMS else "is no platform"
-                yield Finding(DOUBT, f"roles.{name}.members[{position}]", f"{platform} {known_platform}")
 
 
 def _next_step(problem: IntegrationError, setting: str) -> str:

@@ -246,13 +246,14 @@ def test_check_says_that_everything_answers_and_where_things_go(run: Run, playgr
     assert lines[1].startswith("ok platforms.dingtalk: ")
     assert lines[2].startswith("?? platforms.dingtalk.corp_id: is not set")
     assert lines[3].startswith("ok destinations.ci: #ci (slack:")
-    assert lines[4:8] == [
+    assert lines[4:9] == [
         "ok routes[0]: everything → ci when started, finished",
         "?? sources: there are none: no event can come in",
+        "ok roles.dev: 2 members; may retyr, cancel; on every project",
         "?? roles.dev.can[0]: 'retyr' grants nothing: did you mean retry?",
         "?? roles.dev.members[1]: irc is no platform",
     ]
-    assert [line.partition(":")[0] for line in lines[8:]] == ["-- key", "-- database_url"]
+    assert [line.partition(":")[0] for line in lines[9:]] == ["-- key", "-- database_url"]
     assert [path.name for path in Path().iterdir()] == ["shipmate.yaml"]
 
 
@@ -265,7 +266,7 @@ def test_check_asks_for_no_route_to_the_admin(run: Run, playground: Playground) 
 
 
 SERVICES = """
-sources: {nightly: {kind: generic, secrets: '${NIGHTLY_SECRET}'}}
+sources: {nightly: {kind: buildbot, url: "http://127.0.0.1:9", webhook_token: '${NIGHTLY_SECRET}'}}
 roles: {release: {members: ada@example.com, can: approve}}
 environments: {production: {approvals: {needed: 1, from: release}}}
 services:
@@ -287,7 +288,7 @@ services:
 def test_check_says_what_holds_a_deployment_to_what_was_approved(run: Run) -> None:
     """A pipeline that is told no commit, and words that nothing can be held to."""
     lines = run("check", config=SERVICES).output.splitlines()
-    told = [line for line in lines if " services." in line]
+    told = [line for line in lines if ".deploy: " in line or ".versions: " in line]
     assert [line.partition(": ")[0] for line in told] == ["ok services.shop.deploy", "?? services.site.versions"]
     assert "in a branch's place it is told the commit of its build" in told[0]
 
@@ -363,7 +364,7 @@ def test_check_refuses_a_query_that_cannot_be_one(run: Run) -> None:
 
 
 TRACKERS = """
-sources: {ci: {kind: generic, secrets: "${NIGHTLY_SECRET}"}}
+sources: {ci: {kind: buildbot, url: "http://127.0.0.1:9", webhook_token: "${NIGHTLY_SECRET}"}}
 environments: {staging: {}}
 services:
   shop: {deploy: {source: ci, project: go}, versions: any, environments: {staging: {}}}

@@ -41,6 +41,10 @@ DETAILS_GRACE_S = 4.0
 DIGEST_LINES = 60
 REST_S = 60.0
 NOT_CONFIGURED = "paused:not_configured"
+# What a newer version shows is left to it, for a day.
+SHOWN = frozenset({SubjectKind.BUILD, SubjectKind.DEPLOYMENT, SubjectKind.DIGEST, SubjectKind.DEAD_LETTER})
+LEFT_PAUSE_S = 300.0
+MOST_LEFT = 288
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 
 log = logger(__name__)
@@ -197,6 +201,9 @@ class _Visit:
     def _plan_card(self, card: CardRecord) -> Delivery | Settlement | None:
         """The attempt to make for a due slot, or how it is settled without one, or None when it waits."""
         tx = self.tx
+        if card.subject.partition(":")[0] not in SHOWN and card.tries < MOST_LEFT:
+            due_at = self.now + LEFT_PAUSE_S
+            return Settlement(card.id, "left:unknown_kind", due_at=due_at, tries=card.tries + 1)
         subject = announced(card) if card.slot == ADMIN_SLOT else tx.subjects.get(SubjectKey.parse(card.subject))
         if subject is None:
             return Settlement(card.id, "dead:subject_gone", is_dead=True)

@@ -25,6 +25,7 @@ from bot.services.trackers import TrackerAccess, Trackers, is_among
 from bot.telemetry import logger
 
 TELL, REFUSE, SUBMIT, BUILD, ORIGIN = "tell", "refuse", "submit", "build", "origin"
+UNKNOWN_KIND = "unknown_kind"
 EVERYBODY = ""  # whose memory what no tracker told is
 _S = DeploymentState
 _BAD_ENDS = frozenset({_S.FAILED, _S.ROLLED_BACK, _S.ROLLBACK_FAILED, _S.CANCELLED, _S.EXPIRED})
@@ -118,7 +119,7 @@ class Teller:
             case "build":
                 return self._build(task.body, access)
             case _:
-                return "dropped:unknown_kind"
+                return UNKNOWN_KIND
 
     def _deployment(self, body: Mapping[str, Any], access: TrackerAccess) -> str:
         deployment, key = Deployment.from_json(body["deployment"]), body["issue"]

@@ -25,13 +25,14 @@ from bot.services.presenters.issue import Refusal
 from bot.services.presenters.replies import PROBLEMS
 from bot.services.reporting import FAILURE, PREFIX, REPORT, Reporting
 from bot.services.signal import Signal
-from bot.services.telling import Teller, remember_origin, remember_refusal
+from bot.services.telling import UNKNOWN_KIND, Teller, remember_origin, remember_refusal
 from bot.services.trackers import TrackerAccess, Trackers
 from bot.telemetry import TRACKER_TASKS, logger
 
 LEASE_S = 120.0
 MOST_AGE_S = 86400.0
 MOST_TRIES = 8
+LEFT_PAUSE_S = 300.0
 CHANGES = frozenset(kind.value for kind in ChangeKind)
 
 log = logger(__name__)
@@ -144,13 +145,28 @@ class TrackerWorker:
             if task.kind in (REPORT, FAILURE) and self._reporting is not None:
                 self._end(task, self._reporting.tell(task))
             elif access is None:
-                self._end(task, "dropped:not_configured")
+                self._leave(task, "not_configured")
             elif task.kind in CHANGES:
                 self._act(task, access)
             else:
-                self._end(task, self._teller.tell(task, access))
+                self._tell(task, access)
         except IntegrationError as problem:
             self._after_failure(task, problem)
+
+    def _tell(self, task: TrackerTask, access: TrackerAccess) -> None:
+        outcome = self._teller.tell(task, access)
+        if outcome == UNKNOWN_KIND:
+            self._leave(task, "unknown_kind")
+        else:
+            self._end(task, outcome)
+
+    def _leave(self, task: TrackerTask, reason: str) -> None:
+        """Leave what this process does not know to one with a newer file or version, for a day."""
+        if self._now() - task.created_at > MOST_AGE_S:
+            log.error("work with a tracker dropped", tracker=task.tracker, key=task.key, reason=reason)
+            self._end(task, f"dropped:{reason}")
+        else:
+            self._again(task, task.tries, LEFT_PAUSE_S, f"left:{reason}")
 
     def put_off(self, task: TrackerTask) -> None:
         """Count a try that ended in a mistake of ours; too many end the work."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,7 @@ CALM_TRIES = 3  # so many holders may die before a command is held longer than a
 MOST_IN_HAND = 100
 FURTHEST = 1000
 _ACTOR = ("account", "name", "team", "email", "is_outsider")
+_REPLY_TO = tuple(field.name for field in fields(ReplyTo) if field.name != "url")
 _IS_OPEN = text("commands.is_open")  # as the partial index says it, or SQLite does not use it
 
 
@@ -303,11 +304,11 @@ class SqlCommands:
         return found
 
     def _record(self, row: Any, *, fence: int, tries: int) -> CommandRecord:  # noqa: ANN401 - a row of the table
-        reply_to = ReplyTo(**row.reply_to, url=self._decrypted(row.reply_url))
+        reply_to = ReplyTo(**_known(row.reply_to, _REPLY_TO), url=self._decrypted(row.reply_url))
         command = Command(
             id=row.id,
             dedup_key=row.dedup_key,
-            actor=Actor(**row.actor),
+            actor=Actor(**_known(row.actor, _ACTOR)),
             typed=row.typed,
             reply_to=reply_to,
             via=row.via,
@@ -324,6 +325,11 @@ class SqlCommands:
             return self._cipher.decrypt(url).decode()
         except InvalidToken:  # the key was replaced: the answer goes the slower way
             return None
+
+
+def _known(stored: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What this version knows of what a newer one may have written."""
+    return {name: value for name, value in stored.items() if name in names}
 
 
 def _readable(

@@ -283,9 +283,11 @@ def test_a_mistake_of_ours_ends_after_some_tries(world: TrackerWorld) -> None:
 
 
 def test_a_tracker_that_is_configured_no_more_is_forgotten(world: TrackerWorld) -> None:
-    """Work of a tracker whose section was removed ends."""
+    """Work of a tracker whose section was removed ends after a day: a process with a newer file may know it."""
     assert world.inbox.accept("other", [moved()]) == [Taken.IGNORED]
     at = world.clock.now().timestamp()
     world.store.write(lambda tx: tx.tracker_tasks.add("gone", "x", "status_reached", {}, due_at=at, at=at))
-    world.work()
+    world.work(23 * 3600)
+    assert world.outcomes() == ["left:not_configured"]
+    world.work(2 * 3600)
     assert world.outcomes() == ["dropped:not_configured"]

@@ -39,6 +39,7 @@ REASON_WORDS = {
     "paused:budget": "waits for its share of the platform's rate",
     "paused:rate_limited": "the platform asked for a pause",
     "paused:not_configured": "it is not in the configuration of the process that looked",
+    "left:unknown_kind": "left to a newer version of Shipmate",
     "paused:unreadable": "an error of mine, tried again",
     "paused:unexpected": "an error of mine, tried again",
 }

@@ -6,6 +6,7 @@ from bot.domain.deployments import Deployment, DeploymentState
 
 # Ends that a person decided for a run that nobody could follow: it may have begun, and may still go on.
 ABANDONED, NOT_CONFIGURED = "abandoned", "not_configured"
+CUT_SHORT = "cut_short"  # its run was cancelled half way, and not by us
 
 
 def is_unseen(ended: Deployment) -> bool:

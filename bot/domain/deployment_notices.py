@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.domain.deployment_effects import CUT_SHORT
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 
 # Ends that nobody decided, before it began.
@@ -30,6 +31,8 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
     if deployment.state in FAILED_STATES:
         names.append("failed")
+    if deployment.state.is_ended and deployment.outcome == CUT_SHORT:
+        names.append(CUT_SHORT)
     if deployment.state.is_ended and deployment.outcome in VOID:
         names.append("void")
     if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):

@@ -18,7 +18,7 @@ from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape,
 from integrations.dingtalk.render import render as render_dingtalk
 from integrations.slack.render import render as render_slack
 from tests.cards.cases import CHINESE, ENGLISH
-from tests.cards.deployments import asking, decided, deployments, waiting
+from tests.cards.deployments import RUN, asking, decided, deployments, waiting
 from tests.slack_limits import LARGEST_MESSAGE, problems_of_message
 
 HERE = Path(__file__).parent / "deployment"
@@ -100,10 +100,11 @@ def test_every_call_says_what_it_is_about() -> None:
 
 
 def test_nothing_that_has_ended_for_good_can_be_acted_on() -> None:
-    """What was rolled back, cancelled, expired or superseded has buttons to look with, and no other."""
+    """What was rolled back, expired, superseded or cancelled before it began has buttons to look with, and no other."""
     ended = ("rolled_back", "cancelled", "expired", "superseded")
     for state in ended:
-        card = present_deployment(replace(decided(), state=DeploymentState(state)), CARD_SLOT, {}, "slack")
+        run = replace(RUN, request="") if state == "cancelled" else RUN
+        card = present_deployment(replace(decided(), state=DeploymentState(state), run=run), CARD_SLOT, {}, "slack")
         assert isinstance(card, Card)
         assert [action.id for action in card.actions] == ["chart", "open"]
 

@@ -16,7 +16,7 @@ from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.charting import Charting
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.requests import Requests
-from bot.services.deployments.standing import failed_there, good, good_version
+from bot.services.deployments.standing import good, good_version, wrong_there
 from bot.services.deployments.versions import Versions, is_older
 from bot.services.presenters.deployment_answers import (
     Compared,
@@ -145,7 +145,7 @@ def _standing(tx: Transaction, target: Target) -> Standing:
         *line,
         version=last_good.version if last_good else None,
         since=last_good.ended_at if last_good else 0.0,
-        failed=failed_there(tx, *line),
+        wrong=tuple(wrong_there(tx, *line)),
         under_way=under_way[0] if under_way else None,
         locks=tuple(tx.locks.over(*line)),
     )

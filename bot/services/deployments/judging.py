@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from bot.domain.checks import Policy, Verdict, begin
 from bot.domain.commands import SPECS, Verb
 from bot.domain.deciding import about_checks
+from bot.domain.deployment_effects import CUT_SHORT
 from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Run, move, note
 from bot.domain.services import Pipeline, Target
 from bot.domain.templates import deployment_values
@@ -125,7 +126,7 @@ def judge_run(deployment: Deployment, target: Target, report: RunReport, now: fl
             return carried_out(deployment, target, run, now)
         case RunState.CANCELLED:
             by = deployment.stop_asked_by
-            return move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by, run=run)
+            return move(deployment, _S.CANCELLED, now, outcome="stopped" if by else CUT_SHORT, detail=by, run=run)
         case _:
             return move(deployment, _S.FAILED, now, outcome="run_failed", detail=report.detail[:500], run=run)
 

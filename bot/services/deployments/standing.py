@@ -150,19 +150,22 @@ def _failed_since(tx: Transaction, waiting: Deployment) -> Deployment | None:
     return next((one for one in since if is_same(one.version, waiting.version)), None)
 
 
-def failed_there(tx: Transaction, service: str, environment: str) -> Deployment | None:
-    """What failed there, changed something and was not brought back since; None where a good version is what runs.
+def wrong_there(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
+    """What changed something there and was not brought back since: what was stopped half way, and what failed before.
 
-    A way back that failed is no version of its own: what it could not undo is what stays.
+    The latest first, at most one of each; none where a good version is what runs. A way back that came to nothing is no
+    version of its own: what it could not undo is what stays.
     """
+    stopped: list[Deployment] = []
     for one in _began(tx, service, environment):
         if one.state in ACTIVE:  # what becomes of it is not known
             continue
-        if one.state in (_S.FAILED, _S.ROLLBACK_FAILED) and not one.rollback_of:
-            return one
-        if one.state is not _S.FAILED:
-            return None
-    return None
+        if one.rollback_of and one.state in (_S.FAILED, _S.CANCELLED):
+            continue
+        if one.state is not _S.CANCELLED:
+            return [*stopped, one] if one.state in (_S.FAILED, _S.ROLLBACK_FAILED) else stopped
+        stopped = stopped or [one]
+    return stopped
 
 
 def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:

@@ -50,6 +50,7 @@ MOST_ISSUES = 10
 COMMIT_LENGTH = 8
 MAX_NAMED = 300  # characters of a button's command
 _S = DeploymentState
+_LEFT_THERE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED, _S.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Acti
             actions += _verdicts(deployment, locale)
         case _:
             pass
-    if deployment.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and has_changed(deployment):
+    if deployment.state in _LEFT_THERE and has_changed(deployment):
         command = f"rollback {deployment.key.short} in {deployment.environment}"
         actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
     if any(check.is_charted for check in deployment.checks):

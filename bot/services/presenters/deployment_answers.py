@@ -161,14 +161,15 @@ def locked(verb: Verb, where: str, stood: Lock | None, locale: str, still: Seque
 class Standing:
     """What an environment of a service has: the good version, what is under way, and the locks on it.
 
-    `failed` is what came after the good version, went wrong and was not brought back: it is what runs there.
+    `wrong` are those that came after the good version, went wrong and were not brought back, the latest first: they are
+    what runs there, or a part of it.
     """
 
     service: str
     environment: str
     version: Version | None
     since: float
-    failed: Deployment | None = None
+    wrong: tuple[Deployment, ...] = ()
     under_way: Deployment | None = None
     locks: tuple[Lock, ...] = ()
 
@@ -295,8 +296,7 @@ def _standing(one: Standing, locale: str) -> Text:
     parts.append(Code(one.version.name) if one.version else "—")
     if one.since:
         parts += [" · ", Moment(datetime.fromtimestamp(one.since, UTC))]
-    if one.failed is not None:
-        parts.append(f" · {_failed(one.failed, locale)}")
+    parts += [f" · {_wrong(wrong, locale)}" for wrong in one.wrong]
     if one.under_way is not None:
         under_way = one.under_way
         word = translate(locale, WORD[under_way.state])
@@ -305,8 +305,10 @@ def _standing(one: Standing, locale: str) -> Text:
     return text(*parts)
 
 
-def _failed(deployment: Deployment, locale: str) -> str:
+def _wrong(deployment: Deployment, locale: str) -> str:
     version = deployment.version.name
+    if deployment.state is _S.CANCELLED:
+        return "🚫 " + translate(locale, "{version} was stopped half way", version=version)
     if deployment.state is _S.ROLLBACK_FAILED:
         return f"{emoji_of(deployment)} {version} {translate(locale, WORD[deployment.state])}"
     return "❌ " + translate(locale, "{version} failed and was not rolled back", version=version)

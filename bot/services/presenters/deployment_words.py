@@ -58,6 +58,7 @@ OUTCOMES = {
     "not_kept": "Somebody decided against it while it was verified.",
     "abandoned": "Nobody saw how its run went: ended here by",
     "stopped": "Stopped while it was being deployed.",
+    "cut_short": "Its run was cancelled in the CI system half way: what it had done by then is there.",
     "never_ran": "Its run was cancelled in the CI system before it began: nothing was changed.",
     "cancelled": "Cancelled before it began.",
     "rejected": "Rejected.",

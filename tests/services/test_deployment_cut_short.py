@@ -1,0 +1,82 @@
+"""A deployment whose run somebody cancels in the CI system half way: people hear of it, and can go back."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.builds import BuildStatus
+from bot.domain.cards import Notice
+from bot.domain.checks import Verdict
+from bot.domain.deployments import DeploymentState
+from bot.domain.services import RollbackRule
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.stores import SqlStore
+
+S = DeploymentState
+HALF_WAY = "was stopped half way"
+
+
+@pytest.fixture
+def stage(sqlite_store: SqlStore, sqlite_database: Engine) -> Stage:
+    """v1 is in production, and a failure would stay there."""
+    stage = a_stage(sqlite_store, sqlite_database, rollback=RollbackRule(is_enabled=False))
+    stage.good("v1")
+    return stage
+
+
+def notices(stage: Stage, number: int) -> list[str]:
+    """What people were called for about one since it began, in order."""
+    stage.world.deliver(5)
+    said = [call.title for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    return [words for words in said if f"{SERVICE}#{number}" in words and "waits for" not in words]
+
+
+def where_things_stand(stage: Stage) -> str:
+    """What `deployments` answers."""
+    stage.ask("deployments")
+    return str(stage.world.card_answer().sections[0])
+
+
+def buttons(stage: Stage, number: int) -> list[str]:
+    """What can be pressed on the card of one."""
+    return [one.id for one in stage.card(number).actions]
+
+
+def test_a_run_that_is_cancelled_half_way_calls_people(stage: Stage) -> None:
+    """Its card says what happened, people are told, and from there they go back."""
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.run_ends(BuildStatus.CANCELLED)
+    assert (stage.state(number), stage.deployment(number).outcome) == (S.CANCELLED, "cut_short")
+    assert "cancelled in the CI system half way" in str(stage.card(number).sections[0])
+    assert ["half way" in one for one in notices(stage, number)] == [True]
+    assert "rollback_deployment" in buttons(stage, number)
+    assert f"v2 {HALF_WAY}" in where_things_stand(stage)
+    stage.ask(f"rollback {SERVICE}#{number} in production")
+    stage.ask(f"confirm {SERVICE}#{number + 1}")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(number + 1), stage.deployment(number + 1).version.name) == (S.SUCCEEDED, "v1")
+    assert HALF_WAY not in where_things_stand(stage)
+
+
+def test_a_person_who_stops_it_needs_no_call(stage: Stage) -> None:
+    """They know; where it stands is told to whoever asks, and the way back is open."""
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.ask(f"abort {SERVICE}#{number}")
+    stage.go_on(20)
+    assert (stage.state(number), stage.deployment(number).outcome) == (S.CANCELLED, "stopped")
+    assert (notices(stage, number), "rollback_deployment" in buttons(stage, number)) == ([], True)
+    assert f"v2 {HALF_WAY}" in where_things_stand(stage)
+
+
+def test_what_failed_before_is_told_as_well(stage: Stage) -> None:
+    """A failure that stayed is what runs there, as far as the one that was stopped did not replace it."""
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.carried_out("v2")
+    stage.go_on(60)
+    stage.carried_out("v3", is_run_ended=False)
+    stage.run_ends(BuildStatus.CANCELLED)
+    told = where_things_stand(stage)
+    assert (f"v3 {HALF_WAY}" in told, "v2 failed and was not rolled back" in told) == (True, True)

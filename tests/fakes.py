@@ -130,6 +130,7 @@ class FakeBuildSystem:
 
     def list_builds(self, project: str, limit: int) -> Sequence[Build]:
         """See `BuildReader`."""
+        self._reach("list_builds")
         self._know(project)
         runs = [run for run in self.runs.values() if run.key.project == project]
         return [

@@ -36,7 +36,7 @@ def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deploy
         raise Conflict("It has started: an approval cannot be taken back any more.")
     fewer = note(deployment, approvals=kept)
     if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
-        return move(fewer, DeploymentState.AWAITING_APPROVAL, at)
+        return _ask_again(fewer, at)
     return fewer
 
 
@@ -62,9 +62,7 @@ def strike(deployment: Deployment, struck: Sequence[Approval], at: float) -> Dep
     kept = tuple(one for one in deployment.approvals if one.account not in accounts)
     fewer = note(deployment, approvals=kept, struck=(*deployment.struck, *struck))
     if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
-        return move(
-            fewer, DeploymentState.AWAITING_APPROVAL, at, outcome="approval_struck" if struck else "more_approvals"
-        )
+        return _ask_again(fewer, at, "approval_struck" if struck else "more_approvals")
     return fewer
 
 
@@ -110,6 +108,12 @@ def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
         raise Conflict("{deployment} asks nothing at the moment.", deployment=deployment.key.short)
     left = [name for name in asked if name not in answered]
     return note(deployment, question=about_checks(left), kept=(*deployment.kept, *answered))
+
+
+def _ask_again(deployment: Deployment, at: float, outcome: str = "") -> Deployment:
+    """Waiting for approval once more, whatever held it back in the queue."""
+    state = DeploymentState.AWAITING_APPROVAL
+    return move(deployment, state, at, outcome=outcome, question="", unseen_since=0.0)
 
 
 def _must_wait(deployment: Deployment) -> None:

@@ -64,7 +64,7 @@ MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     _S.REQUESTED: frozenset({_S.AWAITING_APPROVAL, _S.QUEUED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.AWAITING_APPROVAL: frozenset({_S.QUEUED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.QUEUED: frozenset({_S.AWAITING_APPROVAL, _S.DEPLOYING, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
-    _S.DEPLOYING: frozenset({_S.VERIFYING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
+    _S.DEPLOYING: frozenset({_S.QUEUED, _S.VERIFYING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
     _S.VERIFYING: frozenset({_S.SUCCEEDED, _S.FAILED}),
     _S.SUCCEEDED: frozenset({_S.ROLLING_BACK}),
     _S.FAILED: frozenset({_S.ROLLING_BACK}),
@@ -121,7 +121,8 @@ class Run:
 
     `request` is the system's id once its answer came, `build` the run's key, `url` its page. Until `certain_at` a call
     whose answer is not known may still start it: so long no other one is made. It was asked of `pipeline` at `source`,
-    whatever the configuration says by now; both are empty in what older versions stored.
+    whatever the configuration says by now; both are empty in what older versions stored, and in what was queued anew
+    because its order never arrived: it is looked for once more.
     """
 
     asked_at: float
@@ -177,8 +178,8 @@ class Deployment:
     checks that they have answered for. `figures` tell how the service did while it was verified, by the names of
     `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `rollback_outcome` and
     `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
-    begin, `unseen_since` since when nobody can say how its run goes. `brought` are all the commits that it brings only
-    if `changes_known`; else they are asked for again at `learn_at`, or never (0). `aside` are commits of other branches
+    begin, `unseen_since` since when its CI system tells nothing. `brought` are all the commits that it brings only if
+    `changes_known`; else they are asked for again at `learn_at`, or never (0). `aside` are commits of other branches
     that could not be undone, should they be part of it. `undoes` is what a rollback was asked for to take away.
     """
 

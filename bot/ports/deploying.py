@@ -47,6 +47,10 @@ class RunReport:
 class DeploySystem(Protocol):
     """Runs what deploys. Calls try once, within 8 s. OutcomeUnknown: ask `find` before anything else."""
 
+    def probe(self, order: Order) -> None:
+        """Return where the system answers and knows the pipeline; raises IntegrationError."""
+        ...
+
     def deploy(self, order: Order) -> Run:
         """Start it; raises IntegrationError."""
         ...

@@ -22,6 +22,7 @@ PEOPLE = st.sampled_from(["U1", "U2", "U3", "m1", "m2"])
 NUMBERS = st.integers(1, 6)
 VERSIONS = st.sampled_from(["v1", "v2", "v3", "v9"])
 ENVIRONMENTS = st.sampled_from(["staging", "production"])
+AWAY = st.sampled_from(["", "", "", "", "find_run", "follow", "run", "list_builds"])
 LONG_S = 8 * 86_400.0
 
 
@@ -121,7 +122,7 @@ class DeploymentMachine(RuleBasedStateMachine):
         """A version begins to do well, or badly."""
         self.stage.verification.verdicts[f"health@{version}"] = verdict
 
-    @rule(away=st.sampled_from(["", "", "", "find_run", "follow"]), loses=st.sampled_from([False, False, True]))
+    @rule(away=AWAY, loses=st.sampled_from([False, False, True]))
     def trouble(self, away: str, loses: bool) -> None:
         """The CI system is away in part, or its answers are lost."""
         self.stage.builds.away = {away} if away else set()

@@ -119,7 +119,7 @@ def notices_of(stage: Stage) -> list[Notice]:
 
 def test_an_order_that_nobody_can_say_anything_of(stage: Stage) -> None:
     """After ten minutes people are asked to look; the question goes when the CI system answers, and it goes on."""
-    stage.builds.away = {"run", "find_run"}
+    stage.builds.away, stage.builds.loses_answers = {"find_run"}, True
     stage.ask(f"deploy {SERVICE} v1 to staging")
     stage.go_on(590)
     assert (stage.state(), stage.deployment().question) == (S.DEPLOYING, "")
@@ -129,7 +129,7 @@ def test_an_order_that_nobody_can_say_anything_of(stage: Stage) -> None:
     assert f"❔ {words}" in str(stage.card().sections[0])
     assert [notice.emoji for notice in notices_of(stage)] == ["❔"]
     assert words in str(notices_of(stage)[0].body)
-    stage.builds.away = set()
+    stage.builds.away, stage.builds.loses_answers = set(), False
     stage.go_on(30)
     assert (stage.deployment().question, len(stage.runs())) == ("", 1)
     stage.run_ends()

@@ -12,12 +12,15 @@ from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem
 from bot.services.deployments.ending import Ending
-from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held
+from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held, Seen
 from bot.services.deployments.judging import (
+    CI_AWAY,
     REST_S,
+    answered,
     judge_checks,
     next_look_at,
     ordered,
+    unanswered,
 )
 from bot.services.deployments.orphans import Orphans
 from bot.services.deployments.records import Cause, Records
@@ -109,14 +112,16 @@ class DeploymentWorker:
         self._steps.change(step, work)
 
     def _start(self, step: Step) -> None:
-        """Let one begin that nothing holds back; who asked, who approved and what will measure it is seen to first."""
+        """Let one begin that nothing holds back; who asked, who approved and who will run it is seen to first."""
         deployment, target = step.deployment, step.target
-        seen = away = None
-        if self._records.store.read(lambda tx: self._gate.held(tx, deployment, target)) is None:
-            try:
-                seen = self._gate.look(deployment, target)
-            except IntegrationError as problem:
-                away = Held("approvers_unknown", problem.system, self._records.now() + UNREACHABLE_S)
+        try:
+            if deployment.run is not None and self._running.resume(step):
+                return
+            told = self._ask(step)
+        except IntegrationError as problem:
+            pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
+            told = Held(CI_AWAY, problem.system, self._records.now() + pause_s)
+        seen = told if isinstance(told, Seen) else None
         may_begin = seen is not None and not (seen.void or seen.refused)
         if may_begin and (obstacle := self._gate.obstacle(deployment, target)):
             not_ready = {"outcome": "not_ready", "detail": obstacle}
@@ -124,7 +129,7 @@ class DeploymentWorker:
             return
 
         def work(tx: Transaction, current: Deployment) -> None:
-            why = away or self._gate.held(tx, current, target)
+            why = told if isinstance(told, Held) else self._gate.held(tx, current, target)
             if why is None and seen is not None and seen.void:
                 self._ending.end(tx, self._gate.ended(tx, current, seen), target, RECHECK)
                 return
@@ -138,6 +143,19 @@ class DeploymentWorker:
         begun = self._steps.change(step, work)
         if begun is not None and begun.state is _S.DEPLOYING:
             self._running.trigger(replace(step, deployment=begun))
+
+    def _ask(self, step: Step) -> Seen | Held | None:
+        """What is said elsewhere of one that nothing here holds back; IntegrationError where nobody would run it."""
+        deployment, target = step.deployment, step.target
+        if self._records.store.read(lambda tx: self._gate.held(tx, deployment, target)) is not None:
+            return None
+        try:
+            seen = self._gate.look(deployment, target)
+        except IntegrationError as problem:
+            return Held("approvers_unknown", problem.system, self._records.now() + UNREACHABLE_S)
+        if not seen.void:
+            self._running.probe(step)
+        return seen
 
     def _begin(self, tx: Transaction, step: Step, judged: Deployment) -> Held | None:
         """Store that it began, or that it may not any more; what holds it back where another one was faster."""
@@ -153,7 +171,7 @@ class DeploymentWorker:
             return None
         there = in_place_of(tx, judged)
         try:
-            started = move(there, _S.DEPLOYING, now, run=ordered(there, step.target, now))
+            started = move(there, _S.DEPLOYING, now, run=ordered(there, step.target, now), question="")
             self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
         except Conflict as problem:
             return Held("busy", str(problem), now + REST_S)
@@ -168,8 +186,10 @@ class DeploymentWorker:
             late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
             self._ending.end(tx, late, step.target, Cause("expire"))
             return
-        if (current.outcome, current.detail) != (why.outcome, why.detail):
-            held = note(current, outcome=why.outcome, detail=why.detail, let_at=now if has_opened else current.let_at)
+        held = unanswered(current, now) if why.outcome == CI_AWAY else answered(current)
+        if (held.outcome, held.detail) != (why.outcome, why.detail):
+            held = note(held, outcome=why.outcome, detail=why.detail, let_at=now if has_opened else current.let_at)
+        if held.revision != current.revision:
             self._records.progress(tx, held, due_at=why.due_at)
         self._steps.give_back(tx, step.lease, why.due_at)
 

@@ -20,6 +20,7 @@ REST_S = 15.0
 ANSWER_S = 1800.0
 LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 DOUBT_S = 600.0
+CI_AWAY = "ci_away"
 _S = DeploymentState
 _VERBS = {
     DeploymentKind.DEPLOY: Verb.DEPLOY,
@@ -158,6 +159,41 @@ def in_doubt(deployment: Deployment, target: Target, certain_at: float, now: flo
     if (question, certain_at) == (deployment.question, run.certain_at):
         return deployment
     return note(deployment, question=question, run=replace(run, certain_at=certain_at))
+
+
+def set_back(deployment: Deployment, now: float, outcome: str, *, run: Run | None, detail: str = "") -> Deployment:
+    """The deployment back in the queue, for its order came to nothing: whether it may begin is judged anew.
+
+    With a `run` that one is looked for once more before anything else.
+    """
+    since = deployment.unseen_since or now
+    return move(
+        deployment,
+        _S.QUEUED,
+        now,
+        outcome=outcome,
+        detail=detail,
+        run=run,
+        started_at=0.0,
+        unseen_since=since,
+        question=deployment.question if outcome == CI_AWAY else "",
+    )
+
+
+def unanswered(deployment: Deployment, now: float) -> Deployment:
+    """The deployment while the system that would carry it out does not answer: after some time people are called."""
+    since = deployment.unseen_since or now
+    question = CI_AWAY if now - since > DOUBT_S else deployment.question
+    if (since, question) == (deployment.unseen_since, deployment.question):
+        return deployment
+    return note(deployment, unseen_since=since, question=question)
+
+
+def answered(deployment: Deployment) -> Deployment:
+    """The deployment where that system has answered, and something else holds it back."""
+    if deployment.run is None and not (deployment.unseen_since or deployment.question):
+        return deployment
+    return note(deployment, run=None, unseen_since=0.0, question="")
 
 
 def permission_to(kind: DeploymentKind) -> str:

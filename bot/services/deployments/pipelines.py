@@ -32,6 +32,10 @@ class BuildDeploys:
         self._control = control
         self._reader = reader
 
+    def probe(self, order: Order) -> None:
+        """See `DeploySystem.probe`."""
+        self._reader.list_builds(order.pipeline, 1)
+
     def deploy(self, order: Order) -> Run:
         """See `DeploySystem.deploy`."""
         triggered = self._control.run(

@@ -8,22 +8,23 @@ from dataclasses import replace
 from bot.domain.deployments import Deployment, DeploymentState, Run, move, note
 from bot.domain.services import Target
 from bot.errors import Conflict, DestinationGone, IntegrationError, LeaseLost, OutcomeUnknown
-from bot.ports import Transaction
 from bot.ports.deploying import DeploySystem, Order, RunReport, RunState
 from bot.services.acting import TRIGGER_WITHIN_S
-from bot.services.checking import CERTAIN_AFTER_S
+from bot.services.checking import CERTAIN_AFTER_S, LONGEST_PAUSE_S
 from bot.services.deployments.judging import (
+    CI_AWAY,
     LOOK_S,
     in_doubt,
     judge_run,
     order_of,
     ordered,
     pipeline_of,
+    set_back,
     still_running,
     unseen,
 )
 from bot.services.deployments.records import Records
-from bot.services.deployments.stepping import LEASE_S, UNREACHABLE_S, Step, Stepping
+from bot.services.deployments.stepping import UNREACHABLE_S, Step, Stepping
 from bot.services.steps import LATE_UNTIL, late_noted
 from bot.telemetry import logger
 
@@ -46,6 +47,28 @@ class Running:
         """Whether what its run is asked of is configured: it may have been asked of another system than it would be."""
         return deployment.state not in _NEEDS_SYSTEM or pipeline_of(deployment, target).source in self._systems
 
+    def probe(self, step: Step) -> None:
+        """Return where its run can be ordered, or is refused when it is; IntegrationError where nobody would answer."""
+        try:
+            self._system(step).probe(order_of(step.deployment, step.target))
+        except IntegrationError as problem:
+            if problem.recoverable:
+                raise
+
+    def resume(self, step: Step) -> bool:
+        """Go on with a run that is there though its order was said never to have arrived; False where there is none.
+
+        IntegrationError while nobody can say.
+        """
+        found, deployment = self._system(step).find(order_of(step.deployment, step.target)), step.deployment
+        if found is None:
+            return False
+        asked = ordered(deployment, step.target, self._records.now())
+        run = replace(found, asked_at=asked.asked_at, source=asked.source, pipeline=asked.pipeline)
+        there = note(deployment, run=run, question="", unseen_since=0.0)
+        self._steps.settle(step, lambda now: move(there, _S.DEPLOYING, now))
+        return True
+
     def carry(self, step: Step) -> None:
         """Follow its run, or look whether there is one."""
         run = step.deployment.run
@@ -56,7 +79,7 @@ class Running:
             self._look_for_run(step, run)
 
     def _look_for_run(self, step: Step, run: Run) -> None:
-        """A run that an earlier call may have started is found, or there certainly is none: then it is ordered anew."""
+        """A run that an earlier call may have started is found, or there certainly is none: then it is judged anew."""
         try:
             found = self._system(step).find(order_of(step.deployment, step.target))
         except IntegrationError as problem:
@@ -70,19 +93,7 @@ class Running:
             deployment = step.deployment
             self._steps.settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by))
         else:
-            self._order_anew(step)
-
-    def _order_anew(self, step: Step) -> None:
-        """Note that a call is made, before it is."""
-
-        def work(tx: Transaction, current: Deployment) -> None:
-            now = self._records.now()
-            asking = note(current, run=ordered(current, step.target, now))
-            self._records.progress(tx, asking, due_at=now + LEASE_S)
-
-        asked = self._steps.change(step, work)
-        if asked is not None:
-            self.trigger(replace(step, deployment=asked))
+            self._steps.settle(step, lambda now: set_back(step.deployment, now, "order_lost", run=None))
 
     def trigger(self, step: Step) -> None:
         """Start the run, once that was noted; a worker that took too long to get here starts nothing any more."""
@@ -99,7 +110,7 @@ class Running:
             self._unknown(step, problem, certain_at=max(run.certain_at, late_until))
         except IntegrationError as problem:
             if problem.recoverable:
-                self._unknown(step, problem, certain_at=0.0)
+                self._put_off(step, problem)
                 return
             self._refused(step, problem.reason, f"{problem.system}: {problem.detail or problem.reason}")
         else:
@@ -110,11 +121,22 @@ class Running:
         failed = {"outcome": outcome, "detail": detail[:500]}
         self._steps.settle(step, lambda now: move(step.deployment, _S.FAILED, now, **failed))
 
+    def _put_off(self, step: Step, problem: IntegrationError) -> None:
+        """Queue one anew whose order never arrived; the longer that goes on, the longer until the next one."""
+        log.warning("run not ordered, queued anew", number=step.deployment.number, error=problem)
+        now = self._records.now()
+        went_s = now - (step.deployment.unseen_since or now)
+        pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0, min(went_s / 4, LONGEST_PAUSE_S))
+        run = Run(step.deployment.run.asked_at if step.deployment.run else now)
+        back = set_back(step.deployment, now, CI_AWAY, run=run, detail=problem.system)
+        self._steps.settle(step, lambda _: back, pause_s=pause_s)
+
     def _known(self, step: Step, run: Run) -> None:
         """Store what its system calls the run; it is followed from now on."""
         asked = step.deployment.run or run
         known = replace(run, asked_at=asked.asked_at, source=asked.source, pipeline=asked.pipeline)
-        self._steps.note(step, lambda now: (note(step.deployment, run=known, question=""), now + LOOK_S))
+        told = {"run": known, "question": "", "unseen_since": 0.0}
+        self._steps.note(step, lambda now: (note(step.deployment, **told), now + LOOK_S))
 
     def _unknown(self, step: Step, problem: IntegrationError, *, certain_at: float) -> None:
         """Nobody can say whether there is a run: looked for again, and a person is told when that takes long."""

@@ -37,16 +37,17 @@ class Stepping:
         self._records = records
         self._ending = ending
 
-    def settle(self, step: Step, next_: Callable[[float], Deployment]) -> None:
-        """Store the next state; an end also ends what hangs on it."""
+    def settle(self, step: Step, next_: Callable[[float], Deployment], *, pause_s: float = 0.0) -> None:
+        """Store the next state, which is looked at after a pause; an end also ends what hangs on it."""
 
         def work(tx: Transaction, _current: Deployment) -> None:
-            after = next_(self._records.now())
+            now = self._records.now()
+            after = next_(now)
             if after.state.is_ended:
                 self._ending.end(tx, after, step.target, Cause("carry_out"))
             else:
-                self._records.put(tx, after, Cause("carry_out"), due_at=self._records.now())
-                self.give_back(tx, step.lease, self._records.now())
+                self._records.put(tx, after, Cause("carry_out"), due_at=now + pause_s)
+                self.give_back(tx, step.lease, now + pause_s)
 
         self.change(step, work)
 

@@ -75,6 +75,8 @@ OUTCOMES = {
     "approval_struck": "An approval was struck out.",
     "more_approvals": "More approvals are needed by now than when it was asked for.",
     "approvers_unknown": "I cannot ask whether those who asked for it and approved it still may:",
+    "ci_away": "The CI system does not answer, so it has not begun:",
+    "order_lost": "Its order came to nothing: it is judged anew.",
     "not_configured": "It is not in the configuration any more.",
     "locked": "Locked.",
     "freeze": "A freeze is on.",
@@ -106,6 +108,7 @@ QUESTIONS = {
     "run_unknown": "I do not know whether its run was started: please look in the CI system",
     "run_unseen": "I cannot see how its run goes: please look in the CI system",
     "not_configured": "what deploys it is not in the configuration any more: put it back, or look in the CI system",
+    "ci_away": "the CI system does not answer, and it cannot begin: please look there",
     "takes_long": "takes longer than it may: please look",
 }
 

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 
 from bot.domain.budgets import Window
 from bot.domain.places import Capabilities, Operation
+from bot.errors import StorageUnavailable
 from bot.ports import Store, Transaction
 from bot.ports.budgets import BudgetState, Turn
-from bot.telemetry import BUDGET_AVAILABLE, BUDGET_PAUSED, BUDGET_WAITING, BUDGET_WAITS
+from bot.telemetry import BUDGET_AVAILABLE, BUDGET_PAUSED, BUDGET_WAITING, BUDGET_WAITS, logger
 
 PROGRESS_RESERVE = 0.5
 PATIENCE_S = 3.0  # for one whose turn has come
 LOOK_S = 15.0  # at least so often the turn is judged anew, for those ahead may not come
 LEAST_WAIT_S = 0.25
 FIRST = 0.0  # since when an answer stands in line: before all others
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,19 @@ def settle(tx: Transaction, calls: Sequence[Held], *, was_made: bool, now: float
         spent = call.window.fresh(tx.budgets.open(call.window).spent, now)
         ended = call.window.settle(spent, call.tick, now) if was_made else call.window.give_back(spent, call.tick)
         tx.budgets.store(call.window, ended, now)
+
+
+def end(store: Store, calls: Sequence[Held], *, was_made: bool, now: float) -> None:
+    """The same in a transaction of its own: what became of the calls waits for nobody who looks at budgets.
+
+    Where it cannot be stored now they count as under way until nobody could have made them later.
+    """
+    if not calls:
+        return
+    try:
+        store.write(lambda tx: settle(tx, calls, was_made=was_made, now=now), is_patient=False)
+    except StorageUnavailable as problem:
+        log.warning("calls that have ended are counted as under way", error=problem)
 
 
 def count(calls: Collection[Held]) -> None:

@@ -226,7 +226,6 @@ class Deliverer:
                 return False, None
             if (settlement.shown_digest or "").startswith(ONCE_MORE):
                 tx.pacing.postpone(delivery.card.id, doubts.undone_until(delivery.card), settlement.reason)
-            budgeting.settle(tx, delivery.calls, was_made=outcome.was_called, now=now)
             for window in outcome.paused:
                 tx.pacing.pause(window.scope, settlement.due_at)
             if settlement.reason in _ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:
@@ -245,6 +244,8 @@ class Deliverer:
         log.info(
             "attempt", subject=delivery.card.subject, slot=delivery.card.slot, destination=lease.label, outcome=said
         )
+        if is_held:
+            budgeting.end(self._store, delivery.calls, was_made=outcome.was_called, now=now)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Transaction
@@ -18,20 +18,39 @@ T = TypeVar("T")
 MAX_GROUP = 64
 WRITE_DEADLINE_S = 8.0
 LONGEST_WAIT_S = 2.0  # for who can come again later
-RETRY_S = 0.02
+# In a lock's line, where others may wait whose commits are slow. Whoever leaves the line has to begin at its end.
+PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A piece of work, the events that it stores if that is what it does, and the answer that its caller waits for.
 
-    Where it meets a lock that somebody holds it is tried again `until` then (monotonic).
+    Where it meets a lock that somebody holds it is tried again `until` then (monotonic). `is_claim`: it takes what all
+    others want too, and for as short as it can.
     """
 
     work: Callable[[Transaction], Any]
     arrival: Arrival | None = None
     until: float = 0.0
+    is_claim: bool = False
     answer: Future[Any] = field(default_factory=Future)
+
+    @property
+    def rank(self) -> int:
+        """Its place in a group: what stores events first, claims last."""
+        return 0 if self.arrival is not None else 1 + self.is_claim
+
+
+class RunApart(Protocol):
+    """Commits pieces together and gives each piece's result; `Locked` for one that met a lock: that changed nothing.
+
+    The first may wait `patience_s` for its locks, the others go on at once. When it raises, nothing was written.
+    """
+
+    def __call__(self, pieces: Sequence[Piece], patience_s: float) -> list[Any]:
+        """See above."""
+        ...
 
 
 class CommitLost(StorageUnavailable):
@@ -49,15 +68,19 @@ class Locked(StorageUnavailable):
 class Writer:
     """A thread that runs pieces of work in groups; `run` commits a group and returns the pieces' results, or raises.
 
-    The pieces of a group that store events are run first. When it raises for several, nothing of them was written
-    and each is run again alone: one failure is nobody else's. Unless the database itself is to blame (`NotBegun`):
-    then all of them have failed. A piece that met a lock stands aside, and is tried alone between the others' groups.
+    When it raises for several, nothing of them was written and each is run again alone: one failure is nobody else's.
+    Unless the database itself is to blame (`NotBegun`): then all of them have failed. Pieces that met a lock
+    (`Locked`; then `apart` must be given) stand aside: a thread of their own waits for it, as patiently as who waits
+    in the server's line must, and the others go on meanwhile.
     """
 
-    def __init__(self, run: Callable[[Sequence[Piece]], list[Any]]) -> None:
+    def __init__(self, run: Callable[[Sequence[Piece]], list[Any]], apart: RunApart | None = None) -> None:
         self.queue: SimpleQueue[Piece | None] = SimpleQueue()
         self._run_group = run
+        self._run_apart = apart
         self._locked_out: deque[Piece] = deque()
+        self._has_locked_out = threading.Condition()
+        self._waiter: threading.Thread | None = None  # who stands aside needs one, and hardly anybody does
         self._waiting: dict[int, float] = {}  # since when, the longest first; also those whose callers have left
         self._lock = threading.Lock()
         self._is_closing = False
@@ -74,7 +97,8 @@ class Writer:
         with self._lock:
             self._waiting[id(answer)] = begun_at
         answer.add_done_callback(self._forget)
-        self.queue.put(Piece(work, arrival, begun_at + within_s if is_patient else 0.0, answer))
+        until = begun_at + (within_s if is_patient else LONGEST_WAIT_S)
+        self.queue.put(Piece(work, arrival, until, not is_patient, answer))
         try:
             return answer.result(within_s)
         except TimeoutError:
@@ -86,7 +110,7 @@ class Writer:
             raise StorageUnavailable("the database does not say whether it was written, try again") from None
 
     def longest_wait_s(self) -> float:
-        """For how long the one who has waited longest does; 0 when nobody waits."""
+        """For how long the one who has waited longest does, but for who stands aside; 0 when nobody waits."""
         with self._lock:
             since = next(iter(self._waiting.values()), None)
         return 0.0 if since is None else monotonic() - since
@@ -96,30 +120,26 @@ class Writer:
         self._is_closing = True
         self.queue.put(None)
         self._thread.join()
+        with self._has_locked_out:
+            self._has_locked_out.notify()
+        if self._waiter is not None:
+            self._waiter.join()
 
     def _forget(self, answer: Future[Any]) -> None:
         with self._lock:
-            del self._waiting[id(answer)]
+            self._waiting.pop(id(answer), None)
 
     def _run(self) -> None:
         is_open = True
         while is_open:
             group, is_open = self._gather()
-            if group and not self._commit(group):
-                for piece in group:
-                    self._commit([piece])
-            if self._locked_out:
-                self._commit([self._locked_out.popleft()])
-        for piece in self._locked_out:
-            self._commit([piece])
+            if group:
+                self._commit(group)
 
     def _gather(self) -> tuple[list[Piece], bool]:
         """Whatever is queued now, at least one piece, and whether more may come."""
         group: list[Piece] = []
-        try:
-            piece = self.queue.get(timeout=RETRY_S if self._locked_out else None)
-        except Empty:
-            return group, True
+        piece = self.queue.get()
         while piece is not None:
             if piece.answer.set_running_or_notify_cancel():
                 group.append(piece)
@@ -131,23 +151,71 @@ class Writer:
                 return group, True
         return group, False
 
-    def _commit(self, group: list[Piece]) -> bool:
-        """Run a group and answer its callers; False when it was rolled back unanswered."""
-        group.sort(key=lambda piece: piece.arrival is None)
+    def _commit(self, group: list[Piece]) -> None:
+        """Run a group and answer its callers, but for those that stand aside."""
+        group.sort(key=lambda piece: piece.rank)
         try:
             results = self._run_group(group)
+        except Locked as problem:
+            if len(group) == 1:
+                self._stand_aside(group[0], problem)
+            else:
+                self._commit_apart(group, 0.0)
         except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
-            if isinstance(problem, Locked) and len(group) == 1 and self._may_come_again(group[0]):
-                self._locked_out.append(group[0])
-                return True
-            is_last = len(group) == 1 or isinstance(problem, CommitLost | NotBegun)
-            if is_last:
-                for piece in group:
-                    piece.answer.set_exception(problem)
-            return is_last
-        for piece, result in zip(group, results, strict=True):
-            piece.answer.set_result(result)
-        return True
+            self._commit_each(group, problem)
+        else:
+            _answer(group, results)
 
-    def _may_come_again(self, piece: Piece) -> bool:
-        return not self._is_closing and monotonic() < piece.until
+    def _commit_each(self, group: list[Piece], problem: BaseException) -> None:
+        """What a group came to that raised something else than that it met a lock."""
+        if len(group) == 1 or isinstance(problem, CommitLost | NotBegun):
+            for piece in group:
+                piece.answer.set_exception(problem)
+        else:
+            for piece in group:
+                self._commit([piece])
+
+    # --- standing aside
+
+    def _commit_apart(self, group: list[Piece], patience_s: float) -> None:
+        """Run what goes at once; the rest stands aside, whoever was waited for in vain behind the others."""
+        assert self._run_apart is not None
+        first, *others = group
+        others.sort(key=lambda piece: piece.rank)
+        group = [first, *others]
+        try:
+            results = self._run_apart(group, patience_s)
+        except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
+            self._commit_each(group, problem)
+            return
+        for piece, result in [*zip(others, results[1:], strict=True), (first, results[0])]:
+            if isinstance(result, Locked):
+                self._stand_aside(piece, result)
+            else:
+                _answer([piece], [result])
+
+    def _stand_aside(self, piece: Piece, problem: Locked) -> None:
+        if self._is_closing or monotonic() >= piece.until:
+            piece.answer.set_exception(problem)
+            return
+        self._forget(piece.answer)
+        with self._has_locked_out:
+            self._locked_out.append(piece)
+            if self._waiter is None:
+                self._waiter = threading.Thread(target=self._wait_for_locks, name="writer-aside", daemon=True)
+                self._waiter.start()
+            self._has_locked_out.notify()
+
+    def _wait_for_locks(self) -> None:
+        while True:
+            with self._has_locked_out:
+                self._has_locked_out.wait_for(lambda: self._locked_out or self._is_closing)
+                group = [self._locked_out.popleft() for _ in range(min(MAX_GROUP, len(self._locked_out)))]
+            if not group:
+                return
+            self._commit_apart(group, 0.0 if self._is_closing else PATIENCE_S)
+
+
+def _answer(group: Sequence[Piece], results: Sequence[Any]) -> None:
+    for piece, result in zip(group, results, strict=True):
+        piece.answer.set_result(result)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Arrival, Transaction
-from bot.storage.groups import CommitLost, Locked, NotBegun, Piece, Writer
+from bot.storage.groups import PATIENCE_S, CommitLost, Locked, NotBegun, Piece, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
@@ -33,8 +34,11 @@ PAUSE_S = 0.02  # at most, after the first try
 _PASSING = frozenset({"40001", "40P01", "23505"})
 _REFUSED = "22"  # the class of values that a column cannot hold
 _LOCKED = "55P03"
-# Who holds a lock may be a process that stands still. A group's pieces can go one by one, a single one can stand aside.
-_HURRY = text("SET LOCAL lock_timeout = '100ms'")
+# Who holds a lock may be a process that stands still. A group waits so long for one; then those that need it are told
+# from the others by a glance each, and wait aside.
+HURRY_S = 0.1
+GLANCE_S = 0.005
+STANDS_STILL_S = 30.0  # see the sessions' limit below
 # A connection whose other end is gone is noticed within half a minute on both sides, so that its locks come free.
 _SESSION = {
     "statement_timeout": "8s",
@@ -51,6 +55,26 @@ _SESSION = {
 }
 
 
+class _Patience:
+    """How long a group waits for a lock: longer where locks come, only slowly, since others' commits take long."""
+
+    def __init__(self) -> None:
+        self._is_worth_it = False
+        self._hurries_until = 0.0
+
+    def wait_s(self) -> float:
+        """In seconds."""
+        is_patient = self._is_worth_it and monotonic() > self._hurries_until
+        return PATIENCE_S if is_patient else HURRY_S
+
+    def note(self, waited_s: float, *, is_locked: bool) -> None:
+        """Learn of a wait for a lock. One that was long and in vain was for somebody who stands still."""
+        if waited_s >= PATIENCE_S:
+            self._is_worth_it = not is_locked
+            if is_locked:
+                self._hurries_until = monotonic() + STANDS_STILL_S
+
+
 class PostgresStore:
     """A database server; reads have a connection each, writes gather at one writer."""
 
@@ -59,14 +83,15 @@ class PostgresStore:
         self._cipher = cipher
         self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._readers = Readers(CONNECTIONS)
-        self._writer = Writer(self._write)
+        self._patience = _Patience()
+        self._writer = Writer(self._write, self._write_apart)
 
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
         return self._writer.write(work, arrival, is_patient=is_patient)
 
     def longest_wait_s(self) -> float:
-        """For how long the one who has waited longest for the writer does; 0 when nobody waits."""
+        """For how long the one who has waited longest does, but for who waits for a lock; 0 when nobody waits."""
         return self._writer.longest_wait_s()
 
     def read(self, work: Callable[[Transaction], T]) -> T:
@@ -101,12 +126,55 @@ class PostgresStore:
 
     def _write_once(self, group: Sequence[Piece]) -> list[Any]:
         with self._connected() as connection:
-            connection.execute(_HURRY)
-            tx = SqlTransaction(connection, self._cipher)
-            results = tx.run(group)
-            tx.unit.flush()
+            wait_s = self._patience.wait_s()
+            _wait_at_most(connection, wait_s)
+            try:
+                results = self._run(connection, group)
+            except DBAPIError as problem:
+                if _state_of(problem) == _LOCKED:
+                    self._patience.note(wait_s, is_locked=True)
+                raise
             _commit(connection)
             return results
+
+    def _write_apart(self, pieces: Sequence[Piece], patience_s: float) -> list[Any]:
+        """See `RunApart`. Who waits for a lock holds none but its own meanwhile, so that it keeps nobody else waiting.
+
+        The others, who mostly need the lock that is held then, go together, and one by one only where that fails.
+        """
+        first, *others = pieces
+        try:
+            with self._connected() as connection:
+                _wait_at_most(connection, patience_s or GLANCE_S)
+                results = self._run_or_leave(connection, [first])
+                self._patience.note(patience_s, is_locked=isinstance(results[0], Locked))
+                _wait_at_most(connection, GLANCE_S)
+                together = self._run_or_leave(connection, others) if patience_s else None
+                if together is None or any(isinstance(result, Locked) for result in together):
+                    together = [one for piece in others for one in self._run_or_leave(connection, [piece])]
+                _commit(connection)
+                return results + together
+        except DBAPIError as problem:
+            raise _as_error(problem) from None
+
+    def _run_or_leave(self, connection: Connection, pieces: Sequence[Piece]) -> list[Any]:
+        """What the pieces return; `Locked` for each, and nothing changed, where one of them met a lock."""
+        savepoint = connection.begin_nested()
+        try:
+            results = self._run(connection, pieces)
+        except DBAPIError as problem:
+            if _state_of(problem) != _LOCKED:
+                raise
+            savepoint.rollback()
+            return [_as_error(problem) for _ in pieces]
+        savepoint.commit()
+        return results
+
+    def _run(self, connection: Connection, pieces: Sequence[Piece]) -> list[Any]:
+        tx = SqlTransaction(connection, self._cipher)
+        results = tx.run(pieces)
+        tx.unit.flush()
+        return results
 
     def _connected(self) -> Connection:
         try:
@@ -147,6 +215,11 @@ def first_line(problem: DBAPIError) -> str:
     return str(problem.orig).partition("\n")[0]
 
 
+def _wait_at_most(connection: Connection, seconds: float) -> None:
+    """Let no statement of the transaction wait for a lock for longer, from now on."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{1000 * seconds:.0f}ms'")
+
+
 def _commit(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
     """Commit; a connection lost here leaves open whether it did, which the caller must not try again unasked."""
     try:
@@ -159,11 +232,16 @@ def _commit(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
 
 def _is_passing(problem: DBAPIError) -> bool:
     """Whether the same work may succeed at once: the state has moved on, or an idle connection had been cut."""
-    return problem.connection_invalidated or getattr(problem.orig, "sqlstate", None) in _PASSING
+    return problem.connection_invalidated or _state_of(problem) in _PASSING
+
+
+def _state_of(problem: DBAPIError) -> str:
+    """The server's word for what went wrong; empty where the driver has one of its own."""
+    return getattr(problem.orig, "sqlstate", None) or ""
 
 
 def _as_error(problem: DBAPIError) -> Exception:
-    state = getattr(problem.orig, "sqlstate", None) or ""
+    state = _state_of(problem)
     if state.startswith(_REFUSED) or "NUL" in str(problem.orig):
         return PayloadInvalid(f"the database cannot hold it: {first_line(problem)}")
     return (Locked if state == _LOCKED else StorageUnavailable)(f"the database did not commit: {first_line(problem)}")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from bot.errors import StorageUnavailable
 
 POOL_WAIT_S = 8.0
-KEPT_FREE = 2  # for the writer, and for who looks whether the database answers at all
+KEPT_FREE = 3  # for the writer, for what waits aside for a lock, and for who looks whether the database answers at all
 
 
 class Readers:

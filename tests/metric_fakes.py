@@ -14,9 +14,13 @@ from bot.ports.metrics import MonitorState, Point, Query, Reading, Reply, Series
 
 @dataclass
 class FakeMetricSource:
-    """Answers each query with `answers[text of the query]`, an answer or an error; `asked` are (text, start, end)."""
+    """Answers each query with `answers[text of the query]`, an answer or an error, or with `otherwise`.
+
+    `asked` are (text, start, end).
+    """
 
     answers: dict[str, Mapping[str, float] | Exception] = field(default_factory=dict)
+    otherwise: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     is_partial: bool = False
     down: IntegrationError | None = None
@@ -39,7 +43,7 @@ class FakeMetricSource:
         """See `MetricSource`."""
         text = fill(query.template, query.values)
         self.asked.append((text, start, end))
-        answer = self.down or self.answers.get(text, {})
+        answer = self.down or self.answers.get(text, self.otherwise)
         if isinstance(answer, Exception):
             raise answer
         return Reading(answer, self.warnings, self.is_partial)

@@ -14,6 +14,7 @@ from typing import Any, Self
 LEAST_LATE_S = 5.0  # a busy worker is not one that was away
 SHORTEST_WINDOW_S = 60.0  # of less time most systems cannot tell a rate
 MOST_BLANKS = 3  # so many in a row at the end, and nobody knows how things stand
+LONGEST_HELD_S = 600.0  # a system that wants to be left alone for longer in all has not answered
 _EPSILON_S = 1e-6
 
 
@@ -199,7 +200,7 @@ class CheckProgress:
 
     `measured` counts what counted: passed and failed measurements and blanks (no data, errors). `streak` are the passed
     ones in a row, `blanks` the blanks in a row. `last_…` tell of the newest look, which may not have counted.
-    `is_charted`: there is a history of its value.
+    `is_charted`: there is a history of its value. It was held for `held_s` in all.
     """
 
     name: str
@@ -221,6 +222,7 @@ class CheckProgress:
     last_detail: str = ""
     warnings: tuple[str, ...] = ()
     is_charted: bool = False
+    held_s: float = 0.0
 
     @property
     def is_running(self) -> bool:
@@ -292,6 +294,28 @@ def advance(spec: CheckSpec, progress: CheckProgress, measurement: Measurement) 
     if 0 < spec.successes <= seen.streak:
         return replace(seen, verdict=Verdict.PASSED)
     return conclude(seen) if measurement.at >= ends_at - _EPSILON_S else seen
+
+
+def hold(spec: CheckSpec, progress: CheckProgress, refused: Measurement) -> CheckProgress:
+    """The check while its system wants to be left alone (`pause_s`): that is no look, and it ends later by as long.
+
+    Only what lasts is an error: more than ten minutes in all.
+    """
+    next_at = refused.at + refused.took_s + refused.pause_s
+    held_s = progress.held_s + next_at - refused.at
+    if held_s > LONGEST_HELD_S:
+        return advance(spec, progress, refused)
+    return replace(
+        progress,
+        next_at=next_at,
+        ends_at=progress.ends_at + next_at - progress.next_at,
+        held_s=held_s,
+        last_at=refused.at,
+        last_verdict=refused.verdict,
+        last_value=None,
+        last_reason=refused.reason,
+        last_detail=refused.detail,
+    )
 
 
 def conclude(progress: CheckProgress) -> CheckProgress:

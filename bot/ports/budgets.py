@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,6 +78,10 @@ class Pacing(Protocol):
 
     def pause(self, scope: str, until: float) -> None:
         """Let nothing go in this scope before `until`."""
+        ...
+
+    def pauses(self, scopes: Collection[str], since: float) -> Mapping[str, float]:
+        """The ends of those scopes' pauses that end, or ended, after `since`."""
         ...
 
     def release(self, lease: DestinationLease, *, arrival: float, free_at: float | None, reason: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from functools import cache
 
 from sqlalchemy import Update, bindparam, select, update
@@ -16,6 +17,9 @@ from bot.storage.unit import Unit
 
 _ARRIVAL = (
     select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.scope == bindparam("name")).with_for_update()
+)
+_PAUSES = select(budgets.c.scope, budgets.c.paused_until).where(
+    budgets.c.scope.in_(bindparam("names", expanding=True)), budgets.c.paused_until > bindparam("since")
 )
 _GIVE_BACK = update(destinations).where(IS_HELD).values(lease_until=0.0)
 _IS_PLACE = destinations.c.key == bindparam("place")
@@ -74,6 +78,11 @@ class SqlPacing:
         """Let nothing go in this scope before `until`, nor before an earlier pause of it ends."""
         row = {"scope": scope, "arrival": 0.0, "paused_until": until}
         self._connection.execute(_pause(self._connection.dialect.name), row)
+
+    def pauses(self, scopes: Collection[str], since: float) -> Mapping[str, float]:
+        """The ends of those scopes' pauses that end, or ended, after `since`."""
+        found = self._connection.execute(_PAUSES, {"names": sorted(scopes), "since": since})
+        return {row.scope: row.paused_until for row in found}
 
     def release(self, lease: DestinationLease, *, arrival: float, free_at: float | None, reason: str) -> bool:
         """Give a destination back; it is free again at `free_at`, None where it was not called: then as it was before.

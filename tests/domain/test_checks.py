@@ -22,6 +22,7 @@ from bot.domain.checks import (
     advance,
     begin,
     conclude,
+    hold,
 )
 
 PASSED, FAILED, NO_DATA, ERROR = Verdict.PASSED, Verdict.FAILED, Verdict.NO_DATA, Verdict.ERROR
@@ -272,3 +273,16 @@ def test_every_check_ends(spec: CheckSpec, late_s: float, verdict: Verdict) -> N
         progress = advance(spec, progress, Measurement(progress.next_at + late_s, verdict))
     assert not progress.is_running
     assert progress.verdict is verdict or progress.passes == 0
+
+
+def test_what_is_held_is_no_look_until_it_lasts() -> None:
+    """A refusal moves the next look and the end; after ten minutes in all it counts like any other error."""
+    refused = Measurement(T0 + 10, ERROR, pause_s=240.0, reason=Reason.UNASKED)
+    before = run(SPEC, "p")
+    held = hold(SPEC, before, refused)
+    assert (held.next_at, held.ends_at, held.held_s) == (T0 + 250, before.ends_at + 240, 240)
+    assert (held.measured, held.errors, held.last_reason) == (1, 0, Reason.UNASKED)
+    again = hold(SPEC, held, replace(refused, at=held.next_at))
+    lasting = hold(SPEC, again, replace(refused, at=again.next_at))
+    assert (lasting.measured, lasting.errors, lasting.held_s) == (2, 1, 480)
+    assert lasting.ends_at == again.ends_at

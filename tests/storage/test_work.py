@@ -196,6 +196,15 @@ def test_a_shorter_pause_ends_no_longer_one(store: SqlStore) -> None:
         assert store.write(lambda tx: tx.pacing.arrival("dingtalk:robot"))[1] == max(before, until)
 
 
+def test_pauses_are_told_as_long_as_they_matter(store: SqlStore) -> None:
+    """Those of the scopes asked about that are not over for long; asking makes no scope known."""
+    for scope, until in (("metrics:a", NOW + 30), ("metrics:b", NOW - 30), ("metrics:c", NOW - 900)):
+        store.write(lambda tx, one=(scope, until): tx.pacing.pause(*one))  # type: ignore[misc]  # bound now
+    asked = ("metrics:a", "metrics:b", "metrics:c", "metrics:unheard")
+    assert store.read(lambda tx: tx.pacing.pauses(asked, NOW - 300)) == {"metrics:a": NOW + 30, "metrics:b": NOW - 30}
+    assert store.read(lambda tx: tx.pacing.pauses((), NOW)) == {}
+
+
 def test_two_commands_cause_one_effect(store: SqlStore) -> None:
     """The second to claim an effect gets the first one, and can claim it only after it was freed."""
     assert [_add(store, "01"), _add(store, "02", person="U2"), _add(store, "01")] == [True, True, False]

@@ -10,7 +10,7 @@ class Accounts(Protocol):
     """What was last heard of accounts, and who is the same person."""
 
     def note(self, account: str, name: str, address_digest: str) -> None:
-        """Remember an account's name (empty: as it was) and the digest of its e-mail address (empty: it has none)."""
+        """Remember an account's name and the digest of its e-mail address; what is empty stays as it was."""
         ...
 
     def names(self, accounts: Iterable[str]) -> Mapping[str, str]:

@@ -41,10 +41,13 @@ class SqlAccounts:
         self._connection = connection
 
     def note(self, account: str, name: str, address_digest: str) -> None:
-        """Remember an account's name and the digest of its e-mail address; writes only what is news."""
+        """Remember an account's name and the digest of its e-mail address; writes only what is news.
+
+        What nobody tells at the moment is kept: who was known by an address stays that person.
+        """
         known = self._connection.execute(select(accounts).where(accounts.c.account == account)).first()
-        kept = name[:200] or (known.name if known is not None else "")
-        row = {"account": account, "name": kept, "address_digest": address_digest}
+        kept, digest = (known.name, known.address_digest) if known is not None else ("", "")
+        row = {"account": account, "name": name[:200] or kept, "address_digest": address_digest or digest}
         if known is None or dict(known._mapping) != row:
             self._connection.execute(_note(self._connection.dialect.name), row)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from bot.domain.cards import Card, Lines, Notice
 from bot.domain.deployments import DeploymentState
+from bot.domain.services import ApprovalRule
 from bot.errors import Unavailable
 from bot.ports import PersonFacts
 from bot.services.deployments.gate import Held
@@ -159,3 +160,16 @@ def test_where_nothing_can_be_changed_it_is_said_in_a_post_of_its_own(stage: Sta
     notices = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
     assert ["waits for approval" in str(notice.body) for notice in notices] == [True, True]
     assert "still waits for approval" in str(notices[-1].body)
+
+
+def test_a_closed_directory_makes_nobody_another_person(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """Who asked has the same address at both accounts: that one directory tells none any more makes them no second."""
+    stage = a_stage(sqlite_store, sqlite_database, approvals=ApprovalRule(2, ("release",)))
+    directories = (("U1", stage.world.directory), ("m2", stage.world.other_directory))
+    for person, directory in directories:
+        directory.people[person] = PersonFacts("Ann", "ann@example.com", is_outsider=False)
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"confirm {SERVICE}#1")
+    directories[1][1].people["m2"] = PersonFacts("", None, is_outsider=False)  # as DingTalk's client tells of a refusal
+    assert "somebody else must approve it" in stage.ask(f"approve {SERVICE}#1", "m2")

@@ -120,3 +120,13 @@ def test_a_code_under_another_key_is_nobodys(store: SqlStore, database: Engine) 
     other.write(lambda tx: tx.joining.issue(FEISHU, "EFGH5678", NOW + 600))
     assert other.write(lambda tx: tx.joining.redeem(DINGTALK, "ABCD1234", NOW)) is None
     assert other.write(lambda tx: tx.joining.redeem(DINGTALK, "EFGH5678", NOW)) == FEISHU
+
+
+def test_an_address_is_known_until_there_is_another(store: SqlStore) -> None:
+    """A directory that is closed tells no address, which does not make two persons of one; another address does."""
+    store.write(lambda tx: tx.accounts.note(SLACK, "Ann", "ann"))
+    store.write(lambda tx: tx.accounts.note(DINGTALK, "Ann", "ann"))
+    store.write(lambda tx: tx.accounts.note(DINGTALK, "", ""))
+    assert same(store, SLACK) == {SLACK, DINGTALK}
+    store.write(lambda tx: tx.accounts.note(DINGTALK, "", "bob"))
+    assert same(store, SLACK) == {SLACK}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.deployments import Deployment, DeploymentState
+from bot.domain.deployments import Deployment, DeploymentState, Version
 
 # Ends that a person decided for a run that nobody could follow: it may have begun, and may still go on.
 ABANDONED, NOT_CONFIGURED = "abandoned", "not_configured"
@@ -21,3 +21,11 @@ def has_changed(deployment: Deployment) -> bool:
     """
     was_taken = deployment.run is not None and bool(deployment.run.request)
     return was_taken or is_unseen(deployment) or deployment.state is DeploymentState.SUCCEEDED
+
+
+def is_older(one: Version, other: Version) -> bool:
+    """Whether a version was built before another one; False where their builds do not tell."""
+    (project, _, number), (other_project, _, other_number) = (version.build.rpartition("#") for version in (one, other))
+    if project != other_project or not (number.isdecimal() and other_number.isdecimal()):
+        return False
+    return int(number) < int(other_number)

@@ -146,12 +146,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """What a rollback takes away: the latest of so many commits, the issues that they name, and whether that is all."""
+    """What a way back takes away: the latest of so many commits, the issues that they name, and whether that is all.
+
+    `irreversible` are the titles of those that cannot be undone, and over which it goes all the same.
+    """
 
     changes: tuple[Change, ...] = ()
     count: int = 0
     issues: tuple[str, ...] = ()
     is_known: bool = True
+    irreversible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class Deployment:
     `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
     begin, `unseen_since` since when its CI system tells nothing. `brought` are all the commits that it brings only if
     `changes_known`; else they are asked for again at `learn_at`, or never (0). `aside` are commits of other branches
-    that could not be undone, should they be part of it. `undoes` is what a rollback was asked for to take away.
+    that could not be undone, should they be part of it. `undoes` is what a rollback, or an older version, takes away.
     """
 
     number: int
@@ -281,7 +285,8 @@ class Deployment:
             known[name] = _changes_in(stored.get(name, ()))
         if undoes := stored.get("undoes"):
             listed, issues = _changes_in(undoes["changes"]), tuple(undoes["issues"])
-            known["undoes"] = Undoing(listed, undoes["count"], issues, undoes["is_known"])
+            marked = tuple(undoes.get("irreversible", ()))
+            known["undoes"] = Undoing(listed, undoes["count"], issues, undoes["is_known"], marked)
         known["issues"] = tuple(stored.get("issues", ()))
         known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
         for name in ("kept", "further"):

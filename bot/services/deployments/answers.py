@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from bot.domain.cards import Card
 from bot.domain.commands import CommandLine, Verb
+from bot.domain.deployment_effects import is_older
 from bot.domain.deployment_lines import LATEST, parse_span
 from bot.domain.deployments import ACTIVE, WAITING, Version
 from bot.domain.dora import DAY_S, Dora, dora_of
@@ -17,7 +18,7 @@ from bot.services.deployments.charting import Charting
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.requests import Requests
 from bot.services.deployments.standing import good, good_version, wrong_there
-from bot.services.deployments.versions import Versions, is_older
+from bot.services.deployments.versions import Versions
 from bot.services.presenters.deployment_answers import (
     Compared,
     Standing,

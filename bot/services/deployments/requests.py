@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.domain.deciding import demand
+from bot.domain.deployment_effects import is_older
 from bot.domain.deployments import (
     ASKED,
     MOST_WHOLE,
@@ -15,6 +16,7 @@ from bot.domain.deployments import (
     DeploymentState,
     Requester,
     Terms,
+    Undoing,
     Version,
     bringing,
     move,
@@ -26,14 +28,18 @@ from bot.services.deployments.ending import Ending
 from bot.services.deployments.judging import template_of
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.standing import (
+    MOST_NAMED,
     Overtaken,
     good_before,
     good_once,
     good_version,
+    irreversible_since,
     is_good_before,
     is_marked,
+    is_same,
     latest,
     overtaken,
+    stands_there,
     to_undo,
     undone_by,
     way_back,
@@ -67,11 +73,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A wish that has been looked up: what would be deployed, in place of what."""
+    """A wish that has been looked up: what would be deployed, in place of what.
+
+    Of a version that is older than what is there, `lost` is what goes with it.
+    """
 
     wish: Wish
     target: Target
     version: Version
+    lost: Brought | None = None
     brought: Brought = NOTHING
 
 
@@ -123,8 +133,11 @@ class Requests:
         target = self.target(service, wish.environment)
         version = self.exact(target, self._version(service, target, wish))
         self.people.learn_names(self.people.called_for(target.approvals.approvers))
-        current = self._records.store.read(lambda tx: good_version(tx, service.name, target.environment))
-        return Proposal(wish, target, version, self.bring(target, current, version))
+        line = (service.name, target.environment)
+        current, there = self._records.store.read(lambda tx: (good_version(tx, *line), stands_there(tx, *line)))
+        is_back = there is not None and is_older(version, there) and not is_same(version, there)
+        lost = self.bring(target, version, there) if there is not None and is_back else None
+        return Proposal(wish, target, version, lost, self.bring(target, current, version))
 
     def bring(self, target: Target, old: Version | None, new: Version) -> Brought:
         """What `new` brings in place of `old`; of what came on other branches only what could not be undone."""
@@ -206,6 +219,7 @@ class Requests:
         is_free = bool(rollback_of) or wish.is_break_glass
         if not (is_free or is_good_before(tx, proposal.version, target)):
             raise _too_early(proposal.version, target.after)
+        undoes = None if rollback_of else self._undoing(tx, proposal)
         needed, approvers = (0, ()) if is_free else (target.approvals.needed, target.approvals.approvers)
         deployment = Deployment(
             0,
@@ -228,11 +242,32 @@ class Requests:
         )
         deployment = bringing(deployment, brought.changes)
         if rollback_of:
-            deployment = replace(deployment, undoes=undone_by(tx, deployment))
+            undoes = undone_by(tx, deployment)
+        deployment = replace(deployment, undoes=undoes)
         added = self._records.add(tx, deployment, cause, dedup_key=wish.dedup_key, due_at=now + CONFIRM_S)
         if added is not None and (wish.is_confirmed or not target.needs_confirmation):
             return self.go_on(tx, added, target, cause)
         return added
+
+    def _undoing(self, tx: Transaction, proposal: Proposal) -> Undoing | None:
+        """What a deployment of an older version takes away; Conflict where that cannot be undone, save by break-glass.
+
+        None of one that takes nothing away.
+        """
+        target, version, lost = proposal.target, proposal.version, proposal.lost or NOTHING
+        came = irreversible_since(tx, target, version)
+        titles = dict.fromkeys(one.title for one in (*lost.changes, *lost.aside, *came) if is_marked(one, target))
+        if titles and not proposal.wish.is_break_glass:
+            raise Conflict(
+                "{version} is older than a change there that cannot be undone ({titles}): go forward.",
+                version=version.name,
+                titles="; ".join(titles)[:300],
+            )
+        if not titles and proposal.lost is None:
+            return None
+        issues = dict.fromkeys(key for change in lost.changes for key in change.issues)
+        listed, count = lost.changes[:MOST_NAMED], len(lost.changes)
+        return Undoing(listed, count, tuple(issues), lost.is_known, tuple(titles)[:MOST_NAMED])
 
     def go_on(self, tx: Transaction, requested: Deployment, target: Target, cause: Cause) -> Deployment:
         """Let a confirmed one wait for approval, or for its turn."""

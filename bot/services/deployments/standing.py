@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from bot.domain.deployment_effects import has_changed
+from bot.domain.deployment_effects import has_changed, is_older
 from bot.domain.deployments import (
     ACTIVE,
     FAILED_STATES,
@@ -70,6 +70,12 @@ def good_before(tx: Transaction, current: Deployment) -> Version | None:
 def good_once(tx: Transaction, service: str, environment: str, asked: Version) -> Version | None:
     """The version that is meant, where it was good in that environment: nothing else may be gone back to."""
     return next((one.version for one in good(tx, service, environment) if is_same(one.version, asked)), None)
+
+
+def stands_there(tx: Transaction, service: str, environment: str) -> Version | None:
+    """The version that runs there: what went wrong last and was not brought back, else what is good."""
+    wrong = wrong_there(tx, service, environment)
+    return wrong[0].version if wrong else good_version(tx, service, environment)
 
 
 def latest(tx: Transaction, service: str, environment: str) -> Deployment | None:
@@ -172,13 +178,16 @@ def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
     """The deployment with what is there at this moment as what it replaces: others may have ended while it waited."""
     if deployment.rollback_of:  # it replaces what it undoes, whatever that left behind
         return deployment
-    previous = good_version(tx, deployment.service, deployment.environment)
+    line, since = (deployment.service, deployment.environment), deployment.requested_at
+    previous, there = good_version(tx, *line), stands_there(tx, *line)
+    is_back = there is not None and is_older(deployment.version, there)
+    if deployment.undoes and not (is_back or deployment.undoes.irreversible):  # what it would have undone is gone
+        deployment = replace(deployment, undoes=None, changes_known=False)
     commit = previous.commit if previous else ""
     newer = takewhile(lambda change: not commit or change.commit != commit, deployment.brought)
-    line, since = (deployment.service, deployment.environment), deployment.requested_at
     came = [one for one in good(tx, *line) if one.ended_at >= since]
-    there = {change.commit for one in came for change in (*one.brought, *one.aside)}
-    aside = tuple(change for change in deployment.aside if change.commit not in there)
+    has_come = {change.commit for one in came for change in (*one.brought, *one.aside)}
+    aside = tuple(change for change in deployment.aside if change.commit not in has_come)
     return bringing(replace(deployment, previous=previous, aside=aside), newer)
 
 
@@ -197,6 +206,16 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
         return "irreversible"
     are_known = all(one.changes_known for one in crossed if has_changed(one))
     return "commits_unknown" if target.rollback.irreversible and not are_known else ""
+
+
+def irreversible_since(tx: Transaction, target: Target, to: Version) -> Sequence[Change]:
+    """What cannot be undone, and came there with something newer since `to` was last good there."""
+    line = (target.service, target.environment)
+    since = next((one.ended_at for one in good(tx, *line) if is_same(one.version, to)), 0.0)
+    came = [one for one in _began(tx, *line) if one.started_at >= since and not is_same(one.version, to)]
+    newer = [one for one in came if is_older(to, one.version)]
+    changes = [change for one in newer if has_changed(one) for change in (*one.brought, *one.aside)]
+    return [change for change in changes if is_marked(change, target)]
 
 
 def undone_by(tx: Transaction, rollback: Deployment) -> Undoing:
@@ -264,14 +283,9 @@ def _is_lost_way_back(deployment: Deployment) -> bool:
 
 def _is_newer(one: Deployment, other: Deployment) -> bool:
     """Whether its version was built later; where builds do not tell, whether it was asked for later."""
-    if is_same(one.version, other.version):
+    if is_same(one.version, other.version) or is_older(one.version, other.version):
         return False
-    (project, _, number), (other_project, _, other_number) = (
-        deployment.version.build.rpartition("#") for deployment in (one, other)
-    )
-    if project == other_project and number.isdecimal() and other_number.isdecimal():
-        return int(number) > int(other_number)
-    return one.number > other.number
+    return is_older(other.version, one.version) or one.number > other.number
 
 
 def _ended(deployment: Deployment) -> tuple[float, int]:

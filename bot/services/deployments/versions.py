@@ -160,11 +160,6 @@ class Versions:
         return [record.build() for record in known if record.key.source == service.build_source]
 
 
-def is_older(one: Version, other: Version) -> bool:
-    """Whether a version was built before another one; False where their builds do not tell."""
-    return bool(one.build and other.build) and _order(one.build) < _order(other.build)
-
-
 def _built_of(builds: Iterable[Build]) -> Iterator[Commit]:
     """The commit of each build that tells its own."""
     for build in builds:

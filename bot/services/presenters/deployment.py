@@ -167,12 +167,20 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
 
 
 def undoing_of(deployment: Deployment, locale: str, most: int) -> list[Section]:
-    """The commits that a rollback takes away, at most so many of them, and whether those are all."""
+    """The commits that a way back takes away, at most so many of them, whether those are all, and what that means."""
     undoes = deployment.undoes
     if undoes is None:
         return []
+    said: list[Section] = []
+    if deployment.kind is not DeploymentKind.ROLLBACK:
+        words = translate(locale, "This version is older than what is there: it takes away what came since.")
+        said.append(Paragraph(text("⏪ ", words)))
+    if undoes.irreversible:
+        titles = line_of("; ".join(undoes.irreversible))
+        words = translate(locale, "It goes back over what cannot be undone: {titles}", titles=titles)
+        said.append(Paragraph(text("⚠️ ", words)))
     title = translate(locale, "Commits that it undoes: {count}", count=undoes.count)
-    sections: list[Section] = [*changes_of(undoes.changes, locale, most, title, undoes.count)]
+    sections: list[Section] = [*said, *changes_of(undoes.changes, locale, most, title, undoes.count)]
     if not undoes.is_known:
         sections.append(Paragraph(text("❔ ", translate(locale, "Not all commits that it undoes are known."))))
     return sections

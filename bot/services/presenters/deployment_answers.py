@@ -52,6 +52,8 @@ def preview_card(
     short, words = deployment.key.short, {"service": deployment.service, "environment": deployment.environment}
     if deployment.kind is DeploymentKind.ROLLBACK:
         title = translate(locale, "Roll {service} back in {environment}?", **words)
+    elif deployment.undoes is not None:
+        title = translate(locale, "Deploy an older version of {service} to {environment}?", **words)
     else:
         title = translate(locale, "Deploy {service} to {environment}?", **words)
     sections = _commits(deployment, locale)

@@ -1,0 +1,103 @@
+"""A version older than what is there, asked for by name: all are shown what goes, and nothing irreversible does."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from bot.domain.checks import Verdict
+from bot.domain.deployments import Deployment, DeploymentState
+from bot.domain.services import RollbackRule
+from tests.services.deployment_world import SERVICE, Stage, a_stage
+from tests.services.tracker_world import words_of
+from tests.stores import SqlStore
+
+S = DeploymentState
+OLDER = "This version is older than what is there"
+DROP = "Drop a column [irreversible]"
+
+
+def two_versions(store: SqlStore, database: Engine, title: str, **changed: object) -> Stage:
+    """v2 is in production, after v1."""
+    stage = a_stage(store, database, break_glass=("sre",), **changed)  # type: ignore[arg-type]  # fields of a Target
+    stage.good("v1")
+    stage.build("v2", title=title)
+    stage.good("v2")
+    return stage
+
+
+@pytest.fixture
+def stage(store: SqlStore, database: Engine) -> Stage:
+    """v2 brought what can be undone."""
+    return two_versions(store, database, "Fix sums")
+
+
+@pytest.fixture
+def dropped(store: SqlStore, database: Engine) -> Stage:
+    """v2 brought what cannot be undone."""
+    return two_versions(store, database, DROP)
+
+
+def test_the_preview_and_the_card_say_what_goes(stage: Stage) -> None:
+    """Who asks and who approves see that it goes back, and over which commits."""
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    preview = stage.world.card_answer()
+    assert preview.title == f"Deploy an older version of {SERVICE} to production?"
+    stage.ask(f"confirm {SERVICE}#3")
+    assert stage.state(3) is S.AWAITING_APPROVAL
+    for card in (preview, stage.card(3)):
+        shown = words_of(card.sections)
+        assert OLDER in shown
+        assert "Fix sums" in shown
+    stored = stage.deployment(3)
+    assert Deployment.from_json(stored.to_json()) == stored
+
+
+def test_it_is_deployed_by_approval_and_may_be_undone(stage: Stage) -> None:
+    """It is a deployment like any other; the way back from it leads to what was there before."""
+    stage.good("v1")
+    assert OLDER in words_of(stage.card(3).sections)
+    stage.ask(f"rollback {SERVICE} in production")
+    newest = stage.deployment(stage.newest())
+    assert (newest.rollback_of, newest.version.name) == (3, "v2")
+
+
+def test_what_cannot_be_undone_is_not_gone_back_over(dropped: Stage) -> None:
+    """As `rollback` is refused: nobody is even asked to approve it, and the sentence names the change."""
+    assert f"({DROP}): go forward" in dropped.ask(f"deploy {SERVICE} v1 to production")
+    assert "cannot be undone" in dropped.ask(f"rollback {SERVICE} in production to v1")
+    assert dropped.newest() == 2
+
+
+def test_break_glass_goes_back_over_it_and_says_so(dropped: Stage) -> None:
+    """Whoever holds that role may have put the column back by hand; the card names what it goes over."""
+    dropped.ask(f"deploy {SERVICE} v1 to production break-glass because the shop is down")
+    warning = f"It goes back over what cannot be undone: {DROP}"
+    assert warning in words_of(dropped.world.card_answer().sections)
+    dropped.ask(f"confirm {SERVICE}#3")
+    dropped.go_on(1)
+    assert dropped.state(3) is S.DEPLOYING
+    assert warning in words_of(dropped.card(3).sections)
+
+
+def test_what_failed_and_stayed_is_not_gone_back_over(store: SqlStore, database: Engine) -> None:
+    """v3 dropped a column and is what runs: the good v1 and v2 would run without it."""
+    stage = a_stage(store, database, rollback=RollbackRule(is_enabled=False))
+    stage.good("v1")
+    stage.build("v2")
+    stage.build("v3", title=DROP)
+    stage.verification.verdicts["health@v3"] = Verdict.FAILED
+    number = stage.carried_out("v3")
+    stage.go_on(60)
+    assert stage.state(number) is S.FAILED
+    for version in ("v1", "v2"):
+        assert "go forward" in stage.ask(f"deploy {SERVICE} {version} to production")
+    stage.build("v4")
+    stage.ask(f"deploy {SERVICE} v4 to production")
+    assert stage.deployment(stage.newest()).undoes is None
+
+
+def test_the_same_version_once_more_takes_nothing_away(stage: Stage) -> None:
+    """It is no older than itself."""
+    stage.ask(f"deploy {SERVICE} v2 to production")
+    assert stage.deployment(3).undoes is None

@@ -23,5 +23,5 @@ class Store(Protocol):
         ...
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` against a snapshot that sees every commit before the call."""
+        """Run `work` against a snapshot that sees every commit before the call; it may be run twice."""
         ...

@@ -34,12 +34,16 @@ PAUSE_S = 0.02  # at most, after the first try
 _PASSING = frozenset({"40001", "40P01", "23505"})
 _REFUSED = "22"  # the class of values that a column cannot hold
 _LOCKED = "55P03"
+_READ_ONLY = "25006"
 # Who holds a lock may be a process that stands still. A group waits so long for one; then those that need it are told
 # from the others by a glance each, and wait aside.
 HURRY_S = 0.1
 GLANCE_S = 0.005
 STANDS_STILL_S = 30.0  # see the sessions' limit below
-# A connection whose other end is gone is noticed within half a minute on both sides, so that its locks come free.
+# A connection whose other end is gone without a word is noticed within half a minute on both sides, so that its locks
+# come free: by keepalives while it is idle, else by what was sent and is not acknowledged (in milliseconds), for which
+# the kernel alone would wait for a quarter of an hour. https://www.postgresql.org/docs/current/libpq-connect.html
+UNACKNOWLEDGED_MS = 25_000
 _SESSION = {
     "statement_timeout": "8s",
     "lock_timeout": "5s",
@@ -47,6 +51,7 @@ _SESSION = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": str(UNACKNOWLEDGED_MS),
     "timezone": "UTC",
     # What is asked often finds a few rows along an index. Its plan is made once, perhaps while its tables are empty and
     # anything would do, and is kept as they grow. https://www.postgresql.org/docs/current/sql-prepare.html
@@ -95,14 +100,22 @@ class PostgresStore:
         return self._writer.longest_wait_s()
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` against a snapshot that sees every commit before the call."""
+        """Run `work` against a snapshot that sees every commit before the call; anew where its connection is cut."""
         try:
-            with self._readers.place(), self._reading.connect() as connection:
-                return work(SqlTransaction(connection, self._cipher))
+            try:
+                return self._read(work)
+            except DBAPIError as problem:
+                if not problem.connection_invalidated:
+                    raise
+                return self._read(work)  # an idle one had been cut: the others were thrown away with it
         except DBAPIError as problem:
             raise StorageUnavailable(f"the database cannot be read: {first_line(problem)}") from None
         except PoolTimeout:
             raise StorageUnavailable("all connections to the database are in use") from None
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        with self._readers.place(), self._reading.connect() as connection:
+            return work(SqlTransaction(connection, self._cipher))
 
     def close(self) -> None:
         """Commit what is queued, then let go of the connections."""
@@ -112,12 +125,17 @@ class PostgresStore:
     def _write(self, group: Sequence[Piece]) -> list[Any]:
         """Several pieces are tried once; a single one is tried anew where that helps. None waits long for a lock.
 
+        Where connections lead to a server that only reads, all are tried again over new ones.
+
         The server's details of an error tell the values of a row, so that no error of it is kept as a cause.
         """
         for tries in range(1, MOST_TRIES + 1):
             try:
                 return self._write_once(group)
             except DBAPIError as problem:
+                if tries == 1 and _state_of(problem) == _READ_ONLY:
+                    self._engine.dispose()  # they lead to a server that was the primary: new ones are asked for
+                    continue
                 if len(group) > 1 or tries == MOST_TRIES or not _is_passing(problem):
                     raise _as_error(problem) from None
                 # Apart, so that the two that met do not meet again in the same order.
@@ -197,11 +215,13 @@ def open_postgres(url: str) -> Engine:
             pool_use_lifo=True,
             connect_args={
                 "connect_timeout": CONNECT_S,
+                "target_session_attrs": "read-write",  # during a failover the address may lead to the standby
                 "application_name": "shipmate",
                 "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "tcp_user_timeout": UNACKNOWLEDGED_MS,
             },
         )
     except ImportError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +13,8 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.services.signal import Signal
@@ -23,6 +25,7 @@ from bot.storage.link import PostgresLink, tell_all
 from bot.storage.postgres import PostgresStore, open_postgres
 from bot.system import SystemClock
 from tests.fakes import EPOCH, FakeClock
+from tests.faults.proxy import FaultProxy
 from tests.postgres_server import Cluster, cluster
 from tests.stores import NOW, event_of, key_of, make_store
 
@@ -236,6 +239,53 @@ def test_a_cut_connection_loses_no_write(postgres_database: Engine, postgres: Cl
     cut(postgres, postgres_database)
     assert store.write(lambda tx: tx.events.add(event_of(2), NOW)) is True
     store.close()
+
+
+def test_a_cut_connection_loses_no_question(postgres_database: Engine, postgres: Cluster) -> None:
+    """Who asks over a pooled connection that the server has ended does not notice."""
+    store = PostgresStore(postgres_database, MultiFernet([Fernet(Fernet.generate_key())]))
+    assert store.read(lambda tx: tx.subjects.get(key_of())) is None
+    cut(postgres, postgres_database)
+    assert store.read(lambda tx: tx.subjects.get(key_of())) is None
+    store.close()
+
+
+def test_connections_to_a_server_that_only_reads_are_not_kept(postgres_database: Engine) -> None:
+    """A primary that became a standby in place: the write goes through over a new connection."""
+    store = make_store(postgres_database)
+    with postgres_database.connect() as connection:  # the one that is used next
+        connection.exec_driver_sql("SET default_transaction_read_only = on")
+        connection.commit()
+    assert store.write(lambda tx: tx.events.add(event_of(), NOW)) is True
+    store.close()
+
+
+def test_no_connection_is_made_to_a_server_that_only_reads(empty_postgres_url: str, postgres: Cluster) -> None:
+    """While an address leads to a standby nothing is written, and none of its connections is kept afterwards."""
+    engine = open_postgres(empty_postgres_url)
+    postgres.run(f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only = on")
+    with pytest.raises(OperationalError, match="read-only"):
+        engine.connect()
+    postgres.run(f"ALTER DATABASE {engine.url.database} RESET default_transaction_read_only")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE written ()")
+    engine.dispose()
+
+
+def test_a_server_that_vanishes_is_given_up_within_half_a_minute(postgres_url: str, postgres: Cluster) -> None:
+    """What was sent and is not acknowledged ends the connection on both sides, long before the kernel would."""
+    with FaultProxy(f"{postgres.folder}/.s.PGSQL.5432", is_http=False) as proxy:
+        database = make_url(postgres_url).database
+        engine = open_postgres(f"postgresql+psycopg://shipmate@127.0.0.1:{proxy.port}/{database}")
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            with socket.socket(fileno=os.dup(driver.fileno())) as client:
+                assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
+            assert (
+                "tcp_user_timeout=25000" in driver.info.get_parameters()["options"]
+            )  # a Unix socket has no such limit
+        engine.dispose()
 
 
 def test_a_server_that_crashes_keeps_what_was_answered() -> None:

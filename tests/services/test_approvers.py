@@ -172,4 +172,4 @@ def test_a_closed_directory_makes_nobody_another_person(sqlite_store: SqlStore, 
     stage.ask(f"deploy {SERVICE} v1 to production")
     stage.ask(f"confirm {SERVICE}#1")
     directories[1][1].people["m2"] = PersonFacts("", None, is_outsider=False)  # as DingTalk's client tells of a refusal
-    assert "somebody else must approve it" in stage.ask(f"approve {SERVICE}#1", "m2")
+    assert "须由其他人批准" in stage.ask(f"approve {SERVICE}#1", "m2")

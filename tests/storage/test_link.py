@@ -243,7 +243,7 @@ def test_a_cut_connection_loses_no_write(postgres_database: Engine, postgres: Cl
 
 def test_a_cut_connection_loses_no_question(postgres_database: Engine, postgres: Cluster) -> None:
     """Who asks over a pooled connection that the server has ended does not notice."""
-    store = PostgresStore(postgres_database, MultiFernet([Fernet(Fernet.generate_key())]))
+    store = make_store(postgres_database)
     assert store.read(lambda tx: tx.subjects.get(key_of())) is None
     cut(postgres, postgres_database)
     assert store.read(lambda tx: tx.subjects.get(key_of())) is None
@@ -282,9 +282,8 @@ def test_a_server_that_vanishes_is_given_up_within_half_a_minute(postgres_url: s
             assert driver is not None
             with socket.socket(fileno=os.dup(driver.fileno())) as client:
                 assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
-            assert (
-                "tcp_user_timeout=25000" in driver.info.get_parameters()["options"]
-            )  # a Unix socket has no such limit
+            # The server's side of it is a Unix socket here, which has no such limit.
+            assert "tcp_user_timeout=25000" in driver.info.get_parameters()["options"]
         engine.dispose()
 
 

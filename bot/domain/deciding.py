@@ -14,9 +14,11 @@ from bot.errors import Conflict
 def approve(deployment: Deployment, approval: Approval, persons: frozenset[str]) -> Deployment:
     """With one more person's consent; `persons` are all accounts of the person who gives it.
 
-    Conflict for the requester, for somebody who has agreed already, and where nothing waits for it.
+    Conflict for the requester, for somebody who has agreed already, and where nothing waits for it, or not any more.
     """
     _must_wait(deployment)
+    if approval.at >= deployment.terms.expires_at:  # whoever ends it is late
+        raise Conflict("{deployment} was not approved in time. Ask for it again.", deployment=deployment.key.short)
     if deployment.requester.account in persons:
         raise Conflict("You asked for this deployment: somebody else must approve it.")
     if any(one.account in persons for one in deployment.approvals):

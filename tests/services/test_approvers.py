@@ -173,3 +173,16 @@ def test_a_closed_directory_makes_nobody_another_person(sqlite_store: SqlStore, 
     stage.ask(f"confirm {SERVICE}#1")
     directories[1][1].people["m2"] = PersonFacts("", None, is_outsider=False)  # as DingTalk's client tells of a refusal
     assert "须由其他人批准" in stage.ask(f"approve {SERVICE}#1", "m2")
+
+
+def test_an_approval_after_the_last_moment_is_refused(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """No worker was there to end it: whoever comes too late is told, and nothing begins."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.ask(f"approve {SERVICE}#1", "U2")
+    stage.world.clock.advance(stage.deployment().terms.expires_at - stage.world.clock.now().timestamp())
+    assert "was not approved in time" in stage.ask(f"approve {SERVICE}#1", "U3")
+    stage.go_on(1)
+    assert (stage.state(), stage.deployment().outcome, stage.runs()) == (S.EXPIRED, "not_approved", [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.domain.judging import MonitorStatus
@@ -61,9 +61,10 @@ class FakeMetricSource:
 
 @dataclass
 class FakeMonitorSource:
-    """Monitors by id."""
+    """Monitors by id; each is told after `before_telling`."""
 
     states: dict[str, MonitorStatus] = field(default_factory=dict)
+    before_telling: Callable[[], object] = lambda: None
 
     def check_monitor(self, monitor: str) -> None:
         """Ids are numbers."""
@@ -72,6 +73,7 @@ class FakeMonitorSource:
 
     def state(self, monitor: str) -> MonitorState:
         """See `MonitorSource`."""
+        self.before_telling()
         if monitor not in self.states:
             raise DestinationGone("fake", "no_such_monitor")
         return MonitorState(self.states[monitor], f"monitor {monitor}")

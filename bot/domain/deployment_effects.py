@@ -11,7 +11,7 @@ CUT_SHORT = "cut_short"  # its run was cancelled half way, and not by us
 
 def is_unseen(ended: Deployment) -> bool:
     """Whether it ended without anybody knowing what became of its run."""
-    return ended.run is not None and ended.outcome in (ABANDONED, NOT_CONFIGURED)
+    return ended.run is not None and ended.started_at > 0 and ended.outcome in (ABANDONED, NOT_CONFIGURED)
 
 
 def has_changed(deployment: Deployment) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,7 +27,8 @@ from bot.ports.metrics import (
 )
 from bot.telemetry import logger
 
-MOST_AT_ONCE = 8
+MOST_AT_ONCE = 24
+PROBE_S = 20.0  # well below a lease, with what else a step asks
 MAX_DETAIL = 300
 MAX_WARNINGS = 3
 CHART_POINTS = 240
@@ -107,17 +108,21 @@ class Verification:
             return list(pool.map(lambda spec: self.measure(spec, context, now), specs))
 
     def probe(self, specs: Sequence[CheckSpec], context: CheckContext) -> Sequence[str]:
-        """What keeps these checks from being measured, a line each; systems are asked once, however many use them."""
+        """What keeps these checks from being measured, a line each; systems are asked once, however many use them.
+
+        They are asked side by side, and have `PROBE_S` for their answers: a step under a lease waits for them.
+        """
         problems = [f"{spec.name}: {refused.words}" for spec in specs if (refused := self.refusal(spec, context))]
         if problems:
             return problems
         measured = {spec.source: self.sources[spec.source] for spec in specs if spec.kind in _METRICS}
-        for name, source in measured.items():
-            problems += _tried(name, source.probe)
-        for spec in specs:
-            if spec.kind is CheckKind.MONITOR:
-                problems += _tried(spec.name, partial(self.monitors[spec.source].state, _filled(spec.query, context)))
-        return problems
+        asks: list[tuple[str, Callable[[], object]]] = [(name, source.probe) for name, source in measured.items()]
+        asks += [
+            (spec.name, partial(self.monitors[spec.source].state, _filled(spec.query, context)))
+            for spec in specs
+            if spec.kind is CheckKind.MONITOR
+        ]
+        return _all_tried(asks, PROBE_S) if asks else []
 
     def refusal(self, spec: CheckSpec, context: CheckContext) -> Refusal | None:
         """Without a network: why a check can never be measured as it is configured, or None."""
@@ -244,9 +249,18 @@ def _words_of(problem: IntegrationError) -> str:
     return f"{problem.system}: {problem.reason}" + (f" ({problem.detail})" if problem.detail else "")
 
 
-def _tried(name: str, ask: Callable[[], object]) -> list[str]:
-    try:
-        ask()
-    except IntegrationError as problem:
-        return [f"{name}: {_words_of(problem)}"]
-    return []
+def _all_tried(asks: Sequence[tuple[str, Callable[[], object]]], within_s: float) -> list[str]:
+    """A line for each that refused or did not answer in time; who is late is not waited for."""
+    pool = ThreadPoolExecutor(min(len(asks), MOST_AT_ONCE), thread_name_prefix="probe")
+    tries = [(name, pool.submit(ask)) for name, ask in asks]
+    wait([one for _, one in tries], within_s)
+    pool.shutdown(wait=False, cancel_futures=True)
+    problems = []
+    for name, one in tries:
+        if not one.done() or one.cancelled():
+            problems.append(f"{name}: no answer within {within_s:g} s")
+        elif isinstance(problem := one.exception(), IntegrationError):
+            problems.append(f"{name}: {_words_of(problem)}")
+        else:
+            one.result()
+    return problems

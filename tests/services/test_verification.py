@@ -197,6 +197,26 @@ def test_before_a_deployment_each_system_is_asked_once(verification: Verificatio
     assert source.probes == 1
 
 
+def test_who_is_asked_beforehand_is_asked_side_by_side() -> None:
+    """Six monitors of a slow system take as long as one: none is told before all of them were asked about."""
+    all_asked = threading.Barrier(6)
+    monitors = FakeMonitorSource({"42": MonitorStatus.OK}, before_telling=lambda: all_asked.wait(30))
+    verification = Verification(monitors={"datadog": monitors})
+    assert verification.probe([replace(SLO, name=f"slo{number}") for number in range(6)], CONTEXT) == []
+
+
+def test_who_does_not_answer_beforehand_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that hangs is a problem like one that refuses, within a time that a step can take."""
+    monkeypatch.setattr("bot.services.verification.PROBE_S", 0.05)
+    gate = threading.Event()
+    monitors = FakeMonitorSource({"42": MonitorStatus.OK}, before_telling=lambda: gate.wait(30))
+    verification = Verification(monitors={"datadog": monitors})
+    try:
+        assert verification.probe([SLO], CONTEXT) == ["slo: no answer within 0.05 s"]
+    finally:
+        gate.set()
+
+
 def test_before_a_deployment_it_is_said_what_cannot_be_measured(
     verification: Verification, source: FakeMetricSource
 ) -> None:

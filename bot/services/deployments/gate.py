@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,7 +20,7 @@ from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests
 from bot.services.deployments.versions import Brought
 from bot.services.people import PARTED_COUNTS_S
-from bot.services.verification import Verification
+from bot.services.verification import MOST_AT_ONCE, Verification
 from bot.telemetry import logger
 
 QUEUE_S = 7 * 86_400.0
@@ -100,17 +101,19 @@ class Gate:
 
     def look(self, deployment: Deployment, target: Target) -> Seen:
         """Ask anew about who asked for it and who approved; IntegrationError where one that matters cannot be known."""
-        not_to_ask = self._not_to_ask(deployment, target)
         roles = self._requests.demanded(deployment, target).terms.approvers or target.approvals.approvers
-        actors, refused = [], {}
-        for one in deployment.approvals:
-            actor = self._people.whole(self._people.complete(Actor(one.account, one.name)))
-            decision = self._people.holds(actor, roles)
-            actors.append(actor)
-            if not decision.is_allowed:
-                refused[one.account] = decision.reason
-        brought = self.learning.ask(deployment, target)
-        return Seen(actors, refused, self._version(deployment, target), not_to_ask, brought)
+        with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="look") as pool:  # side by side: a lease runs
+            not_to_ask = pool.submit(self._not_to_ask, deployment, target)
+            brought = pool.submit(self.learning.ask, deployment, target)
+            version = pool.submit(self._version, deployment, target)
+            actors = list(pool.map(self._known, deployment.approvals))
+        decided = {actor.account: self._people.holds(actor, roles) for actor in actors}
+        refused = {account: decision.reason for account, decision in decided.items() if not decision.is_allowed}
+        return Seen(actors, refused, version.result(), not_to_ask.result(), brought.result())
+
+    def _known(self, one: Approval) -> Actor:
+        """Who approved, with all that the platforms know of them now; IntegrationError where one does not answer."""
+        return self._people.whole(self._people.complete(Actor(one.account, one.name)))
 
     def _not_to_ask(self, deployment: Deployment, target: Target) -> str:
         """Why its requester may ask for it no more; what issues and policies ask for goes by rules of their own.

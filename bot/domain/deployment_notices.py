@@ -29,7 +29,7 @@ def notices_of(deployment: Deployment) -> list[str]:
             names.append(f"struck{len(deployment.struck)}")
     if deployment.question:
         names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
-    if deployment.state in FAILED_STATES:
+    if deployment.state in FAILED_STATES - {DeploymentState.ROLLED_BACK}:  # of that a notice of its own tells
         names.append("failed")
     if deployment.state.is_ended and deployment.outcome == CUT_SHORT:
         names.append(CUT_SHORT)

@@ -66,7 +66,7 @@ MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     _S.QUEUED: frozenset({_S.AWAITING_APPROVAL, _S.DEPLOYING, _S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED}),
     _S.DEPLOYING: frozenset({_S.QUEUED, _S.VERIFYING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
     _S.VERIFYING: frozenset({_S.SUCCEEDED, _S.FAILED}),
-    _S.SUCCEEDED: frozenset({_S.ROLLING_BACK}),
+    _S.SUCCEEDED: frozenset({_S.ROLLING_BACK, _S.ROLLED_BACK}),
     _S.FAILED: frozenset({_S.ROLLING_BACK}),
     _S.CANCELLED: frozenset(),
     _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.ROLLBACK_FAILED, _S.SUCCEEDED}),

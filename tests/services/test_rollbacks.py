@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
-from bot.domain.cards import Card, Lines, Paragraph
+from bot.domain.cards import Card, Lines, Notice, Paragraph
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.domain.issues import KeyRules
@@ -300,6 +300,33 @@ def test_two_steps_back_do_not_lead_forward_again(stage: Stage) -> None:
     stage.good("v2")
     stage.ask(f"rollback {SERVICE} in production")
     assert asked_back(stage) == (6, "v1")
+
+
+def test_what_lies_between_is_undone_with_it(store: SqlStore, database: Engine) -> None:
+    """From v3 to v1: v2 is there no more, its card and its thread say so, and no way back leads forward to it."""
+    stage = a_stage(store, database)
+    for version in ("v1", "v2", "v3"):
+        stage.good(version)
+    went_back(stage, " to v1")
+    assert [stage.state(number) for number in (1, 2, 3, 4)] == [S.SUCCEEDED, S.ROLLED_BACK, S.ROLLED_BACK, S.SUCCEEDED]
+    assert stage.deployment(2).rolled_back_by == 4
+    assert "Undone by #4." in str(stage.card(2).sections)
+    stage.world.deliver(60)
+    notices = [call for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    assert ["rolled back" in call.title for call in notices if f"{SERVICE}#2" in call.title][1:] == [True]
+    assert "no earlier version" in stage.ask(f"rollback {SERVICE} in production")
+    assert "never good" in stage.ask(f"rollback {SERVICE} in production to v2")
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    assert asked_back(stage) == (5, "v1")
+
+
+def test_one_step_back_undoes_nothing_else(stage: Stage) -> None:
+    """What was there before stays as good as it was."""
+    for version in ("v1", "v2", "v3"):
+        stage.good(version)
+    went_back(stage)
+    assert (stage.state(1), stage.state(2), stage.state(3)) == (S.SUCCEEDED, S.SUCCEEDED, S.ROLLED_BACK)
 
 
 def test_a_way_back_that_failed_is_tried_again(stage: Stage) -> None:

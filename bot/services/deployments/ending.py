@@ -18,7 +18,7 @@ from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.records import SYSTEM_ACTOR, Cause, Records
-from bot.services.deployments.standing import outdated, undone_by, way_back
+from bot.services.deployments.standing import outdated, undone_by, undone_with, way_back
 
 _S = DeploymentState
 _AGREED_ON = frozenset({_S.AWAITING_APPROVAL, _S.QUEUED})
@@ -114,10 +114,18 @@ class Ending:
         kept = {"outcome": undone.outcome, "detail": undone.detail}  # why it had to go
         if rollback.state is _S.SUCCEEDED:
             after = move(undone, _S.ROLLED_BACK, now, **kept)
+            self._undo_between(tx, undone, rollback, now)
         else:
             why = {"rollback_outcome": rollback.outcome, "rollback_detail": rollback.detail}
             after = move(undone, _S.ROLLBACK_FAILED, now, **kept, **why)
         self._records.put(tx, after, Cause("restore"), due_at=None)
+
+    def _undo_between(self, tx: Transaction, undone: Deployment, rollback: Deployment, now: float) -> None:
+        """Of several steps back at once: what was good in between is there no more, and no way back any more."""
+        for one in undone_with(tx, undone, rollback):
+            kept = {"outcome": one.outcome, "detail": one.detail, "undone_from": one.state}
+            gone = move(one, _S.ROLLED_BACK, now, rolled_back_by=rollback.number, **kept)
+            self._records.put(tx, gone, Cause("restore"), due_at=None)
 
 
 def hindrance_of(tx: Transaction, failed: Deployment, target: Target) -> str:

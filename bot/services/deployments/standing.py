@@ -252,6 +252,17 @@ def is_same(one: Version, other: Version) -> bool:
     return one.commit == other.commit if one.commit and other.commit else one.name == other.name
 
 
+def undone_with(tx: Transaction, undone: Deployment, rollback: Deployment) -> Sequence[Deployment]:
+    """What succeeded between the version that a rollback has brought back and what it undid: that is gone as well."""
+    line, ends = (undone.service, undone.environment), (undone.number, rollback.number)
+    before = (one for one in good(tx, *line) if one.number not in ends and is_same(one.version, rollback.version))
+    since = next((one.ended_at for one in before), None)
+    if since is None:
+        return ()
+    stood = [one for one in _began(tx, *line) if one.state is _S.SUCCEEDED and one.number not in ends]
+    return [one for one in stood if since <= one.started_at < rollback.started_at]
+
+
 def _began(tx: Transaction, service: str, environment: str) -> Sequence[Deployment]:
     """What began to change it, or is about to, the latest first; an order that never ran did not."""
     newest = tx.deployments.newest(service, environment, _BEGAN, LOOKED_AT)

@@ -29,8 +29,11 @@ def approve(deployment: Deployment, approval: Approval, persons: frozenset[str])
     return move(agreed, DeploymentState.QUEUED, approval.at)
 
 
-def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deployment:
-    """Without the consent of one person, as long as nothing was started."""
+def revoke(deployment: Deployment, persons: frozenset[str], at: float, expires_s: float) -> Deployment:
+    """Without the consent of one person, as long as nothing was started; people have until then to give another one.
+
+    After the last moment for that they have `expires_s` anew.
+    """
     kept = tuple(one for one in deployment.approvals if one.account not in persons)
     if len(kept) == len(deployment.approvals):
         raise Conflict("You have not approved this.")
@@ -38,8 +41,15 @@ def revoke(deployment: Deployment, persons: frozenset[str], at: float) -> Deploy
         raise Conflict("It has started: an approval cannot be taken back any more.")
     fewer = note(deployment, approvals=kept)
     if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
-        return _ask_again(fewer, at)
+        is_over = at >= deployment.terms.expires_at
+        return _ask_again(with_time(fewer, at + expires_s) if is_over else fewer, at)
     return fewer
+
+
+def with_time(deployment: Deployment, until: float) -> Deployment:
+    """With as much time to approve it, if not more, and another reminder."""
+    terms = replace(deployment.terms, expires_at=max(deployment.terms.expires_at, until))
+    return replace(deployment, terms=terms, reminded_at=0.0)
 
 
 def demand(deployment: Deployment, rule: ApprovalRule, called: tuple[str, ...]) -> Deployment:

@@ -75,12 +75,27 @@ def test_an_approver_removed_from_the_group_counts_no_more(stage: Stage) -> None
     assert len(stage.runs()) == 1
 
 
-def test_it_waits_no_longer_than_it_would_have(stage: Stage) -> None:
-    """Struck out after the last moment for approvals, it has expired."""
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_after_the_last_moment_people_have_time_anew(stage: Stage, is_revoked: bool) -> None:
+    """A freeze was longer than approvals may take: who is asked again has as long as those who were asked at first."""
     stage.world.clock.advance(stage.deployment().terms.expires_at - stage.world.clock.now().timestamp() + 1)
+    if is_revoked:
+        stage.ask(f"revoke {SERVICE}#1", "m2")
+    else:
+        take_away(stage, "dingtalk:m2")
+    stage.go_on(3 * 3600)
+    assert (stage.state(), stage.deployment().reminded_at > 0) == (S.AWAITING_APPROVAL, True)
+    stage.ask(f"approve {SERVICE}#1", "U3")
+    stage.go_on(20)
+    assert stage.state() is S.DEPLOYING
+
+
+def test_before_the_last_moment_it_waits_no_longer(stage: Stage) -> None:
+    """Struck out in between, it waits up to the same moment as before."""
+    expires_at = stage.deployment().terms.expires_at
     take_away(stage, "dingtalk:m2")
     stage.go_on(20)
-    assert (stage.state(), stage.deployment().outcome, stage.runs()) == (S.EXPIRED, "not_approved", [])
+    assert (stage.state(), stage.deployment().terms.expires_at) == (S.AWAITING_APPROVAL, expires_at)
 
 
 @pytest.mark.parametrize("person", ["U2", "m2"])

@@ -192,7 +192,7 @@ class DeploymentDesk:
                     after = approve(asked, said, tx.accounts.same_person(actor.account, since))
                     self._records.put(tx, after, cause, due_at=now)  # the next step knows when to look again
                 case Verb.REVOKE:
-                    after = revoke(current, persons, now)
+                    after = revoke(current, persons, now, target.approvals.expires_s)
                     self._records.put(tx, after, cause, due_at=now)
                 case Verb.REJECT:
                     after = reject(current, said)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Actor
-from bot.domain.deciding import strike
+from bot.domain.deciding import strike, with_time
 from bot.domain.deployments import ACTIVE, ASKED, Approval, Deployment, DeploymentState, Version, move
 from bot.domain.services import Target
 from bot.domain.windows import closed
@@ -157,7 +157,7 @@ class Gate:
     def strike(self, tx: Transaction, deployment: Deployment, seen: Seen, target: Target) -> Deployment:
         """The deployment with those approvals alone that would be taken now; each one struck is on the trail.
 
-        Where one was too old, or more are demanded by now, people have as long as at first to give another one.
+        Where one was too old, more are demanded by now or the time for others is over, people have as long as at first.
         """
         now, since = self._records.now(), deployment.requested_at - PARTED_COUNTS_S
         for actor in seen.actors:
@@ -179,7 +179,7 @@ class Gate:
                 counted.add(one.account)
         asked = self._requests.demanded(deployment, target)
         exact = replace(self.learning.learned(asked, seen.brought), version=seen.version or deployment.version)
-        if asked.terms != deployment.terms or any(one.reason == "too_old" for one in struck):
-            anew = replace(exact.terms, expires_at=max(exact.terms.expires_at, now + target.approvals.expires_s))
-            exact = replace(exact, terms=anew, reminded_at=0.0)
+        is_over = now >= deployment.terms.expires_at or any(one.reason == "too_old" for one in struck)
+        if asked.terms != deployment.terms or (struck and is_over):
+            exact = with_time(exact, now + target.approvals.expires_s)
         return strike(exact, struck, now) if struck or not exact.is_approved else exact

@@ -3,9 +3,10 @@
 - Deployment frequency: deployments that succeeded, a day. Rollbacks do not count.
 - Lead time: from the start of the build that a version was found as to the success of its deployment; the median.
 - Change failure rate: the share of those that were started and failed, whether or not they were rolled back. One that a
-  person cancelled is neither.
+  person cancelled is neither, nor is an order that never ran.
 - Time to restore: from a failure to the next success in the same environment, be it a rollback's or that of a newer
-  version; the median. A failure that nothing has followed yet is counted as open.
+  version; the median. A failure that nothing has followed yet is counted as open. What was undone together with
+  something later had been replaced before: it has no time of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from bot.domain.deployment_effects import has_changed
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentKind, DeploymentState
 
 DAY_S = 86_400.0
@@ -60,13 +62,15 @@ def dora_of(ended: Sequence[Deployment], built_at: Mapping[str, float], *, since
 def _figures(line: tuple[str, str], rows: Sequence[Deployment], built_at: Mapping[str, float], days: float) -> Dora:
     changes = [one for one in rows if one.kind is not DeploymentKind.ROLLBACK]
     succeeded = [one for one in changes if _succeeded(one)]
-    failed = [one for one in changes if one.state in FAILED_STATES]
+    failed = [one for one in changes if one.state in FAILED_STATES and has_changed(one)]
     leads = [
         one.ended_at - built_at[one.version.build]
         for one in succeeded
         if one.version.build in built_at and one.ended_at >= built_at[one.version.build]
     ]
-    restored = [_restored_after(one, rows) for one in failed]
+    ways_back = {one.number: one.rollback_of for one in rows if one.rollback_of}
+    its_own = [one for one in failed if ways_back.get(one.rolled_back_by, one.number) == one.number]
+    restored = [_restored_after(one, rows) for one in its_own]
     known = [seconds for seconds in restored if seconds is not None]
     return Dora(
         *line,

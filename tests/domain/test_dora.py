@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Requester, Version
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Requester, Run, Version
 from bot.domain.dora import DAY_S, Dora, dora_of
 
 S = DeploymentState
@@ -15,7 +15,7 @@ def ended(number: int, state: DeploymentState, at: float, **changed: object) -> 
     """A deployment to production that came to `state` at `at`."""
     version = Version(f"v{number}", build=f"build:buildbot/web#{number}")
     made = Deployment(number, "web", "production", version, Requester("slack:U1", "Ada"), at - HOUR)
-    made = replace(made, state=state, started_at=at - 600.0, ended_at=at)
+    made = replace(made, state=state, started_at=at - 600.0, ended_at=at, run=Run(at - 600.0, "17"))
     return replace(made, **changed)  # type: ignore[arg-type]  # fields of a Deployment
 
 
@@ -68,3 +68,21 @@ def test_restored_by_a_rollback_or_by_a_newer_version() -> None:
 def test_what_was_never_started_is_no_deployment() -> None:
     """Rejected or expired before it began: no line at all."""
     assert dora_of([ended(1, S.EXPIRED, DAY_S, started_at=0.0)], {}, since=0.0, until=10 * DAY_S) == []
+
+
+def test_an_order_that_changed_nothing_is_no_failed_change() -> None:
+    """The CI system refused it: neither a failure nor something to be restored."""
+    refused = ended(2, S.FAILED, 2 * DAY_S, run=Run(2 * DAY_S), outcome="refused")
+    found = figures(ended(1, S.SUCCEEDED, DAY_S), refused)
+    assert (found.failed, found.failure_rate, found.open_failures) == (0, 0.0, 0)
+
+
+def test_what_was_undone_with_a_later_one_took_no_time_to_restore() -> None:
+    """It had been replaced long before; it counts as a failure all the same."""
+    rows = [
+        ended(2, S.ROLLED_BACK, DAY_S, rolled_back_by=4),
+        ended(3, S.ROLLED_BACK, 2 * DAY_S, rolled_back_by=4),
+        ended(4, S.SUCCEEDED, 2 * DAY_S + 300.0, kind=DeploymentKind.ROLLBACK, rollback_of=3),
+    ]
+    found = figures(*rows)
+    assert (found.failed, found.restore_s, found.open_failures) == (2, 300.0, 0)

@@ -11,6 +11,7 @@ from hypothesis.stateful import invariant, rule
 from sqlalchemy import select
 
 from bot.domain.audit import AuditEntry, seal
+from bot.domain.builds import BuildStatus
 from bot.domain.checks import CheckSpec
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.identity import Role
@@ -20,7 +21,7 @@ from bot.services.presenters.deployment_words import is_asking
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.tables import audit
-from tests.services.deployment_machine import ENVIRONMENTS, PEOPLE, VERSIONS, DeploymentMachine
+from tests.services.deployment_machine import ENVIRONMENTS, VERSIONS, DeploymentMachine
 from tests.services.deployment_world import CHECK, DEPLOY_PROJECT, ROLES, SERVICE, a_service
 
 OTHER_PROJECT = "ship-user-service"
@@ -85,7 +86,6 @@ CHANGES = st.sampled_from(
         *({"confirms": confirms} for confirms in (True, False)),
         *({"break_glass": roles} for roles in ((), ("sre",))),
         *({"when_busy": busy} for busy in WhenBusy),
-        *({"environments": left} for left in ((), ("staging",), ("production",), *[("staging", "production")] * 3)),
     ]
 )
 
@@ -108,7 +108,12 @@ class Changing(DeploymentMachine):
         """Somebody edits the configuration, and everything is started anew."""
         self._set_up(**changed)
 
-    @rule(opens_h=st.sampled_from([None, -1, 0, 1, 3]), for_h=st.integers(1, 4))
+    @rule(left=st.sampled_from([*[("staging", "production")] * 3, (), ("staging",), ("production",)]))
+    def take_out_or_put_back(self, left: tuple[str, ...]) -> None:
+        """An environment, or the whole service, is in the configuration no more, or again."""
+        self._set_up(environments=left)
+
+    @rule(opens_h=st.sampled_from([None, None, -1, 0, 1, 3]), for_h=st.integers(1, 4))
     def set_a_window(self, opens_h: int | None, for_h: int) -> None:
         """Production may be deployed to for some hours of each day, or always."""
         if opens_h is None:
@@ -119,7 +124,7 @@ class Changing(DeploymentMachine):
         times = (time(one.hour, one.minute) for one in (begins, ends))
         self._set_up(windows=(Window(frozenset(range(7)), *times),))
 
-    @rule(days=st.sampled_from([None, 0, 1, 2]))
+    @rule(days=st.sampled_from([None, None, 0, 1, 2]))
     def freeze(self, days: int | None) -> None:
         """Nothing is deployed today, or for some days; or it is over."""
         first = self._now().date()
@@ -137,10 +142,31 @@ class Changing(DeploymentMachine):
 
     # --- what is asked for
 
-    @rule(person=PEOPLE, environment=ENVIRONMENTS)
-    def promote(self, person: str, environment: str) -> None:
+    @rule(
+        version=VERSIONS,
+        environment=st.sampled_from(["production", "production", "staging"]),
+        loudly=st.sampled_from([False, False, False, True]),
+        people=st.lists(st.sampled_from(["U2", "U3", "U4", "m2"]), unique=True),
+    )
+    def wish(self, version: str, environment: str, loudly: bool, people: list[str]) -> None:
+        """A version is asked for and confirmed, and approved by some: it goes as far as that takes it."""
+        glass = " break-glass because fire" if loudly else ""
+        self.stage.ask(f"deploy {SERVICE} {version} to {environment}{glass}")
+        if known := self._all():
+            for verb, person in (("confirm", "U1"), *(("approve", one) for one in people)):
+                self.stage.ask(f"{verb} {SERVICE}#{known[-1].number}", person)
+
+    @rule(status=st.sampled_from([BuildStatus.SUCCESS, BuildStatus.SUCCESS, BuildStatus.FAILED]))
+    def all_goes_on(self, status: BuildStatus) -> None:
+        """What is due begins, its run ends, and its checks look."""
+        self.stage.go_on(1)
+        self._end_runs(status)
+        self.stage.go_on(70)
+
+    @rule(person=st.sampled_from(["U1", "m1"]))
+    def promote(self, person: str) -> None:
         """Somebody wants what the environment before has."""
-        self.stage.ask(f"promote {SERVICE} to {environment}", person)
+        self.stage.ask(f"promote {SERVICE} to production", person)
 
     @rule(key=st.sampled_from("abc"), version=VERSIONS, environment=ENVIRONMENTS)
     def ask_by_program(self, key: str, version: str, environment: str) -> None:
@@ -156,14 +182,6 @@ class Changing(DeploymentMachine):
         assert is_new == (key not in self.keys)
         self.keys.setdefault(key, f"{version} {environment}")
         self.stage.world.work()
-
-    @rule(environment=ENVIRONMENTS)
-    def break_glass_in_good_order(self, environment: str) -> None:
-        """Somebody deploys without approvals, and confirms it."""
-        self.stage.ask(f"deploy {SERVICE} v2 to {environment} break-glass because fire")
-        if known := self._all():
-            self.stage.ask(f"confirm {SERVICE}#{known[-1].number}")
-        self.stage.go_on()
 
     @rule(days=st.integers(1, 3))
     def sleep(self, days: int) -> None:

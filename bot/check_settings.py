@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from bot.domain.checks import Aggregate, CheckKind, CheckSpec, Policy, Verdict
 from bot.domain.templates import DEPLOYMENT_NAMES, fill, names_in
-from bot.durations import seconds_of
-from bot.limits import Duration
+from bot.durations import length_of, seconds_of
+from bot.limits import Duration, Written
 
 QUERY_NAMES = DEPLOYMENT_NAMES | {"window"}
 MOST_TIME_S = 20.0  # for one measurement with all its tries: a worker's lease is longer
@@ -53,13 +53,12 @@ def _template_of(names: frozenset[str]) -> AfterValidator:
 
 
 def _is_length(text: str) -> str:
-    length_s = seconds_of(text)
-    if length_s is None or length_s > LONGEST_S:
+    if not 0 < length_of(text) <= LONGEST_S:
         raise ValueError("must be a length of time up to a day, such as 10s or 5m")
     return text
 
 
-Length = Annotated[Duration, AfterValidator(_is_length)]
+Length = Annotated[Written, AfterValidator(_is_length)]
 Limit = Annotated[float, Field(allow_inf_nan=False)]
 QueryText = Annotated[str, _template_of(QUERY_NAMES), Field(max_length=2000)]
 Text = Annotated[str, _template_of(DEPLOYMENT_NAMES), Field(max_length=1000)]

@@ -34,7 +34,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     with _stored_tokens(settings, outside):
         yield from _probes(outside)
     yield from _cautions(outside)
-    yield from _destinations(outside)
+    yield from _destinations(settings, outside)
     yield from _routes(settings)
     yield from _triggers(settings)
     yield from _services(settings)
@@ -107,7 +107,7 @@ def _probes(outside: Outside) -> Iterator[Finding]:
             if problem.reason == NO_DATABASE:
                 yield Finding(UNASKED, setting, problem.detail)
                 continue
-            yield Finding(WRONG, setting, f"{problem}: {_next_step(problem, setting)}")
+            yield Finding(WRONG, setting, f"{_said(problem, setting)}: {_next_step(problem, setting)}")
 
 
 def _cautions(outside: Outside) -> Iterator[Finding]:
@@ -116,15 +116,16 @@ def _cautions(outside: Outside) -> Iterator[Finding]:
             yield Finding(DOUBT, f"platforms.{kind}.{setting}", words)
 
 
-def _destinations(outside: Outside) -> Iterator[Finding]:
+def _destinations(settings: Settings, outside: Outside) -> Iterator[Finding]:
     """What each destination is; two names of one place are said, because they add up to one card."""
     names: dict[str, str] = {}
     for name, destination in outside.destinations.items():
-        setting = f"destinations.{name}"
+        setting, kind = f"destinations.{name}", destination.address.partition(":")[0]
         try:
-            place = outside.platforms[destination.address.partition(":")[0]].messenger.resolve(destination.address)
+            place = outside.platforms[kind].messenger.resolve(destination.address)
         except IntegrationError as problem:
-            yield Finding(WRONG, setting, f"{problem}: {_next_step(problem, setting)}")
+            blamed = f"platforms.{kind}" if isinstance(problem, AuthFailed) and kind in settings.platforms else setting
+            yield Finding(WRONG, setting, f"{_said(problem, setting)}: {_next_step(problem, blamed)}")
             continue
         yield Finding(OK, setting, f"{place.label} ({place.key}), {destination.locale}, {destination.timezone}")
         if names.setdefault(place.key, name) != name:
@@ -179,10 +180,19 @@ def _break_glass(settings: Settings) -> Iterator[Finding]:
                 yield Finding(DOUBT, f"services.{service.name}.environments.{name}", words)
 
 
+def _said(problem: IntegrationError, setting: str) -> str:
+    """The problem, without the name of a system that the setting names already."""
+    return str(problem).removeprefix(f"{problem.system}: ") if problem.system in setting.split(".") else str(problem)
+
+
 def _next_step(problem: IntegrationError, setting: str) -> str:
     match problem:
         case AuthFailed():
             return f"put a valid credential into {setting}, or grant it what the set-up page asks for"
+        case DestinationGone() if problem.reason.startswith(("http_", "not_found")):
+            return f"nothing of the kind answers there: see whether the address in {setting} is right, its path too"
+        case DestinationGone() if not setting.startswith("destinations."):
+            return f"correct {setting}"
         case DestinationGone():
             return f"correct {setting}, and see that the bot was invited there"
         case RateLimited():

@@ -28,7 +28,8 @@ class _Refusal(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's signature
-        click.echo(f"shipmate: {self.message}", file=file, err=True)
+        for line in self.message.splitlines():
+            click.echo(f"shipmate: {line}", file=file, err=True)
 
 
 class _Misconfiguration(_Refusal):
@@ -42,9 +43,23 @@ class _Shipmate(click.Group):
         try:
             return super().invoke(ctx)
         except (ConfigError, StorageUnavailable) as problem:
-            raise _Misconfiguration(str(problem)) from None
+            raise _Misconfiguration(_in_lines(problem, ctx.obj)) from None
         except InputError as problem:
             raise _Refusal(str(problem)) from None
+
+
+def _in_lines(problem: ConfigError | StorageUnavailable, path: Path | None) -> str:
+    """What is wrong, each mistake in a line with its place in the file, as far as it is one of the file."""
+    if isinstance(problem, StorageUnavailable):
+        return str(problem)
+    from bot.configuration import lines_of
+
+    lines = lines_of(path) if path else {}
+    said = []
+    for where, words in problem.each():
+        line = lines.get(where) or lines.get(where.rpartition(".")[0])
+        said.append(f"{where}{f' (line {line})' if line else ''}: {words}" if where else words)
+    return "\n".join(said)
 
 
 @click.group(cls=_Shipmate)
@@ -56,6 +71,7 @@ def cli() -> None:
 def _settings(path: Path) -> Settings:
     from bot.settings import load
 
+    click.get_current_context().find_root().obj = path
     return load(path)
 
 

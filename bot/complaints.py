@@ -51,8 +51,10 @@ def instead(word: str, known: Iterable[str]) -> str:
     names = list(dict.fromkeys(known))
     if near := nearest(word, names):
         return f": did you mean {near}?"
+    if not names:
+        return ""
     more = ", …" if len(names) > MOST_NAMES else ""
-    return f": there is {', '.join(sorted(names)[:MOST_NAMES])}{more}" if names else ""
+    return f": there {'is' if len(names) == 1 else 'are'} {', '.join(sorted(names)[:MOST_NAMES])}{more}"
 
 
 def complaints(
@@ -84,7 +86,7 @@ def _names_at(model: Any, location: Sequence[str | int]) -> list[str]:  # noqa: 
         kind = _plain(_within(kind, part))
     if not _is_model(kind):
         return []
-    return [field.alias or name for name, field in kind.model_fields.items() if field.repr or name != "secrets"]
+    return [field.alias or name for name, field in kind.model_fields.items() if not field.exclude]
 
 
 def _within(kind: Any, part: str | int) -> Any:  # noqa: ANN401 - types

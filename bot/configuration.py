@@ -19,6 +19,7 @@ _SECRET_NAMES = re.compile(r"(?:.*_)?(?:token|secrets?|password|webhook_url|api_
 _SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY", re.IGNORECASE)
 _SECRET_PATHS = frozenset({"key"})
 _PASSWORD_IN_URL = re.compile(r"://[^/@:]*:(?!\$\{)[^@]+@")
+_QUOTED = re.compile(r"'(?!<|\\t')[^']{2,}'")  # words of the file in a complaint about it: one may be a secret
 MAX_FILE_BYTES = 1024 * 1024
 
 
@@ -48,9 +49,36 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], tu
     given = _parse(raw, path)
     if not isinstance(given, dict):
         raise ConfigError("", f"{path} must hold a mapping: platforms, destinations, sources, routes, roles")
-    found: list[str] = []
-    resolved = _resolve(given, "", path.resolve().parent, environment, found)
-    return {name: section for name, section in resolved.items() if section is not None}, tuple(found)
+    references = _References(path.resolve().parent, environment)
+    resolved = references.resolve(given, "")
+    if references.wrong:
+        raise ConfigError.together(references.wrong)
+    return {name: section for name, section in resolved.items() if section is not None}, tuple(references.found)
+
+
+def lines_of(path: Path) -> dict[str, int]:
+    """The line of each place in the file, such as `routes[2].match`; none where it cannot be read."""
+    found: dict[str, int] = {}
+    try:
+        node = _Loader(path.read_bytes()[:MAX_FILE_BYTES]).get_single_node()
+        _note_lines(node, "", found, set())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return found
+
+
+def _note_lines(node: Any, path: str, found: dict[str, int], seen: set[int]) -> None:  # noqa: ANN401 - no types
+    if id(node) in seen:  # an alias: looked at before
+        return
+    seen.add(id(node))
+    parts: list[tuple[str, Any, Any]] = []
+    if isinstance(node, yaml.SequenceNode):
+        parts = [(join(path, [index]), item, item) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        parts = [(join(path, [str(name.value)]), name, value) for name, value in node.value]
+    for here, marked, inner in parts:
+        found[here] = marked.start_mark.line + 1
+        _note_lines(inner, here, found, seen)
 
 
 def _parse(raw: bytes, path: Path) -> Any:  # noqa: ANN401 - YAML
@@ -61,9 +89,10 @@ def _parse(raw: bytes, path: Path) -> Any:  # noqa: ANN401 - YAML
         _refuse_twins(node, "", set())
         return loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as problem:
-        where = getattr(problem, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
-        raise ConfigError("", f"{path} is not valid YAML{line}") from None
+        where, what = getattr(problem, "problem_mark", None), getattr(problem, "problem", None)
+        place = f" (line {where.line + 1}, column {where.column + 1})" if where else ""
+        said = f": {_QUOTED.sub('…', what)}" if what and where else ""
+        raise ConfigError("", f"{path} is not valid YAML{place}{said}") from None
     except (ValueError, RecursionError):  # a date that does not exist, brackets without end
         raise ConfigError("", f"{path} is not valid YAML") from None
 
@@ -92,46 +121,57 @@ def join(prefix: str, location: Sequence[str | int]) -> str:
     return path
 
 
-def _resolve(given: Any, path: str, folder: Path, environment: Mapping[str, str], found: list[str]) -> Any:  # noqa: ANN401 - YAML
-    """The same structure with every reference replaced by what it names."""
-    is_secret = path in _SECRET_PATHS or bool(_SECRET_NAMES.fullmatch(path.rpartition(".")[2].partition("[")[0]))
-    match given:
-        case {"file": str(name)} if len(given) == 1:
-            value = _read_secret(folder / name, path)
-            found.append(value)
-            return value
-        case dict():
-            return {
-                str(key): _resolve(value, f"{path}.{key}" if path else str(key), folder, environment, found)
-                for key, value in given.items()
-            }
-        case list():
-            return [
-                _resolve(value, f"{path}[{index}]", folder, environment, found) for index, value in enumerate(given)
-            ]
-        case str() if path == "database_url" and _PASSWORD_IN_URL.search(given):
-            raise ConfigError(path, "holds a password: write ${NAME} in its place, or in place of the whole address")
-        case str() if _REFERENCE.search(given):
-            names = _REFERENCE.findall(given)
-            found += [environment.get(name, "") for name in names if is_secret or _SECRET_VARIABLES.search(name)]
-            value = _REFERENCE.sub(lambda name: _from_environment(name[1], path, environment), given)
-            found += [value] if is_secret else []
-            return value
-        case str() if is_secret and not path.startswith("roles."):
-            raise ConfigError(path, "is a secret: write ${NAME} or {file: path} instead of the value")
-        case _:
+class _References:
+    """Replaces references by what they name; the secrets among it are `found`, what cannot be replaced is `wrong`."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = environment
+        self.found: list[str] = []
+        self.wrong: list[ConfigError] = []
+
+    def resolve(self, given: Any, path: str) -> Any:  # noqa: ANN401 - YAML
+        """The same structure with every reference replaced by what it names."""
+        match given:
+            case {"file": str(name)} if len(given) == 1:
+                value = self._read_secret(name, path)
+                self.found.append(value)
+                return value
+            case dict():
+                return {
+                    str(key): self.resolve(value, f"{path}.{key}" if path else str(key)) for key, value in given.items()
+                }
+            case list():
+                return [self.resolve(value, f"{path}[{index}]") for index, value in enumerate(given)]
+            case str():
+                return self._text(given, path)
+            case _:
+                return given
+
+    def _text(self, given: str, path: str) -> str:
+        is_secret = path in _SECRET_PATHS or bool(_SECRET_NAMES.fullmatch(path.rpartition(".")[2].partition("[")[0]))
+        if path == "database_url" and _PASSWORD_IN_URL.search(given):
+            words = "holds a password: write ${NAME} in its place, or in place of the whole address"
+            self.wrong.append(ConfigError(path, words))
             return given
+        if names := _REFERENCE.findall(given):
+            missing = [name for name in dict.fromkeys(names) if not self._environment.get(name)]
+            self.wrong += [ConfigError(path, f"the environment variable {name} is not set") for name in missing]
+            values = {name: self._environment.get(name, "") for name in names}
+            self.found += [values[name] for name in names if is_secret or _SECRET_VARIABLES.search(name)]
+            value = _REFERENCE.sub(lambda name: values[name[1]], given)
+            self.found += [value] if is_secret else []
+            return value
+        if is_secret and not path.startswith("roles."):
+            words = "is a secret: write ${NAME} or {file: path} instead of the value"
+            self.wrong.append(ConfigError(path, words))
+        return given
 
-
-def _from_environment(name: str, path: str, environment: Mapping[str, str]) -> str:
-    if not environment.get(name):
-        raise ConfigError(path, f"the environment variable {name} is not set")
-    return environment[name]
-
-
-def _read_secret(path: Path, setting: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        words = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise ConfigError(setting, f"the file {path.name} cannot be read: {words}") from None
+    def _read_secret(self, name: str, setting: str) -> str:
+        try:
+            return (self._folder / name).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as problem:
+            words = problem.strerror if isinstance(problem, OSError) else "it is not text"
+            start = "" if Path(name).is_absolute() else ", from the configuration's folder on,"
+            self.wrong.append(ConfigError(setting, f"the file {name}{start} cannot be read: {words}"))
+            return ""

@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bot.check_settings import CheckSettings
+from bot.complaints import instead
 from bot.domain.services import ApprovalRule, Pipeline, RollbackRule, Service, Target, WhenBusy
 from bot.domain.templates import DEPLOYMENT_NAMES, names_in
 from bot.domain.windows import Freeze, Window
-from bot.durations import seconds_of
+from bot.durations import length_of
 from bot.errors import ConfigError
-from bot.limits import Duration
+from bot.limits import Written
 from bot.noise_settings import TimeOfDay
 
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -51,7 +52,7 @@ def _is_zone(name: str) -> str:
 
 
 def _is_length(text: str) -> str:
-    if seconds_of(text) is None:
+    if not length_of(text):
         raise ValueError("must be a length of time such as 30m or 4h")
     return text
 
@@ -60,7 +61,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Template = Annotated[str, AfterValidator(_is_template), Field(max_length=500)]
 Page = Annotated[Template, AfterValidator(_is_page)]
 Zone = Annotated[str, AfterValidator(_is_zone)]
-Length = Annotated[Duration, AfterValidator(_is_length)]
+Length = Annotated[Written, AfterValidator(_is_length)]
 
 
 class _Frozen(BaseModel):
@@ -224,14 +225,16 @@ def check_references(
         for environment, target in service.environments.items():
             where = f"{path}.environments.{environment}"
             if environment not in environments:
-                raise ConfigError(where, "is no environment: name it in environments")
+                raise ConfigError(
+                    where, f"is no environment{instead(environment, environments) or ': name it in environments'}"
+                )
             if target.approvals:
                 _check_roles(f"{where}.approvals.from", target.approvals.approvers, roles)
         named = [(where, pipeline.source) for where, pipeline in pipelines_of(service)]
         named += [("builds", service.builds.source)] if service.builds else []
         for where, source in named:
             if source not in sources:
-                raise ConfigError(f"{path}.{where}.source", f"{source!r} is no source")
+                raise ConfigError(f"{path}.{where}.source", f"{source!r} is no source{instead(source, sources)}")
 
 
 def _check_names(section: str, names: Iterable[str]) -> None:
@@ -248,7 +251,9 @@ def _check_environment(
     roles: Sequence[str],
 ) -> None:
     if settings.after and settings.after not in environments:
-        raise ConfigError(f"{path}.after", f"{settings.after!r} is no environment")
+        raise ConfigError(
+            f"{path}.after", f"{settings.after!r} is no environment{instead(settings.after, environments)}"
+        )
     if settings.after and _is_circular(name, environments):
         raise ConfigError(f"{path}.after", "the environments wait for one another in a circle")
     _check_roles(f"{path}.break_glass", settings.break_glass, roles)
@@ -271,7 +276,7 @@ def pipelines_of(service: ServiceSettings) -> Iterator[tuple[str, PipelineSettin
 def _check_roles(path: str, named: Sequence[str], roles: Sequence[str]) -> None:
     for role in named:
         if role not in roles:
-            raise ConfigError(path, f"{role!r} is no role")
+            raise ConfigError(path, f"{role!r} is no role{instead(role, roles)}")
 
 
 def _is_circular(name: str, environments: Mapping[str, EnvironmentSettings]) -> bool:
@@ -297,7 +302,7 @@ def _target(
     for index, check in enumerate(names):
         if check not in settings.checks:
             path = f"services.{service}.environments.{environment}.checks[{index}]"
-            raise ConfigError(path, f"{check!r} is no check of this service")
+            raise ConfigError(path, f"{check!r} is no check of this service{instead(check, settings.checks)}")
     return Target(
         service,
         environment,
@@ -311,7 +316,7 @@ def _target(
         checks=tuple(settings.checks[check].spec(check) for check in names),
         rollback=(target.rollback or settings.rollback).rule,
         when_busy=settings.when_busy,
-        timeout_s=seconds_of(settings.timeout) or 0.0,
+        timeout_s=length_of(settings.timeout),
     )
 
 
@@ -327,4 +332,4 @@ def _before(environment: str, settings: ServiceSettings, environments: Mapping[s
 def _approval_rule(settings: ApprovalSettings | None) -> ApprovalRule:
     if settings is None:
         return ApprovalRule()
-    return ApprovalRule(settings.needed, settings.approvers, seconds_of(settings.expires_in) or 0.0)
+    return ApprovalRule(settings.needed, settings.approvers, length_of(settings.expires_in))

@@ -20,6 +20,12 @@ def seconds_of(text: str) -> float | None:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def length_of(text: str) -> float:
+    """The seconds that a length of time has that cannot be switched off; 0 for what is none."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _UNITS[match[2]] if match else 0.0
+
+
 def per_second_of(text: str) -> float | None:
     """How many a second `600/m` allows, None for `off`; ValueError for what is no rate."""
     if text == OFF:

@@ -15,6 +15,7 @@ ShipmateError
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 
@@ -23,12 +24,28 @@ class ShipmateError(Exception):
 
 
 class ConfigError(ShipmateError):
-    """A setting is missing or wrong; `path` is its place in the configuration, such as `routes[2].match.branch`."""
+    """A setting is missing or wrong; `path` is its place in the configuration, such as `routes[2].match.branch`.
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}" if path else problem)
+    `others` are what was found beside it: whoever corrects a file learns of all at once.
+    """
+
+    def __init__(self, path: str, problem: str, others: Sequence[ConfigError] = ()) -> None:
+        own = f"{path}: {problem}" if path else problem
+        super().__init__("\n".join([own, *map(str, others)]))
         self.path = path
         self.problem = problem
+        self.others = tuple(others)
+
+    @classmethod
+    def together(cls, found: Sequence[ConfigError]) -> ConfigError:
+        """Several as one, in the order given; there is at least one."""
+        return cls(found[0].path, found[0].problem, [*found[0].others, *found[1:]])
+
+    def each(self) -> Iterator[tuple[str, str]]:
+        """Place and problem of this one and of those beside it."""
+        yield self.path, self.problem
+        for other in self.others:
+            yield from other.each()
 
 
 class InputError(ShipmateError):

@@ -21,9 +21,10 @@ def _is_rate(text: str) -> str:
     return text
 
 
-_Text = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)  # 30 is no duration, but a text
-Duration = Annotated[str, _Text, AfterValidator(_is_duration)]
-Rate = Annotated[str, _Text, AfterValidator(_is_rate)]
+_as_text = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)  # 30 is no duration, but text
+Written = Annotated[str, _as_text]
+Duration = Annotated[Written, AfterValidator(_is_duration)]
+Rate = Annotated[Written, AfterValidator(_is_rate)]
 
 
 class RetentionSettings(BaseModel):

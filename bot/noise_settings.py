@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bot.domain.noise import CRITICAL, QuietHours, Threshold
-from bot.durations import seconds_of
+from bot.durations import length_of
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 LONGEST_WINDOW_S = 86_400.0
@@ -27,8 +27,7 @@ def _is_time(text: str) -> str:
 
 
 def _is_window(text: str) -> str:
-    length_s = seconds_of(text)
-    if length_s is None or length_s > LONGEST_WINDOW_S:
+    if not 0 < length_of(text) <= LONGEST_WINDOW_S:
         raise ValueError("must be a length of time up to a day, such as 30s, 1m or 1h")
     return text
 
@@ -49,7 +48,7 @@ class ThresholdSettings(_Frozen):
     @property
     def threshold(self) -> Threshold:
         """The same for the domain."""
-        return Threshold(self.more_than, seconds_of(self.per) or LONGEST_WINDOW_S)
+        return Threshold(self.more_than, length_of(self.per))
 
 
 class QuietSettings(_Frozen):

@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from bot.check_settings import MetricsFrame
+from bot.complaints import complaints, instead
 from bot.configuration import join, read
 from bot.deployment_settings import EnvironmentSettings, ServiceSettings, check_references, services_of
 from bot.domain.builds import BuildStatus
@@ -47,12 +48,7 @@ _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
 _SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _ROUTED_KINDS = tuple(kind for kind in SubjectKind if kind is not SubjectKind.DEAD_LETTER)
-_WORDS = {
-    "extra_forbidden": "is no known setting",
-    "missing": "is missing",
-    "too_short": "must name at least one",
-    "bool_parsing": "must be true or false",
-}
+_HEARD_KINDS = (SubjectKind.BUILD, SubjectKind.DEPLOYMENT)  # no source tells of the others yet
 
 
 def _as_tuple(given: object) -> object:
@@ -68,13 +64,14 @@ def _is_glob(glob: str) -> str:
     return glob
 
 
-def _one_of(words: Iterable[str]) -> AfterValidator:
-    """A check that a glob can match at all, where what it matches is one of few words."""
+def _one_of(words: Iterable[str], offered: Iterable[str] = ()) -> AfterValidator:
+    """A check that a glob can match at all, where what it matches is one of few words, of which some are `offered`."""
     known = tuple(words)
+    shown = tuple(offered) or known
 
     def check(glob: str) -> str:
         if not any(fnmatchcase(word, glob.removeprefix("!")) for word in known):
-            raise ValueError(f"{glob!r} matches none of {', '.join(known)}")
+            raise ValueError(f"{glob!r} matches none of {', '.join(shown)}")
         return glob
 
     return AfterValidator(check)
@@ -104,7 +101,7 @@ Glob = Annotated[str, AfterValidator(_is_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
 Accounts = Annotated[tuple[Annotated[str, AfterValidator(_is_account)], ...], BeforeValidator(_as_tuple)]
 Members = Annotated[tuple[Annotated[str, AfterValidator(_is_member)], ...], BeforeValidator(_as_tuple)]
-Kinds = Annotated[tuple[Annotated[Glob, _one_of(_ROUTED_KINDS)], ...], BeforeValidator(_as_tuple)]
+Kinds = Annotated[tuple[Annotated[Glob, _one_of(_ROUTED_KINDS, _HEARD_KINDS)], ...], BeforeValidator(_as_tuple)]
 Statuses = Annotated[tuple[Annotated[Glob, _one_of((*BuildStatus, *DeploymentState))], ...], BeforeValidator(_as_tuple)]
 
 
@@ -240,7 +237,7 @@ class Settings(_Frozen):
     destination that is told when a delivery is given up.
     """
 
-    folder: Path
+    folder: Path = Field(exclude=True)
     key: str = Field(default="", repr=False)
     server: Server = Server()
     log: Logging = Logging()
@@ -258,7 +255,7 @@ class Settings(_Frozen):
     services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
     api: Mapping[str, ApiClientSettings] = Field(default_factory=dict, repr=False)
     admin: str = ""
-    secrets: tuple[str, ...] = Field(default=(), repr=False)
+    secrets: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
 
     @property
     def database(self) -> str:
@@ -277,34 +274,49 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     ours: dict[str, Any] = {"folder": path.resolve().parent, "secrets": secrets}
     for name in ours:
         if name in values:
-            raise ConfigError(name, _WORDS["extra_forbidden"])
+            raise ConfigError(name, "is no known setting")
     try:
         settings = Settings(**values, **ours)
     except ValidationError as problem:
-        raise config_error("", problem) from None
-    _check_names(settings)
-    _check_senders(settings)
-    check_triggers(settings.trackers, deployed_of(settings))
+        raise config_error("", problem, Settings) from None
+    found = []
+    for check in (_check_names, _check_senders, _check_deployments):
+        try:
+            check(settings)
+        except ConfigError as refused:
+            found.append(refused)
+    if found:
+        raise ConfigError.together(found)
     return settings
 
 
-def config_error(prefix: str, problem: ValidationError) -> ConfigError:
-    """The first complaint of a validation as a ConfigError whose path starts with `prefix`."""
-    first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
-    words = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return ConfigError(join(prefix, first["loc"]), _WORDS.get(first["type"], words))
+def config_error(
+    prefix: str, problem: ValidationError, model: type[BaseModel], also: Iterable[str] = ()
+) -> ConfigError:
+    """The complaints of a validation as a ConfigError whose paths start with `prefix`; `also` stands beside `model`."""
+    found = [ConfigError(join(prefix, where), words) for where, words in complaints(problem, model, also=also)]
+    return ConfigError.together(found)
 
 
 def _check_names(settings: Settings) -> None:
     for index, route in enumerate(settings.routes):
         for position, name in enumerate(route.to):
             if name not in settings.destinations:
-                raise ConfigError(f"routes[{index}].to[{position}]", f"{name!r} is no destination")
+                raise ConfigError(
+                    f"routes[{index}].to[{position}]",
+                    f"{name!r} is no destination{instead(name, settings.destinations)}",
+                )
     if settings.admin and settings.admin not in settings.destinations:
-        raise ConfigError("admin", f"{settings.admin!r} is no destination")
+        raise ConfigError(
+            "admin", f"{settings.admin!r} is no destination{instead(settings.admin, settings.destinations)}"
+        )
     for name, destination in settings.destinations.items():
         if destination.platform not in settings.platforms and destination.platform != "dingtalk":
             raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
+
+
+def _check_deployments(settings: Settings) -> None:
+    check_triggers(settings.trackers, deployed_of(settings))
 
 
 def _check_senders(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from bot.complaints import instead
 from bot.domain.issues import ChangeKind
 from bot.domain.services import Service
 from bot.domain.templates import names_in
@@ -183,11 +184,16 @@ def check_triggers(trackers: Mapping[str, TrackerFrame], services: Mapping[str, 
     """Refuse triggers of what cannot be deployed, and those that would start each other for ever."""
     for trigger in triggers_of(trackers):
         if trigger.service not in services:
-            raise ConfigError(trigger.name, f"{trigger.service!r} is no service: name it in services")
+            raise ConfigError(
+                trigger.name,
+                f"{trigger.service!r} is no service{instead(trigger.service, services) or ': name it in services'}",
+            )
         target = services[trigger.service].targets.get(trigger.environment)
         if target is None:
             raise ConfigError(
-                f"{trigger.name}.environment", f"{trigger.service} is not deployed to {trigger.environment!r}"
+                f"{trigger.name}.environment",
+                f"{trigger.service} is not deployed to {trigger.environment!r}"
+                f"{instead(trigger.environment, services[trigger.service].targets)}",
             )
         if trigger.approvals and not target.approvals.approvers:
             raise ConfigError(

@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import NameResolutionError
 
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from integrations.transport import CONNECT_S, Watch, end_of_all, watched
@@ -81,7 +83,22 @@ def call(  # noqa: PLR0913 - the parts of a request, all by name
             if is_change and not _never_sent(problem, watch):
                 is_late = watch.is_over or isinstance(problem, requests.Timeout)
                 raise OutcomeUnknown(system, "timeout" if is_late else "no_answer", type(problem).__name__) from None
-            raise Unavailable(system, "unreachable", type(problem).__name__) from None
+            raise Unavailable(system, "unreachable", _cause(problem, url)) from None
+
+
+def _cause(problem: requests.RequestException, url: str) -> str:
+    """Which host and port could not be reached, and how that showed; no other part of the address."""
+    parts = urlsplit(url)
+    host = parts.hostname or "-"
+    wrapped = getattr(problem.args[0], "reason", None) if problem.args else None
+    if isinstance(wrapped, NameResolutionError):
+        return f"{host} has no address"
+    system = wrapped.__cause__ if wrapped is not None else None
+    where = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    if isinstance(problem, requests.ConnectTimeout):
+        return f"{where} did not answer in time"
+    said = system.strerror if isinstance(system, OSError) and system.strerror else type(problem).__name__
+    return f"{where}: {said}"
 
 
 def raise_for_status(system: str, answer: Answer, *, changes: bool = False) -> None:

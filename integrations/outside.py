@@ -14,6 +14,7 @@ from bot.deployment_settings import pipelines_of
 from bot.domain.places import DestinationSettings
 from bot.durations import OFF
 from bot.errors import ConfigError
+from bot.limits import SourceFrame
 from bot.ports import Clock, Messenger
 from bot.ports.metrics import DeploymentReports
 from bot.services.verification import CheckContext, Verification
@@ -72,7 +73,7 @@ def connect_outside(settings: Settings, clock: Clock) -> Outside:
         if kind not in SOURCES:
             raise ConfigError(f"sources.{name}.kind", f"must be one of {', '.join(SOURCES)}")
         source_spec = SOURCES[kind]
-        config = _validated(source_spec.config, source.section, f"sources.{name}")
+        config = _validated(source_spec.config, source.section, f"sources.{name}", SourceFrame)
         outside.sources[name] = source_spec.build(name, config, outside.session, clock)
     for name, tracker in settings.trackers.items():
         _connect_tracker(outside, name, tracker, clock)
@@ -120,7 +121,7 @@ def _connect_tracker(outside: Outside, name: str, frame: TrackerFrame, clock: Cl
     watches_releases = any(trigger.versions for trigger in frame.triggers)
     if watches_releases and not spec.has_releases:
         raise ConfigError(f"{path}.triggers", f"{frame.kind} has no versions that are released")
-    config = _validated(spec.config, frame.section, path)
+    config = _validated(spec.config, frame.section, path, TrackerFrame)
     tracker = spec.build(name, config, outside.session, clock, outside.tokens, watches_releases)
     if frame.triggers and frame.poll == OFF and not tracker.can_hear:
         raise ConfigError(f"{path}.triggers", "nothing would be heard: let its webhooks be taken, or set poll")
@@ -152,8 +153,9 @@ def _connect_platform(
         )
 
 
-def _validated(model: type[BaseModel], section: object, path: str) -> Any:  # noqa: ANN401 - each integration's own
+def _validated(model: type[BaseModel], section: object, path: str, frame: type[BaseModel] | None = None) -> Any:  # noqa: ANN401 - each integration's own
+    """The section as its integration reads it; settings of the `frame` around it were taken out before."""
     try:
         return model.model_validate(section)
     except ValidationError as problem:
-        raise config_error(path, problem) from None
+        raise config_error(path, problem, model, frame.model_fields if frame else ()) from None

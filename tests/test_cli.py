@@ -16,7 +16,7 @@ from bot.services.presenters.examples import EXAMPLES
 from playground import world
 from playground.options import Options
 from playground.server import Playground
-from tests.answering import Answer, Answering
+from tests.answering import Answer, Answering, Asked
 from tests.jira_server import TOKEN, FakeJira
 
 CONFIG = """
@@ -161,7 +161,48 @@ def test_a_wrong_configuration_ends_each_command_with_the_setting(run: Run) -> N
     for words in (("check",), ("db", "upgrade"), ("routes", "-"), ("run",), ("worker",)):
         result = run(*words, config="server: {listen: nowhere}\n", given="{}")
         assert result.exit_code == 1
-        assert result.stderr == "shipmate: server.listen: must be host:port, such as 127.0.0.1:3000\n"
+        assert result.stderr == "shipmate: server.listen (line 1): must be host:port, such as 127.0.0.1:3000\n"
+
+
+def test_several_mistakes_are_told_in_one_run(run: Run) -> None:
+    """Each in a line of its own with the line of the file, and what to write instead; references before the rest."""
+    text = """server:
+  listn: "127.0.0.1:3000"
+environments:
+  staging:
+  production:
+    approvals: 2
+    wndows: []
+"""
+    result = run("check", config=text)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "shipmate: server.listn (line 2): is no known setting: did you mean listen?",
+        (
+            "shipmate: environments.staging (line 4): is empty: write {} for a section without settings, or leave the "
+            "line out"
+        ),
+        "shipmate: environments.production.approvals (line 6): must be a section of settings (name: value)",
+        "shipmate: environments.production.wndows (line 7): is no known setting: did you mean windows?",
+    ]
+    unset = "sources:\n  one: {secrets: '${NOT_SET}'}\n  two:\n    secrets: {file: not-there}\n"
+    said = run("check", config=unset).stderr.splitlines()
+    assert said == [
+        "shipmate: sources.one.secrets (line 2): the environment variable NOT_SET is not set",
+        (
+            "shipmate: sources.two.secrets (line 4): the file not-there, from the configuration's folder on, cannot be "
+            "read: No such file or directory"
+        ),
+    ]
+
+
+def test_a_complaint_about_yaml_repeats_no_value(run: Run) -> None:
+    """What is wrong and where; a word of the file may be a secret."""
+    result = run("check", config="platforms:\n  slack: {bot_token: *xoxb-a-secret}\n")
+    assert "is not valid YAML (line 2, column 22): found undefined alias …" in result.stderr
+    assert "xoxb" not in result.stderr
+    tab = run("check", config="platforms:\n\tslack: {}\n")
+    assert "is not valid YAML (line 2, column 1): found character '\\t' that cannot start any token" in tab.stderr
 
 
 def test_preview_draws_every_example_for_every_platform(run: Run) -> None:
@@ -332,26 +373,40 @@ def test_check_says_what_to_do_about_what_does_not_work(run: Run, playground: Pl
     assert "?? destinations.again: is the same place as destinations.ci: it gets one card" in result.output
     refused = run("check", config=_at(playground), **TOKENS | {"SLACK_BOT_TOKEN": "xoxb-revoked-token"})
     assert refused.exit_code == 1
-    assert "!! platforms.slack: slack: " in refused.output
+    assert "!! platforms.slack: invalid_auth: put" in refused.output
     assert "put a valid credential into platforms.slack" in refused.output
+    assert "put a valid credential into destinations." not in refused.output
     assert "xoxb-revoked-token" not in refused.output
 
 
 def test_check_asks_the_systems_that_measure(run: Run) -> None:
     """What answers queries is told with its version; what does not, with what to do about it."""
     ready = '{"status": "success", "data": {"resultType": "vector", "result": [], "version": "3.1.0"}}'
-    server = Answering(lambda asked: Answer(200 if asked.headers.get("authorization") else 401, ready))
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path.startswith("/elsewhere"):
+            return Answer(404, "nothing here")
+        return Answer(200 if asked.headers.get("authorization") else 401, ready)
+
+    server = Answering(answer)
     try:
         token = f'{{kind: prometheus, url: "{server.url}", token: "${{NIGHTLY_SECRET}}"}}'
         sections = [f"  good: {token}", f'  refused: {{kind: prometheus, url: "{server.url}"}}']
-        sections.append("  down: {kind: prometheus, url: http://127.0.0.1:9}")
+        sections += [
+            f'  elsewhere: {{kind: prometheus, url: "{server.url}/elsewhere"}}',
+            "  down: {kind: prometheus, url: http://127.0.0.1:9}",
+            "  nowhere: {kind: prometheus, url: http://nowhere.invalid:9090}",
+        ]
         result = run("check", config="\n".join(["metrics:", *sections, ""]))
     finally:
         server.close()
     assert result.exit_code == 1
     assert "ok metrics.good: Prometheus 3.1.0, answers queries" in result.output
     assert "!! metrics.refused: prometheus: http_401: put a valid credential into metrics.refused" in result.output
-    assert "!! metrics.down: prometheus: unreachable" in result.output
+    assert "!! metrics.elsewhere: prometheus: http_404" in result.output
+    assert "see whether the address in metrics.elsewhere is right, its path too" in result.output
+    assert "!! metrics.down: prometheus: unreachable (127.0.0.1:9: Connection refused): see" in result.output
+    assert "!! metrics.nowhere: prometheus: unreachable (nowhere.invalid has no address): see" in result.output
 
 
 def test_check_refuses_a_query_that_cannot_be_one(run: Run) -> None:
@@ -360,7 +415,7 @@ def test_check_refuses_a_query_that_cannot_be_one(run: Run) -> None:
     text = (Path(__file__).parent / "config" / name).read_text(encoding="utf-8")
     result = run("check", config=text)
     assert result.exit_code != 0
-    assert "services.shop.checks.errors.query: is no PromQL: expected type matrix" in result.output
+    assert "services.shop.checks.errors.query (line 14): is no PromQL: expected type matrix" in result.output
 
 
 TRACKERS = """

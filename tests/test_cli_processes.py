@@ -280,7 +280,7 @@ def test_a_taken_port_is_said_in_a_line(start: Start) -> None:
         run = start("run", MINIMAL.replace("127.0.0.1:0", address))
         assert run.child.process.wait(PATIENCE_S) == 1
     assert run.child.log.read_text("utf-8") == (
-        f"shipmate: server.listen: {address} is taken by another program (another Shipmate?): "
+        f"shipmate: server.listen (line 2): {address} is taken by another program (another Shipmate?): "
         "end it, or choose another port\n"
     )
 
@@ -290,7 +290,7 @@ def test_an_address_of_no_host_or_another_is_said_in_a_line(start: Start, host: 
     """A misspelt name, and an address that this host does not have."""
     run = start("run", MINIMAL.replace("127.0.0.1:0", f"{host}:18080"))
     assert run.child.process.wait(PATIENCE_S) == 1
-    assert run.child.log.read_text("utf-8") == f"shipmate: server.listen: {host} is no address of this host\n"
+    assert run.child.log.read_text("utf-8") == f"shipmate: server.listen (line 2): {host} is no address of this host\n"
 
 
 @pytest.mark.parametrize("role", ["web", "worker", "stream", "clock"])

@@ -55,8 +55,8 @@ def test_every_rule_is_read_back(tmp_path: Path) -> None:
         ),
         (
             "ok services.shop: builds of buildbot/shop; versions are builds; staging by buildbot/deploy-{{service}} "
-            "(no checks); production by buildbot/deploy-{{service}} (2 of release, checks health, rolled back when they "
-            "fail)"
+            "(no checks); production by buildbot/deploy-{{service}} (2 of release, checks health, rolled back when "
+            "they fail)"
         ),
         "ok roles.release: 2 members; may approve, lock; on every project",
         "ok roles.trains: 1 member; may deploy; on projects sh*, environments staging",
@@ -71,7 +71,7 @@ def test_every_rule_is_read_back(tmp_path: Path) -> None:
         ("deploy-{{service}}", "ship-{{service}}", "!! services.shop.deploy.project: 'ship-shop' is none of"),
         ("needed: 2", "needed: 3", "?? environments.production.approvals.needed: 3 of release, with 2 in all"),
         ("[production,", "[prodction,", "?? routes[0].match.environment[0]: 'prodction' fits no environment: did you"),
-        ('"stag*"]', '"test*"]', "?? routes[0].match.environment[1]: 'test*' fits no environment: there is"),
+        ('"stag*"]', '"test*"]', "?? routes[0].match.environment[1]: 'test*' fits no environment: there are"),
         (", project: shop}, to", ", project: shpo}, to", "?? routes[0].match.project[0]: 'shpo' fits no project: did"),
         ("kind: deployment", "kind: alert", "?? routes[0].match.kind: nothing tells of alert yet, only of build and"),
         ("environment: staging}}", "environment: stagin}}", "?? roles.trains.on.environment[0]: 'stagin' fits no"),

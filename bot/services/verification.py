@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic
 from urllib.parse import quote
 
+from bot.complaints import instead
 from bot.domain.checks import CheckKind, CheckSpec, Measurement, Reason, Verdict
 from bot.domain.judging import Outcome, judge, judge_monitor, judge_reply
 from bot.domain.templates import deployment_values, fill
@@ -130,11 +131,14 @@ class Verification:
         try:
             match spec.kind:
                 case CheckKind.METRIC | CheckKind.COMPARE if spec.source not in self.sources:
-                    return Refusal("source", f"{spec.source!r} is none of metrics")
+                    return Refusal("source", f"{spec.source!r} is none of metrics{instead(spec.source, self.sources)}")
                 case CheckKind.METRIC | CheckKind.COMPARE:
                     self.sources[spec.source].check_query(_query(spec, context, spec.window_s))
                 case CheckKind.MONITOR if spec.source not in self.monitors:
-                    return Refusal("source", f"{spec.source!r} is none of metrics, or has no monitors")
+                    return Refusal(
+                        "source",
+                        f"{spec.source!r} is none of metrics, or has no monitors{instead(spec.source, self.monitors)}",
+                    )
                 case CheckKind.MONITOR:
                     self.monitors[spec.source].check_monitor(_filled(spec.query, context))
                 case CheckKind.HTTP | CheckKind.TCP:

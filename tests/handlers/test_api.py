@@ -125,7 +125,7 @@ def test_a_request_that_came_to_nothing_says_why(program: Program) -> None:
         ({**WISH, "service": "user-servise"}, "service: 'user-servise' is no service: did you mean user-service?"),
         (
             {**WISH, "environment": "here"},
-            "environment: user-service is not deployed to 'here': there is production, staging",
+            "environment: user-service is not deployed to 'here': there are production, staging",
         ),
         ({**WISH, "reson": "x"}, "reson: is no known field: did you mean reason?"),
         ({"service": SERVICE}, "environment: is missing; version: is missing"),

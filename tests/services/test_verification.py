@@ -240,9 +240,9 @@ def test_what_can_never_be_measured_is_said_without_a_network(
         HEALTH,
     ]
     assert verification.probe(specs, CONTEXT) == [
-        "errors: 'promtheus' is none of metrics",
+        "errors: 'promtheus' is none of metrics: did you mean prometheus?",
         "latency: unclosed left parenthesis",
-        "slo: 'prometheus' is none of metrics, or has no monitors",
+        "slo: 'prometheus' is none of metrics, or has no monitors: there is datadog",
         "slo: 'forty-two' is no monitor's id",
     ]
     assert source.probes == 0

@@ -300,6 +300,40 @@ def test_a_version_that_failed_and_stayed_is_what_runs_there(store: SqlStore, da
     assert "not rolled back" not in str(words(stage.world.card_answer())["What is where"])
 
 
+def test_a_preview_is_nobodys_news(stage: Stage) -> None:
+    """What is not confirmed yet, or never was, is known to who asked for it alone."""
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"abort {SERVICE}#2")
+    stage.ask("deployments", "U2")
+    told = words(stage.world.card_answer())
+    assert told["What is where"] == [f"{SERVICE} · staging —", f"{SERVICE} · production —"]
+    assert "Newest deployments" not in told
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.ask(f"reject {SERVICE}#1")
+    stage.ask("deployments", "U2")
+    [line] = words(stage.world.card_answer())["Newest deployments"]
+    assert f"{SERVICE}#1 production" in line
+
+
+def test_what_is_under_way_is_what_changes_it_now(stage: Stage) -> None:
+    """Not the newest number; how many wait behind it is said beside."""
+    stage.ask(f"confirm {SERVICE}#1")
+    for person in ("U2", "U3"):
+        stage.ask(f"approve {SERVICE}#1", person)
+    stage.go_on(1)
+    assert "⏳ user-service#1 v1 deploying" in what_is_where(stage)
+    assert "wait" not in what_is_where(stage)
+    stage.build("v2")
+    for number in (2, 3):
+        stage.ask(f"deploy {SERVICE} v2 to production")
+        stage.ask(f"confirm {SERVICE}#{number}")
+    stage.ask(f"deploy {SERVICE} v2 to production")
+    assert "⏳ user-service#1 v1 deploying · 2 more wait" in what_is_where(stage)
+    stage.run_ends()
+    stage.go_on(60)
+    assert "🙋 user-service#2 v2 waits for approval · 1 more wait" in what_is_where(stage)
+
+
 @pytest.mark.parametrize(
     ("succeeded", "often"),
     [

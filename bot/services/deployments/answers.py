@@ -8,7 +8,7 @@ from bot.domain.cards import Card
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployment_effects import is_older
 from bot.domain.deployment_lines import LATEST, parse_span
-from bot.domain.deployments import ACTIVE, WAITING, Version
+from bot.domain.deployments import ACTIVE, WAITING, Deployment, DeploymentState, Version
 from bot.domain.dora import DAY_S, Dora, dora_of
 from bot.domain.services import Service, Target
 from bot.domain.subjects import SubjectKey
@@ -28,9 +28,12 @@ from bot.services.presenters.deployment_answers import (
 )
 
 LIST_LENGTH = 8
+LOOKED_AT = 4  # times as many, of which some were never confirmed
 MOST_STANDINGS = 20
 DORA_DAYS = 30
-_UNDER_WAY = frozenset(WAITING | ACTIVE)
+MOST_WAITING = 100
+_CONFIRMED = frozenset(DeploymentState) - {DeploymentState.REQUESTED}
+_IN_LINE = WAITING & _CONFIRMED
 
 
 class DeploymentAnswers:
@@ -74,8 +77,9 @@ class DeploymentAnswers:
 
         def work(tx: Transaction) -> Card:
             standings = [_standing(tx, target) for target in targets]
-            newest = tx.deployments.newest(service, None, None, LIST_LENGTH)
-            return deployments_card(standings, newest, locale, timezone)
+            newest = tx.deployments.newest(service, None, _CONFIRMED, LIST_LENGTH * LOOKED_AT)
+            shown = [one for one in newest if not _is_preview(tx, one)][:LIST_LENGTH]
+            return deployments_card(standings, shown, locale, timezone)
 
         return self._store.read(work)
 
@@ -141,12 +145,25 @@ class DeploymentReading:
 def _standing(tx: Transaction, target: Target) -> Standing:
     line = (target.service, target.environment)
     last_good = next(iter(good(tx, *line)), None)
-    under_way = tx.deployments.newest(*line, _UNDER_WAY, 1)
+    active = tx.deployments.newest(*line, ACTIVE, 1)
+    waiting = tx.deployments.newest(*line, _IN_LINE, MOST_WAITING)
+    under_way = next(iter([*active, *sorted(waiting, key=_turn)]), None)
     return Standing(
         *line,
         version=last_good.version if last_good else None,
         since=last_good.ended_at if last_good else 0.0,
         wrong=tuple(wrong_there(tx, *line)),
-        under_way=under_way[0] if under_way else None,
+        under_way=under_way,
+        waiting=len(waiting) if active else max(0, len(waiting) - 1),
         locks=tuple(tx.locks.over(*line)),
     )
+
+
+def _turn(waiting: Deployment) -> tuple[bool, bool, int]:
+    """Those that wait for their turn before those that wait for approval, rollbacks first, then by their numbers."""
+    return waiting.state is not DeploymentState.QUEUED, waiting.rollback_of == 0, waiting.number
+
+
+def _is_preview(tx: Transaction, deployment: Deployment) -> bool:
+    """Whether it ended without having been confirmed: no card was ever made of it."""
+    return deployment.state.is_ended and not deployment.started_at and tx.subjects.get(deployment.key) is None

@@ -161,7 +161,9 @@ def locked(verb: Verb, where: str, stood: Lock | None, locale: str, still: Seque
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an environment of a service has: the good version, what is under way, and the locks on it.
+    """What an environment of a service has: the good version, what is under way, how many wait, and the locks on it.
+
+    `under_way` is what changes it now, or would next; `waiting` are those behind it.
 
     `wrong` are those that came after the good version, went wrong and were not brought back, the latest first: they are
     what runs there, or a part of it.
@@ -173,6 +175,7 @@ class Standing:
     since: float
     wrong: tuple[Deployment, ...] = ()
     under_way: Deployment | None = None
+    waiting: int = 0
     locks: tuple[Lock, ...] = ()
 
 
@@ -303,6 +306,8 @@ def _standing(one: Standing, locale: str) -> Text:
         under_way = one.under_way
         word = translate(locale, WORD[under_way.state])
         parts.append(f" · {EMOJI[under_way.state]} {under_way.key.short} {under_way.version.name} {word}")
+    if one.waiting:
+        parts.append(f" · {translate(locale, '{count} more wait', count=one.waiting)}")
     parts += [f" · 🔒 {lock.name}: {lock.reason}" for lock in one.locks]
     return text(*parts)
 

@@ -20,8 +20,9 @@ from bot.errors import ConfigError, IntegrationError
 from bot.ports import Store
 from bot.services.acting import Acting
 from bot.services.answering import AnswerBudget
+from bot.services.closing import Speech, Voices
 from bot.services.command_inbox import CommandInbox
-from bot.services.commands import CommandWorker, Speech, Voices
+from bot.services.commands import CommandWorker
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
@@ -38,6 +39,7 @@ from bot.services.reconciling import plan_reconciling
 from bot.services.reporting import Reporting
 from bot.services.retention import Limits, Pruner
 from bot.services.router import Router
+from bot.services.settling import Settling
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.tokens import StoredTokens
@@ -94,6 +96,7 @@ class Core:
     ) -> None:
         self.settings, self.outside, self.engine = settings, outside, engine
         self.store = store_of(engine, cipher)
+        self.settling = Settling(self.store)
         self.gate = Gate(settings.server.threads, self.store.longest_wait_s)
         self.ids, self.signal = UlidIds(), Signal()
         self.clock = clock
@@ -111,7 +114,7 @@ class Core:
         directories = {kind: one.directory for kind, one in outside.platforms.items() if one.directory}
         self.trackers = TrackerHouse(
             _trackers(settings, outside),
-            store=self.store,
+            store=self.settling,
             clock=self.clock,
             signal=self.signal,
             reporting=Reporting(outside.reports(), self.store, self.clock),
@@ -122,7 +125,7 @@ class Core:
         self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable(), tell=tell)
         self.deployments = DeploymentHouse(
             deployed_of(settings),
-            store=self.store,
+            store=self.settling,
             clock=self.clock,
             router=self.router,
             signal=self.signal,
@@ -188,7 +191,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
         dispatcher = _dispatcher(core, 0.0 if roles == ALL_ROLES else OTHERS_S)
-        parts.append(dispatcher)
+        parts += [core.settling, dispatcher]
         checks.append(dispatcher.trouble)
         if "web" not in roles and core.link is None:
             parts.append(CommitWatch(core.engine, core.signal.wake))
@@ -240,7 +243,7 @@ def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:
 
 
 def _dispatcher(core: Core, others_s: float) -> Dispatcher:
-    outside, store, clock = core.outside, core.store, core.clock
+    outside, store, clock = core.outside, core.settling, core.clock
     letters = DeadLetters(outside.destinations.get(core.settings.admin))
     deliverer = Deliverer(
         store,

@@ -74,6 +74,7 @@ class DeploymentLease:
 
     deployment: Deployment
     fence: int
+    held_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,12 +86,16 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class DestinationLease:
-    """A destination held by one worker until `until`; settling is conditional on `fence`."""
+    """A destination held by one worker; settling is conditional on `fence`.
+
+    For `held_until`, here and with other leases, see `bot.ports.work.JobRecord`.
+    """
 
     key: str
     label: str
     arrival: float
     fence: int
+    held_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

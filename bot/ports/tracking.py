@@ -37,6 +37,7 @@ class TrackerTask:
     tries: int
     fence: int
     created_at: float
+    held_until: float = 0.0
 
 
 class TrackerTasks(Protocol):

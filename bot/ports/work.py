@@ -11,7 +11,10 @@ from bot.domain.commands import Command, CommandState
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A leased piece of work on a subject (`enrich`, `poll`), or on a source (`reconcile`), whose name is `subject`."""
+    """A leased piece of work on a subject (`enrich`, `poll`), or on a source (`reconcile`), whose name is `subject`.
+
+    `held_until`: how long the lease surely lasts, by the monotonic clock of the host that took it; 0 is not known.
+    """
 
     key: str
     kind: str
@@ -20,6 +23,7 @@ class JobRecord:
     tries: int
     fence: int
     created_at: float
+    held_until: float = 0.0
 
     @property
     def source(self) -> str:
@@ -41,6 +45,7 @@ class CommandRecord:
     result: Mapping[str, Any]
     faults: int = 0
     is_open: bool = True
+    held_until: float = 0.0
 
 
 class Jobs(Protocol):

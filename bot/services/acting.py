@@ -81,7 +81,7 @@ class Acting:
         self._sources = sources
         self._people = people
         self._log = StepLog(store, clock)
-        self._following = Following(store, self._log, sources, ingest, signal)
+        self._following = Following(self._log, sources, ingest, signal)
         self._checking = Checking(self._log, sources, self._following)
         self._wishes = Wishes(store, self._log, sources)
         self._links = LinkDesk(store, self._log, people, ids)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.places import Capabilities, Operation, Place
 from bot.errors import RateLimited, StorageUnavailable
@@ -16,6 +16,7 @@ from bot.ports import Clock, DestinationLease, Messenger, Store, Transaction
 from bot.services.budgeting import Held, settle, take_at_once, windows_of
 from bot.services.owed import BUDGET
 from bot.services.planning import LEASE_S
+from bot.services.settling import Settling, held_for
 from bot.telemetry import logger
 
 LIMITED = "paused:rate_limited"
@@ -35,6 +36,7 @@ class AnswerBudget:
     """Counts calls that answer people, with those that show cards."""
 
     def __init__(self, store: Store, clock: Clock, messengers: Mapping[str, Messenger]) -> None:
+        self._settling = Settling.of(store)
         self._store = store
         self._clock = clock
         self._messengers = dict(messengers)
@@ -43,10 +45,12 @@ class AnswerBudget:
     def made(self, place: Place, operation: Operation) -> Iterator[None]:
         """See `Calls`."""
         capabilities = self._messengers[place.platform].capabilities(place)
-        now = self._now()
+        held_until, now = held_for(LEASE_S), self._now()
         taken = self._store.write(lambda tx: _take(tx, place, operation, capabilities, now))
         if not isinstance(taken, _Taken):
             raise RateLimited(place.platform, BUDGET, max(0.0, taken - now))
+        if taken.lease is not None:
+            taken = replace(taken, lease=replace(taken.lease, held_until=held_until))
         limit: RateLimited | None = None
         try:
             yield
@@ -63,17 +67,21 @@ class AnswerBudget:
         is_of_account = limit is not None and limit.scope == "account" and bool(taken.calls)
 
         def work(tx: Transaction) -> None:
+            is_held = True
             if lease is not None:
                 arrival = pace.after(lease.arrival, now)
                 is_paused = pause_ends > now and not is_of_account
                 free_at = max(pace.ready_at(arrival), pause_ends if is_paused else 0.0)
-                tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=LIMITED if is_paused else "")
-            settle(tx, taken.calls, was_made=True, now=now)
+                reason = LIMITED if is_paused else ""
+                is_held = tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=reason)
+            if is_held:
+                settle(tx, taken.calls, was_made=True, now=now)
             if is_of_account:
                 tx.pacing.pause(taken.calls[0].window.scope, pause_ends)
 
         try:
-            self._store.write(work)
+            # Without a lease it cannot be told whether it is settled already.
+            self._store.write(work) if lease is None else self._settling.settle(lease, work)
         except StorageUnavailable as problem:  # the call was made: what it took is free when its lease ends
             log.warning("an answer's call is not settled", error=problem)
 

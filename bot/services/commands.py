@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from bot.domain.cards import Content
 from bot.domain.commands import (
@@ -19,20 +17,22 @@ from bot.domain.commands import (
     verb_of,
 )
 from bot.domain.retries import pause_s
-from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError, NotPermitted
-from bot.ports import Clock, CommandRecord, Responder, Store, Transaction
+from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
+from bot.ports import Clock, CommandRecord, Store, Transaction
 from bot.services.acting import Acting
-from bot.services.dead_letters import DeadLetters, Work
+from bot.services.closing import Closing, Speech, Voices
+from bot.services.dead_letters import Work
 from bot.services.hands import Shares
-from bot.services.owed import BUDGET, OWED, answer_owed, has_words, is_private, put_later, words_owed
+from bot.services.owed import BUDGET, OWED, answer_owed, has_words, is_private, words_owed
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.linking import elsewhere_notice
 from bot.services.reading import Reading
 from bot.services.router import Router
+from bot.services.settling import Settling, held_for
 from bot.services.steps import GIVE_UP_S, MOST_TRIES, STARTING, Step, is_in_doubt, is_pursued, late_noted
 from bot.services.why import with_why
-from bot.telemetry import ANSWERS, COMMANDS, logger
+from bot.telemetry import COMMANDS, logger
 
 LEASE_S = (
     60.0  # one step may take a look-up, a check, a search for our run, a call and an answer of four calls: 8 s each
@@ -50,23 +50,6 @@ _UNREADABLE = (LookupError, TypeError, ValueError)
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """How to talk to people on a platform: the words before a command, and the language where nothing else says."""
-
-    prefix: str
-    locale: str
-
-
-@dataclass(frozen=True, slots=True)
-class Voices:
-    """How people are talked to on each platform, and who is told of answers and commands that were given up."""
-
-    responders: Mapping[str, Responder]
-    speeches: Mapping[str, Speech]
-    letters: DeadLetters
-
-
 class CommandWorker:
     """Executes stored commands and answers who asked."""
 
@@ -81,26 +64,26 @@ class CommandWorker:
         acting: Acting,
         voices: Voices,
     ) -> None:
-        self._letters = voices.letters
+        self._settling = Settling.of(store)
+        self._closing = Closing(store, clock, voices)
         self._store = store
         self._clock = clock
         self._router = router
         self._people = people
         self._reading = reading
         self._acting = acting
-        self._responders = voices.responders
         self._speeches = voices.speeches
 
     def claim(self, limit: int, shares: Shares | None = None) -> list[CommandRecord]:
         """Take up to `limit` open commands; those that ask other systems leave hands to those that ask none."""
-        now = self._clock.now().timestamp()
+        held_until, now = held_for(LEASE_S), self._clock.now().timestamp()
 
         def work(tx: Transaction) -> list[CommandRecord]:
             take = shares.taker() if shares else None
             may = None if take is None else lambda typed, platform: take(_kin(typed, platform))
             return list(tx.commands.lease(now, now + LEASE_S, limit, may))
 
-        return self._store.write(work, is_patient=False)
+        return [replace(record, held_until=held_until) for record in self._store.write(work, is_patient=False)]
 
     def kin_of(self, work: CommandRecord) -> str:
         """What a command hangs on: other systems, or only the platform that it is answered on."""
@@ -126,7 +109,7 @@ class CommandWorker:
             outcome = self._refuse(with_why(record, problem), problem, speech)
         except Conflict as problem:
             why = with_why(record, problem)
-            outcome = self._finish(why, CommandState.FAILED, replies.conflict(problem, speech.locale))
+            outcome = self._closing.finish(why, CommandState.FAILED, replies.conflict(problem, speech.locale))
         except IntegrationError as problem:
             outcome = self._put_off_or_fail(record, line, problem, speech, is_known=is_known)
         COMMANDS.labels(verb, outcome).inc()
@@ -138,9 +121,9 @@ class CommandWorker:
         One whose build is looked for goes on for a week: its person is told once that something is wrong.
         """
         due_at = self._clock.now().timestamp() + pause_s(record.faults + 1)
-        is_held = self._store.write(lambda tx: tx.commands.put_off(record, due_at))
+        is_held = self._settling.settle(record, lambda tx: tx.commands.put_off(record, due_at))
         if is_held and record.faults + 1 == MOST_TRIES and _is_open_pursuit(record):
-            self._answer(record, replies.mistake(self._speech(record.command).locale, is_in_doubt=True))
+            self._closing.answer(record, replies.mistake(self._speech(record.command).locale, is_in_doubt=True))
 
     def _say_owed(self, record: CommandRecord) -> None:
         """Tell what is on the record, and its person does not know: how it ended, or what concerns them alone."""
@@ -151,10 +134,10 @@ class CommandWorker:
             words = words_owed(owed, state, locale)
         except _UNREADABLE as unreadable:  # written by another version
             log.error("answer cannot be read", id=record.command.id, error=unreadable)
-            self._close(record, state, kept)
+            self._closing.close(record, state, kept)
             return
-        unsaid = self._answer(record, words, is_private=is_private(owed))
-        self._close_or_owe(record, state, kept, owed, unsaid)
+        unsaid = self._closing.answer(record, words, is_private=is_private(owed))
+        self._closing.close_or_owe(record, state, kept, owed, unsaid)
 
     def _is_hopeless(self, record: CommandRecord) -> bool:
         """Whether trying has to end: the worker died over it too often in a row, or too many tries came to nothing.
@@ -174,7 +157,7 @@ class CommandWorker:
         First of all it is closed, so that nothing that fails here can bring it back.
         """
         if record.command.state is CommandState.DONE or has_words(record.result):  # only the answer cannot be given
-            self._close(record, record.command.state)
+            self._closing.close(record, record.command.state)
             return
         doubt = _is_open_pursuit(record) or record.triggered_at is not None
         state = CommandState.IN_DOUBT if doubt else CommandState.FAILED
@@ -183,9 +166,9 @@ class CommandWorker:
         COMMANDS.labels("unknown", state.value).inc()
         log.error("command given up", id=record.command.id, account=record.command.actor.account, outcome=state.value)
         locale = self._speech(record.command).locale
-        self._finish(record, state, replies.mistake(locale, is_in_doubt=doubt))
+        self._closing.finish(record, state, replies.mistake(locale, is_in_doubt=doubt))
         verb = verb_of(record.command.typed)
-        self._announce(record, Work.COMMAND, f"{verb or '?'} ({record.command.actor.account})", "unexpected")
+        self._closing.announce(record, Work.COMMAND, f"{verb or '?'} ({record.command.actor.account})", "unexpected")
 
     def _execute(self, record: CommandRecord, line: CommandLine, speech: Speech) -> str:
         if SPECS[line.verb].changes:
@@ -193,23 +176,25 @@ class CommandWorker:
             if step.is_open:
                 return self._go_on(record, step)
             if step.reply is None:
-                return self._close(record, step.state, step.result)
+                return self._closing.close(record, step.state, step.result)
             if step.is_private:
                 return self._whisper(record, step, step.reply, speech.locale)
-            return self._finish(record, step.state, step.reply, step.result)
+            return self._closing.finish(record, step.state, step.reply, step.result)
         content = self._reading.answer(record.command, line, speech.locale, speech.prefix)
-        problem = self._answer(record, content)
+        problem = self._closing.answer(record, content)
         if problem is not None and problem.reason == BUDGET:  # a matter of moments: nobody is asked again
-            return self._close_or_owe(record, CommandState.DONE, {}, answer_owed(content), problem)
-        return self._close_or_ask_anew(record, CommandState.DONE, record.result, problem)
+            return self._closing.close_or_owe(record, CommandState.DONE, {}, answer_owed(content), problem)
+        return self._closing.close_or_ask_anew(record, CommandState.DONE, record.result, problem)
 
     def _go_on(self, record: CommandRecord, step: Step) -> str:
         """Tell the news of a command that goes on; what cannot be told now is news again at its next step."""
-        problem = None if step.reply is None else self._answer(record, step.reply)
+        problem = None if step.reply is None else self._closing.answer(record, step.reply)
         if problem is not None and problem.recoverable:
             untold = {**step.result, "told": record.result.get("told", [])}
             due_at = self._clock.now().timestamp() + max(NEWS_PAUSE_S, problem.retry_after_s or 0.0)
-            self._store.write(lambda tx: tx.commands.settle(record, step.state, untold, is_open=True, due_at=due_at))
+            self._settling.settle(
+                record, lambda tx: tx.commands.settle(record, step.state, untold, is_open=True, due_at=due_at)
+            )
         return "checking" if step.state is CommandState.IN_DOUBT else step.state.value
 
     def _actor(self, record: CommandRecord, line: CommandLine) -> Actor:
@@ -232,13 +217,13 @@ class CommandWorker:
             reply = replies.invalid(problem, speech.locale, speech.prefix)
         else:
             reply = replies.refusal(str(problem), speech.locale)
-        hindrance = self._answer(record, reply)
+        hindrance = self._closing.answer(record, reply)
         if state is CommandState.IN_DOUBT or (is_invalid and line is not None and SPECS[line.verb].changes):
             self._acting.give_up(record, state, str(problem), line)
             if hindrance is None:
                 return state.value
         # A refusal for want of a role is on the record already.
-        return self._close_or_owe(record, state, record.result, answer_owed(reply), hindrance)
+        return self._closing.close_or_owe(record, state, record.result, answer_owed(reply), hindrance)
 
     def _put_off_or_fail(
         self, record: CommandRecord, line: CommandLine, problem: IntegrationError, speech: Speech, *, is_known: bool
@@ -248,7 +233,9 @@ class CommandWorker:
         if problem.recoverable and ((doubt and line.verb in STARTING) or record.faults + 1 < MOST_TRIES):
             due_at = self._clock.now().timestamp() + max(pause_s(record.faults + 1), problem.retry_after_s or 0.0)
             noted = late_noted(problem, due_at)
-            self._store.write(lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt, noted=noted))
+            self._settling.settle(
+                record, lambda tx: tx.commands.put_off(record, due_at, frees_effect=not doubt, noted=noted)
+            )
             return "put_off"
         log.warning("command failed", id=record.command.id, error=problem)
         record = with_why(record, problem)
@@ -257,115 +244,16 @@ class CommandWorker:
         if is_unrecorded:
             self._acting.give_up(record, state, problem.reason, line, problem=problem)
         reply = (replies.doubt if doubt else replies.trouble)(problem, speech.locale)
-        return self._finish(record, state, reply, frees_effect=not is_unrecorded)
+        return self._closing.finish(record, state, reply, frees_effect=not is_unrecorded)
 
-    # --- ending and answering
-
-    def _finish(
-        self,
-        record: CommandRecord,
-        state: CommandState,
-        content: Content,
-        result: Mapping[str, object] | None = None,
-        *,
-        frees_effect: bool = False,
-    ) -> str:
-        """Tell the person how the command ended, and close it; it stays open where that has to be told later."""
-        kept = record.result if result is None else result
-        problem = self._answer(record, content)
-        return self._close_or_owe(record, state, kept, answer_owed(content), problem, frees_effect=frees_effect)
-
-    def _close_or_owe(
-        self,
-        record: CommandRecord,
-        state: CommandState,
-        result: Mapping[str, object],
-        owed: Mapping[str, Any],
-        problem: IntegrationError | None,
-        *,
-        frees_effect: bool = False,
-    ) -> str:
-        """End a command whose answer was given, or has to wait for what hindered it: then only that is left to do."""
-        later = self._put_later(record, owed, problem)
-        if later is None:
-            return self._close(record, state, result, frees_effect=frees_effect)
-        kept, due_at = {**result, OWED: later[0]}, later[1]
-        self._store.write(
-            lambda tx: tx.commands.settle(record, state, kept, is_open=True, due_at=due_at, frees_effect=frees_effect)
-        )
-        return state.value
-
-    def _close_or_ask_anew(
-        self,
-        record: CommandRecord,
-        state: CommandState,
-        result: Mapping[str, object],
-        problem: IntegrationError | None,
-    ) -> str:
-        """The same for what changes nothing, or is nothing to be kept: it is found anew when it can be told."""
-        later = self._put_later(record, answer_owed(None), problem)
-        if later is None:
-            return self._close(record, state, {name: value for name, value in result.items() if name != OWED})
-        kept, due_at = {**record.result, OWED: later[0]}, later[1]
-        self._store.write(
-            lambda tx: tx.commands.settle(record, record.command.state, kept, is_open=True, due_at=due_at)
-        )
-        return "put_off"
-
-    def _put_later(
-        self, record: CommandRecord, owed: Mapping[str, Any], problem: IntegrationError | None
-    ) -> tuple[dict[str, Any], float] | None:
-        """What is owed from now on, and when it is tried again; None where it was said, or is given up."""
-        if problem is None:
-            return None
-        later = put_later(owed, record.result.get(OWED, {}), problem, self._clock.now().timestamp())
-        ANSWERS.labels(record.command.reply_to.platform, "given_up" if later is None else "put_off").inc()
-        say = log.error if later is None else log.info
-        say("answer given up" if later is None else "answer put off", id=record.command.id, error=problem)
-        if later is None and not isinstance(problem, DestinationGone):  # who cannot be written to is nobody's fault
-            self._announce(record, Work.ANSWER, record.command.actor.account, problem.reason)
-        return later
-
-    def _announce(self, record: CommandRecord, work: Work, what: str, reason: str) -> None:
-        system, now = record.command.reply_to.platform, self._clock.now().timestamp()
-        self._store.write(lambda tx: self._letters.announce_work(tx, work, system, what, reason, now))
-
-    def _close(
-        self,
-        record: CommandRecord,
-        state: CommandState,
-        result: Mapping[str, object] | None = None,
-        *,
-        frees_effect: bool = False,
-    ) -> str:
-        kept = record.result if result is None else result
-        self._store.write(lambda tx: tx.commands.settle(record, state, kept, is_open=False, frees_effect=frees_effect))
-        return state.value
-
-    def _answer(self, record: CommandRecord, content: Content, *, is_private: bool = False) -> IntegrationError | None:
-        """Tell the person, alone where it `is_private`; what hindered it, None where it was said or nobody listens."""
-        reply_to = record.command.reply_to
-        responder = self._responders.get(reply_to.platform)
-        if responder is None:
-            return None
-        try:
-            if is_private:
-                responder.whisper(reply_to, content, record.command.actor)
-            else:
-                responder.respond(reply_to, content, record.command.actor)
-        except IntegrationError as problem:
-            if problem.reason != BUDGET:
-                log.warning("answer not given", id=record.command.id, error=problem)
-            return problem
-        ANSWERS.labels(reply_to.platform, "given").inc()
-        return None
+    # --- answering
 
     def _whisper(self, record: CommandRecord, step: Step, content: Content, locale: str) -> str:
         """Tell the person what nobody else may read, and what is not kept; where there is no way to, say so."""
-        problem = self._answer(record, content, is_private=True)
+        problem = self._closing.answer(record, content, is_private=True)
         if problem is not None and not problem.recoverable:
-            return self._finish(record, step.state, elsewhere_notice(locale), step.result)
-        return self._close_or_ask_anew(record, step.state, step.result, problem)
+            return self._closing.finish(record, step.state, elsewhere_notice(locale), step.result)
+        return self._closing.close_or_ask_anew(record, step.state, step.result, problem)
 
     def _speech(self, command: Command) -> Speech:
         speech = self._speeches.get(command.reply_to.platform, Speech("/ship", "en"))

@@ -29,8 +29,9 @@ from bot.services.outcomes import (
     not_found,
     spare_the_end,
 )
-from bot.services.planning import Delivery, Planner, Resolution
+from bot.services.planning import LEASE_S, Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
+from bot.services.settling import Settling, held_for
 from bot.services.silence import Silence
 from bot.telemetry import ATTEMPTS, logger
 
@@ -61,6 +62,7 @@ class Deliverer:
         contents: Contents | None = None,
     ) -> None:
         self._contents = contents or Contents()
+        self._settling = Settling.of(store)
         self._store = store
         self._clock = clock
         self._dead_letters = dead_letters or DeadLetters()
@@ -72,11 +74,11 @@ class Deliverer:
 
     def claim(self, limit: int, shares: Shares | None = None) -> list[Delivery | Resolution]:
         """Take up to `limit` destinations with due work; each comes back with one attempt to make."""
-        now = self._now()
+        held_until, now = held_for(LEASE_S), self._now()
         claimed, letters = self._store.write(lambda tx: self._planner.claim(tx, now, limit, shares), is_patient=False)
         record(letters)
         budgeting.count([call for work in claimed if isinstance(work, Delivery) for call in work.calls])
-        return claimed
+        return [replace(work, lease=replace(work.lease, held_until=held_until)) for work in claimed]
 
     def kin_of(self, work: Delivery | Resolution) -> str:
         """The account of its place: it hangs as a whole, or a channel of it does."""
@@ -100,7 +102,7 @@ class Deliverer:
         self._settle(work, outcome)
         if is_back:
             at = self._now() + DOUBT_PAUSE_S
-            self._store.write(lambda tx: tx.deliveries.hurry(work.place.whole_account, at))
+            self._settling.settle(work.lease, lambda tx: tx.deliveries.hurry(work.place.whole_account, at))
 
     def put_off(self, work: Delivery | Resolution) -> None:
         """Let a destination rest after a mistake of ours; the card's try counts, and three of them end it."""
@@ -120,7 +122,7 @@ class Deliverer:
                 tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason="")
             return letter
 
-        if letter := self._store.write(settle):
+        if letter := self._settling.settle(lease, settle):
             record([letter])
 
     # --- attempting
@@ -235,7 +237,7 @@ class Deliverer:
             reason = settlement.reason if outcome.rest_s else ""
             return tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=reason), letter
 
-        is_held, letter = self._store.write(work)
+        is_held, letter = self._settling.settle(lease, work)
         record([letter] if letter else [])
         said = settlement.reason if is_held else "lease_lost"
         if is_held and outcome.is_repeated:  # without an answer, so that its reason says only that

@@ -18,13 +18,13 @@ from bot.domain.events import Event, EventKind
 from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, IntegrationError
 from bot.i18n import translate
-from bot.ports import CommandRecord, Store, Transaction, Triggered
+from bot.ports import CommandRecord, Transaction, Triggered
 from bot.services.ingest import Ingest
 from bot.services.owed import news_owed, problem_owed
 from bot.services.presenters import replies
 from bot.services.signal import Signal
 from bot.services.sources import Sources
-from bot.services.steps import GIVE_UP_S, Step, StepLog, first_asker, must_hold
+from bot.services.steps import GIVE_UP_S, Step, StepLog, append_once, first_asker, must_hold
 
 PACES = ((4.0, 0.3), (3600.0, 5.0))  # until so many seconds have passed, so many between two looks
 SLOWEST_S = 60.0
@@ -37,8 +37,7 @@ OVER = frozenset({"request_cancelled", "request_superseded", "request_gone"})
 class Following:
     """Follows runs that were asked for."""
 
-    def __init__(self, store: Store, log: StepLog, sources: Sources, ingest: Ingest, signal: Signal) -> None:
-        self._store = store
+    def __init__(self, log: StepLog, sources: Sources, ingest: Ingest, signal: Signal) -> None:
         self._log = log
         self._sources = sources
         self._ingest = ingest
@@ -97,15 +96,16 @@ class Following:
         result = {**record.result, "build": str(build)}
         of = SubjectKey.parse(str(result["of"])) if "of" in result else None
         now, told_by = self._log.now(), self._log.step_ends_at()
+        entry = self._log.entry(record, line, str(of or build), f"done:{build}")
 
         def work(tx: Transaction) -> None:
             if record.command.state is not CommandState.DONE:  # else this was recorded and only not said
-                tx.audit.append(self._log.entry(record, line, str(of or build), f"done:{build}"))
+                append_once(tx, record, entry)
             if of is not None and (event := _retried(tx, record, of, build)) is not None:
                 self._ingest.accept_in(tx, event, now)
             must_hold(tx.commands.settle(record, CommandState.DONE, result, is_open=True, due_at=told_by))
 
-        self._store.write(work)
+        self._log.write(record, work)
         self._signal.ring()
         if "first" in result:  # taken over from somebody, who was never told
             name, account = first_asker(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bot.domain.retries import pause_s
 from bot.domain.subjects import SubjectKey
@@ -14,6 +15,7 @@ from bot.services.expiry import lost
 from bot.services.hands import Shares
 from bot.services.ingest import Ingest
 from bot.services.reconciling import Reconciling
+from bot.services.settling import Settling, held_for
 from bot.services.sources import Sources
 from bot.telemetry import JOBS, logger
 
@@ -37,6 +39,7 @@ class JobWorker:
     def __init__(
         self, store: Store, clock: Clock, sources: Sources, ingest: Ingest, letters: DeadLetters | None = None
     ) -> None:
+        self._settling = Settling.of(store)
         self._letters = letters or DeadLetters()
         self._store = store
         self._clock = clock
@@ -46,12 +49,12 @@ class JobWorker:
 
     def claim(self, limit: int, shares: Shares | None = None) -> list[JobRecord]:
         """Take up to `limit` due jobs; those of one source leave hands to those of others."""
-        now = self._now()
+        held_until, now = held_for(LEASE_S), self._now()
 
         def work(tx: Transaction) -> Sequence[JobRecord]:
             return tx.jobs.lease(now, now + LEASE_S, limit, shares.taker() if shares else None)
 
-        return list(self._store.write(work, is_patient=False))
+        return [replace(job, held_until=held_until) for job in self._store.write(work, is_patient=False)]
 
     def kin_of(self, work: JobRecord) -> str:
         """The source that is asked: it hangs as a whole."""
@@ -81,7 +84,7 @@ class JobWorker:
         except IntegrationError as problem:
             self._after_failure(job, record, problem)
             return
-        self._ingest.accept([event])
+        self._settling.insist(job, lambda: self._ingest.accept([event]))
         if job.kind == "enrich" or event.phase > record.folded.phase:
             self._end(job, "done")
         else:
@@ -135,20 +138,23 @@ class JobWorker:
             self._announce(job, problem.reason)
         if job.kind == "poll":
             is_silent = self._age_s(job) > GIVE_UP_S
-            self._ingest.accept([lost(record, silent_days=int(GIVE_UP_S // 86400) if is_silent else None)])
+            end = lost(record, silent_days=int(GIVE_UP_S // 86400) if is_silent else None)
+            self._settling.insist(job, lambda: self._ingest.accept([end]))
         self._end(job, f"failed:{problem.reason}")
 
     def _announce(self, job: JobRecord, reason: str) -> None:
         key, now = SubjectKey.parse(job.subject), self._now()
-        self._store.write(lambda tx: self._letters.announce_work(tx, Work.JOB, key.source, key.short, reason, now))
+        self._settling.settle(
+            job, lambda tx: self._letters.announce_work(tx, Work.JOB, key.source, key.short, reason, now)
+        )
 
     def _end(self, job: JobRecord, outcome: str) -> None:
-        self._store.write(lambda tx: tx.jobs.settle(job, due_at=None))
+        self._settling.settle(job, lambda tx: tx.jobs.settle(job, due_at=None))
         JOBS.labels(job.kind, outcome).inc()
 
     def _again(self, job: JobRecord, pause: float, *, tries: int, outcome: str) -> None:
         due_at = self._now() + pause
-        self._store.write(lambda tx: tx.jobs.settle(job, due_at=due_at, tries=tries))
+        self._settling.settle(job, lambda tx: tx.jobs.settle(job, due_at=due_at, tries=tries))
         JOBS.labels(job.kind, outcome).inc()
 
     def _age_s(self, job: JobRecord) -> float:

@@ -11,6 +11,7 @@ from bot.domain.retries import pause_s
 from bot.errors import IntegrationError
 from bot.ports import BuildHistory, Clock, JobRecord, Store, Transaction
 from bot.services.ingest import Ingest, Outcome
+from bot.services.settling import Settling
 from bot.services.sources import Sources
 from bot.telemetry import JOBS, RECONCILED, logger
 
@@ -38,6 +39,7 @@ class Reconciling:
     """Compares what sources list with what is known of it."""
 
     def __init__(self, store: Store, clock: Clock, sources: Sources, ingest: Ingest) -> None:
+        self._settling = Settling.of(store)
         self._store = store
         self._clock = clock
         self._sources = sources
@@ -60,27 +62,27 @@ class Reconciling:
     def put_off(self, job: JobRecord, *, outcome: str = "retry:unexpected", least_s: float = 0.0) -> None:
         """Try again later, ever more seldom, and for ever: its source may come back any time."""
         due_at = self._now() + max(PERIOD_S, pause_s(job.tries + 1), least_s)
-        self._store.write(lambda tx: tx.jobs.settle(job, due_at=due_at, tries=job.tries + 1))
+        self._settling.settle(job, lambda tx: tx.jobs.settle(job, due_at=due_at, tries=job.tries + 1))
         JOBS.labels(KIND, outcome).inc()
 
     def _read(self, job: JobRecord, history: BuildHistory) -> None:
         begun = history.begun_since(str(job.arguments.get("mark", "")), LIMIT)
         for event in begun.events:
-            self._take(event)
+            self._take(job, event)
         now = self._now()
         is_behind = not begun.is_all or now - float(job.arguments.get("at", now)) > 2 * PERIOD_S
         due_at = now + (CATCH_UP_S if is_behind else PERIOD_S)
         arguments = {"mark": begun.mark, "at": now}
-        self._store.write(lambda tx: tx.jobs.settle(job, due_at=due_at, arguments=arguments))
+        self._settling.settle(job, lambda tx: tx.jobs.settle(job, due_at=due_at, arguments=arguments))
         JOBS.labels(KIND, "looked").inc()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, job: JobRecord, event: Event) -> None:
         """Take in a build that nobody heard of, or the end of one; what is known already leaves no trace."""
         if self._now() - event.occurred_at.timestamp() > OLDEST_S:
             return
-        if self._store.read(lambda tx: _is_known(tx, event)):
+        if self._settling.insist(job, lambda: self._store.read(lambda tx: _is_known(tx, event))):
             return
-        if self._ingest.accept([event]) == [Outcome.ACCEPTED]:
+        if self._settling.insist(job, lambda: self._ingest.accept([event])) == [Outcome.ACCEPTED]:
             RECONCILED.labels(event.source).inc()
             log.warning("a build nobody told of was found", build=str(event.subject), phase=event.phase.name.lower())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bot.domain.audit import AuditEntry
@@ -10,7 +10,8 @@ from bot.domain.cards import Content
 from bot.domain.commands import CommandLine, CommandState, Verb
 from bot.errors import IntegrationError, LeaseLost, OutcomeUnknown
 from bot.ports import Clock, CommandRecord, Store, Transaction
-from bot.services.owed import OWED
+from bot.services.owed import OWED, has_words
+from bot.services.settling import Settling
 
 STEP_S = 60.0  # as long as a command's lease: what is said may take four calls of 8 s
 GIVE_UP_S = 7 * 86400.0  # for which a build is looked for that was, or may have been, asked for
@@ -32,11 +33,15 @@ class Step:
 
 
 class StepLog:
-    """Stores steps, each with its audit entry in one transaction."""
+    """Stores steps, each with its audit entry in one transaction, as long as it takes under the lease."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+        self._settling = Settling.of(store)
         self._clock = clock
+
+    def write(self, record: CommandRecord, work: Callable[[Transaction], None]) -> None:
+        """Store a step, which is safe to repeat: see `Settling`."""
+        self._settling.settle(record, work)
 
     def entry(self, record: CommandRecord, line: CommandLine, target: str, outcome: str) -> AuditEntry:
         """What the trail says of a step."""
@@ -59,7 +64,7 @@ class StepLog:
         def work(tx: Transaction) -> None:
             must_hold(tx.commands.settle(record, state, result, is_open=True, due_at=due_at, faults=faults))
 
-        self._store.write(work)
+        self.write(record, work)
 
     def begin_anew(self, record: CommandRecord, result: Mapping[str, object]) -> None:
         """Let a command that certainly caused nothing be taken up at once, as if it had not been tried."""
@@ -71,7 +76,7 @@ class StepLog:
                 )
             )
 
-        self._store.write(work)
+        self.write(record, work)
 
     def end(
         self,
@@ -90,22 +95,22 @@ class StepLog:
         is_open, told_by = owed is not None, self.step_ends_at()
 
         def work(tx: Transaction) -> None:
-            tx.audit.append(entry)
+            append_once(tx, record, entry, state, is_owed=is_open)
             must_hold(
                 tx.commands.settle(record, state, result, is_open=is_open, due_at=told_by, frees_effect=frees_effect)
             )
 
-        self._store.write(work)
+        self.write(record, work)
 
     def done(self, record: CommandRecord, entry: AuditEntry, result: Mapping[str, object]) -> None:
         """Note that a command is done; it stays open until that is said, by whoever comes to say it."""
         now = self.now()
 
         def work(tx: Transaction) -> None:
-            tx.audit.append(entry)
+            append_once(tx, record, entry)
             settle_done(tx, record, result, now)
 
-        self._store.write(work)
+        self.write(record, work)
 
     def step_ends_at(self) -> float:
         """Until when nobody else takes up a command whose step is still to be said."""
@@ -114,6 +119,26 @@ class StepLog:
     def now(self) -> float:
         """Seconds since 1970."""
         return self._clock.now().timestamp()
+
+
+def append_once(
+    tx: Transaction,
+    record: CommandRecord,
+    entry: AuditEntry,
+    state: CommandState = CommandState.DONE,
+    *,
+    is_owed: bool | None = None,
+) -> None:
+    """Put on the trail that a command comes to a state, unless that was committed, and only the answer to it lost.
+
+    One that ends stays open only where its person `is_owed` words; None for one that is to be told of another way.
+    """
+    standing = tx.commands.known(record.command.dedup_key)
+    if standing is not None and standing.fence == record.fence and standing.command.state is state:
+        is_there = standing.is_open if is_owed is None else standing.is_open == is_owed == has_words(standing.result)
+        if is_there:
+            return
+    tx.audit.append(entry)
 
 
 def settle_done(tx: Transaction, record: CommandRecord, result: Mapping[str, object], now: float) -> None:

@@ -24,6 +24,7 @@ from bot.services.hands import Shares
 from bot.services.presenters.issue import Refusal
 from bot.services.presenters.replies import PROBLEMS
 from bot.services.reporting import FAILURE, PREFIX, REPORT, Reporting
+from bot.services.settling import Settling, held_for
 from bot.services.signal import Signal
 from bot.services.telling import UNKNOWN_KIND, Teller, remember_origin, remember_refusal
 from bot.services.trackers import TrackerAccess, Trackers
@@ -116,6 +117,7 @@ class TrackerWorker:
         reporting: Reporting | None = None,
         letters: DeadLetters | None = None,
     ) -> None:
+        self._settling = Settling.of(store)
         self._letters = letters or DeadLetters()
         self._reporting = reporting
         self._store = store
@@ -127,12 +129,12 @@ class TrackerWorker:
 
     def claim(self, limit: int, shares: Shares | None = None) -> list[TrackerTask]:
         """Take up to `limit` pieces of due work; those with one tracker leave hands to those with others."""
-        now = self._now()
+        held_until, now = held_for(LEASE_S), self._now()
 
         def work(tx: Transaction) -> Sequence[TrackerTask]:
             return tx.tracker_tasks.lease(now, now + LEASE_S, limit, shares.taker() if shares else None)
 
-        return list(self._store.write(work, is_patient=False))
+        return [replace(task, held_until=held_until) for task in self._store.write(work, is_patient=False)]
 
     def kin_of(self, work: TrackerTask) -> str:
         """The tracker: it hangs as a whole."""
@@ -196,7 +198,7 @@ class TrackerWorker:
                 self._fire(tx, firing, proposal, access)
             return True
 
-        if self._store.write(work):
+        if self._settling.settle(task, work):
             TRACKER_TASKS.labels(task.tracker, task.kind, "done" if firings else "dropped").inc()
             self._signal.ring()
 
@@ -255,7 +257,9 @@ class TrackerWorker:
     def _told_anew(self, task: TrackerTask, change: IssueChange) -> str:
         """Why a change counts no more beside others: the same happened to the same once more, and that is acted on."""
         since = self._now() - 2 * MOST_AGE_S  # nothing older was kept, or is acted on
-        kept = self._store.read(lambda tx: tx.tracker_tasks.of_kind(task.tracker, task.kind, since))
+        kept = self._settling.insist(
+            task, lambda: self._store.read(lambda tx: tx.tracker_tasks.of_kind(task.tracker, task.kind, since))
+        )
         others = (IssueChange.from_json(one) for one in kept)
         about = (change.target, change.project, change.value)
         is_old = any(
@@ -271,7 +275,7 @@ class TrackerWorker:
                 entry = AuditEntry(self._now(), account, "trigger", change.target[:400], f"dropped:{reason}", task.key)
                 tx.audit.append(entry)
 
-        self._store.write(work)
+        self._settling.settle(task, work)
         log.info("change dropped", tracker=task.tracker, issue=change.target, reason=reason)
         TRACKER_TASKS.labels(task.tracker, task.kind, "dropped").inc()
 
@@ -290,15 +294,17 @@ class TrackerWorker:
 
     def _announce(self, task: TrackerTask, reason: str) -> None:
         system, now = task.tracker.removeprefix(PREFIX), self._now()
-        self._store.write(lambda tx: self._letters.announce_work(tx, Work.TRACKER, system, task.key, reason, now))
+        self._settling.settle(
+            task, lambda tx: self._letters.announce_work(tx, Work.TRACKER, system, task.key, reason, now)
+        )
 
     def _end(self, task: TrackerTask, outcome: str) -> None:
-        self._store.write(lambda tx: tx.tracker_tasks.settle(task, outcome))
+        self._settling.settle(task, lambda tx: tx.tracker_tasks.settle(task, outcome))
         TRACKER_TASKS.labels(task.tracker, task.kind, outcome.partition(":")[0]).inc()
 
     def _again(self, task: TrackerTask, tries: int, pause: float, outcome: str) -> None:
         due_at = self._now() + pause
-        self._store.write(lambda tx: tx.tracker_tasks.settle(task, outcome, due_at=due_at, tries=tries))
+        self._settling.settle(task, lambda tx: tx.tracker_tasks.settle(task, outcome, due_at=due_at, tries=tries))
         TRACKER_TASKS.labels(task.tracker, task.kind, "retry").inc()
 
     def _now(self) -> float:

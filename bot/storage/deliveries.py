@@ -70,7 +70,12 @@ _LEAVE_OUT = (
     .where(cards.c.id.in_(_SAYS_AN_END_IS_LATE))
     .values(shown_revision=cards.c.wanted_revision, reason="filtered:card_follows")
 )
-IS_HELD = and_(destinations.c.key == bindparam("held"), destinations.c.fence == bindparam("held_fence"))
+# Whoever has given it back holds it no more: settling it once more, for want of an answer to the commit, is in vain.
+IS_HELD = and_(
+    destinations.c.key == bindparam("held"),
+    destinations.c.fence == bindparam("held_fence"),
+    destinations.c.lease_until > 0.0,
+)
 _HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
 CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
 # The pace of progress: a final state that came meanwhile does not wait for it.

@@ -107,7 +107,7 @@ class SqlTrackerTasks:
 
     def settle(self, task: TrackerTask, outcome: str, *, due_at: float | None = None, tries: int = 0) -> bool:
         """End a piece of work, or put it off to `due_at`; False when the lease was lost."""
-        held = and_(tracker_tasks.c.id == task.id, tracker_tasks.c.fence == task.fence)
+        held = and_(tracker_tasks.c.id == task.id, tracker_tasks.c.fence == task.fence, _IS_OPEN)
         changed: dict[str, Any] = {"outcome": outcome[:80], "lease_until": 0.0}
         changed |= {"is_open": False} if due_at is None else {"due_at": due_at, "tries": tries}
         return self._connection.execute(update(tracker_tasks).where(held).values(changed)).rowcount == 1

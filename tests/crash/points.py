@@ -39,7 +39,7 @@ CHANGE = "integrations.dingtalk.client:DingTalkMessenger._change_card"
 READ = "integrations.buildbot.reader:BuildbotReader.fetch"
 CONTROL = "integrations.buildbot.control:BuildbotControl"
 INBOX, WORKER = "bot.services.command_inbox:CommandInbox.accept", "bot.services.commands:CommandWorker"
-STEPS = "bot.services.steps:StepLog"
+STEPS, CLOSING = "bot.services.steps:StepLog", "bot.services.closing:Closing"
 ANSWER = "integrations.slack.people:SlackResponder.respond"
 LETTERS = "bot.services.dead_letters:DeadLetters"
 PLACES = "bot.storage.places:SqlPlaces"
@@ -161,8 +161,8 @@ _COMMAND = {
     "before_answer": before(ANSWER),
     # the person was told, the command is still open
     "after_answer": after(ANSWER),
-    "before_close": before(f"{WORKER}._close"),
-    "after_close": after(f"{WORKER}._close"),
+    "before_close": before(f"{CLOSING}.close"),
+    "after_close": after(f"{CLOSING}.close"),
     "before_group_line": before(GROUP_DOOR, load="group"),
     # a line in a DingTalk group is stored, the stream has no acknowledgement
     "after_group_line": after(GROUP_DOOR, load="group"),

@@ -101,7 +101,8 @@ def test_minutes_without_the_platform_end_with_the_newest_state_once(make_world:
 def test_a_disk_that_fills_up_between_sending_and_recording_doubles_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The card was posted and that could not be stored: it is found when there is room again."""
+    """The card was posted and that could not be stored under its lease: it is found when there is room again."""
+    world.settling.stop()  # nobody waits for room here
     settle, full = SqlDeliveries.settle, [True]
 
     def fail(self: SqlDeliveries, *arguments: object) -> bool:

@@ -36,7 +36,7 @@ class Answering:
             respond(responder, *arguments)  # type: ignore[arg-type] # handed on
 
         patch.setattr(FakeResponder, "_respond", note)
-        world.responder.spending(AnswerBudget(world.store, world.clock, {"slack": world.messenger}))
+        world.responder.spending(AnswerBudget(world.settling, world.clock, {"slack": world.messenger}))
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -171,8 +171,9 @@ def test_a_worker_that_dies_while_it_answers_blocks_nobody_for_long(answering: A
 def test_an_answer_that_was_given_is_not_given_again_for_its_count(
     answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database is away when the call has been made: the person has read it, and the place is free soon."""
+    """The database stays away when the call has been made: the person has read it, and the place is free soon."""
     world = answering.world
+    world.settling.stop()  # nobody waits for it here
 
     def away(*_arguments: object, **_more: object) -> None:
         raise StorageUnavailable("away")

@@ -265,9 +265,9 @@ def test_a_worker_that_dies_after_joining_says_so_when_it_is_back(stage: Stage) 
     def die(*_: object, **__: object) -> str:
         raise RuntimeError("the process ends here")
 
-    stage.world.worker._close = die  # type: ignore[method-assign]  # where the process dies
+    stage.world.worker._closing.close = die  # type: ignore[method-assign]  # where the process dies
     carry_out(stage.world.worker, record)
-    del stage.world.worker._close  # type: ignore[method-assign]  # the next process lives
+    del stage.world.worker._closing.close  # type: ignore[method-assign]  # the next process lives
     stage.world.work(130)
     answer = stage.world.answer
     assert isinstance(answer, Notice)

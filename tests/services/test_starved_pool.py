@@ -124,6 +124,7 @@ def test_a_person_is_told_that_nothing_was_stored(world: World) -> None:
 
 def test_what_is_in_hand_is_taken_up_again(world: World) -> None:
     """A delivery made and a command carried out that cannot be settled stand once after their leases ended."""
+    world.settling.stop()  # nobody waits for a connection here
     world.accept(event_of())
     world.ask("status")
     delivery, command = world.deliverer.claim(1)[0], world.take()[0]

@@ -18,8 +18,9 @@ from bot.ports import CardRecord, CommandRecord, Transaction
 from bot.ports.charts import Charts
 from bot.ports.metrics import DeploymentReports
 from bot.services.acting import Acting
+from bot.services.closing import Speech, Voices
 from bot.services.command_inbox import CommandInbox
-from bot.services.commands import CommandWorker, Speech, Voices
+from bot.services.commands import CommandWorker
 from bot.services.contents import Contents
 from bot.services.dead_letters import DeadLetters
 from bot.services.delivery import Deliverer
@@ -33,6 +34,7 @@ from bot.services.planning import Delivery, Resolution
 from bot.services.reading import Reading
 from bot.services.reporting import Reporting
 from bot.services.router import Router
+from bot.services.settling import Settling
 from bot.services.signal import Signal
 from bot.services.sources import SourceAccess, Sources
 from bot.services.tracker_house import TrackerHouse
@@ -78,6 +80,7 @@ class World:
     directory: FakeDirectory = field(default_factory=FakeDirectory)
     other_directory: FakeDirectory = field(default_factory=FakeDirectory)
     messenger: FakeMessenger = field(init=False)
+    settling: Settling = field(init=False)
     ingest: Ingest = field(init=False)
     sources: Sources = field(init=False)
     deliverer: Deliverer = field(init=False)
@@ -97,6 +100,7 @@ class World:
     def __post_init__(self) -> None:
         ids, signal = self.ids, Signal()
         self.messenger = FakeMessenger(self.clock)
+        self.settling = Settling(self.store)
         router = Router(self.routes, self.destinations, self.admin)
         self.ingest = Ingest(self.store, self.clock, router, signal, self.readable)
         addresses = frozenset(settings.address for settings in self.destinations.values())
@@ -108,14 +112,14 @@ class World:
             self.store.write(lambda tx: tx.places.ensure([Place(address, address) for address in addresses]))
         self.trackers = TrackerHouse(
             Trackers(self.known_trackers),
-            store=self.store,
+            store=self.settling,
             clock=self.clock,
             signal=signal,
             reporting=Reporting(self.reports, self.store, self.clock),
         )
         letters = DeadLetters(self.destinations.get(self.admin))
         self.deliverer = Deliverer(
-            self.store,
+            self.settling,
             self.clock,
             ids,
             {"slack": self.messenger},
@@ -138,12 +142,12 @@ class World:
             }
         )
         self.sources = sources
-        self.jobs = JobWorker(self.store, self.clock, sources, self.ingest, letters)
+        self.jobs = JobWorker(self.settling, self.clock, sources, self.ingest, letters)
         people = People(self.roles, {"slack": self.directory, "dingtalk": self.other_directory}, self.store)
         self.inbox = CommandInbox(self.store, self.clock, ids, signal)
         self.house = DeploymentHouse(
             self.services,
-            store=self.store,
+            store=self.settling,
             clock=self.clock,
             router=router,
             signal=signal,
@@ -154,7 +158,7 @@ class World:
         self.deployments = self.house.worker(self.verification)
         reading = self.house.reading(self.verification, self.charts, {"slack": self.messenger})
         self.worker = CommandWorker(
-            store=self.store,
+            store=self.settling,
             clock=self.clock,
             router=router,
             people=people,
@@ -168,7 +172,9 @@ class World:
                 deployments=reading,
                 trackers=self.trackers.trackers,
             ),
-            acting=Acting(self.store, self.clock, sources, people, self.ingest, signal, desk=self.house.desk, ids=ids),
+            acting=Acting(
+                self.settling, self.clock, sources, people, self.ingest, signal, desk=self.house.desk, ids=ids
+            ),
             voices=Voices(
                 {"slack": self.responder, "dingtalk": self.responder},
                 {"slack": Speech("/ship", "en"), "dingtalk": Speech("@Shipmate", "zh-CN")},

@@ -28,6 +28,7 @@ from bot.services.deployments.running import Running
 from bot.services.deployments.standing import in_place_of, overtaken
 from bot.services.deployments.stepping import LEASE_S, UNREACHABLE_S, Step, Stepping
 from bot.services.deployments.verifying import Verifying
+from bot.services.settling import held_for
 from bot.services.verification import Verification
 from bot.telemetry import logger
 
@@ -58,9 +59,10 @@ class DeploymentWorker:
 
     def claim(self, limit: int) -> list[DeploymentLease]:
         """Take up to `limit` deployments that are due."""
-        now = self._records.now()
+        held_until, now = held_for(LEASE_S), self._records.now()
         store = self._records.store
-        return list(store.write(lambda tx: tx.deployments.lease(now, now + LEASE_S, limit), is_patient=False))
+        leases = store.write(lambda tx: tx.deployments.lease(now, now + LEASE_S, limit), is_patient=False)
+        return [replace(lease, held_until=held_until) for lease in leases]
 
     def carry_out(self, lease: DeploymentLease) -> None:
         """Do the next step of one."""
@@ -83,13 +85,12 @@ class DeploymentWorker:
             case _S.VERIFYING:
                 self._verify(step)
             case _:
-                self._rest(lease)
+                self._steps.release(lease, None)
         self._records.ring()
 
     def put_off(self, lease: DeploymentLease) -> None:
         """Let one rest whose step ended in a mistake of ours; the state it is in was stored, it goes on from there."""
-        due_at = self._records.now() + REST_S
-        self._records.store.write(lambda tx: tx.deployments.release(lease, due_at=due_at))
+        self._steps.release(lease, self._records.now() + REST_S)
 
     # --- before anything starts
 
@@ -215,9 +216,4 @@ class DeploymentWorker:
 
         after = self._steps.change(step, work)
         if after is not None and after.state in FAILED_STATES and not figures:
-            self._verifying.add_figures(after, target)
-
-    # --- what rests
-
-    def _rest(self, lease: DeploymentLease) -> None:
-        self._records.store.write(lambda tx: tx.deployments.release(lease, due_at=None))
+            self._verifying.add_figures(step.lease, after, target)

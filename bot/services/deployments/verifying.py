@@ -8,8 +8,10 @@ from bot.domain.checks import CheckProgress, CheckSpec, Measurement, Reason, Ver
 from bot.domain.deployments import Deployment, note
 from bot.domain.services import Target
 from bot.ports import Transaction
+from bot.ports.deploying import DeploymentLease
 from bot.services.deployments.judging import context_of
 from bot.services.deployments.records import Records
+from bot.services.settling import Settling
 from bot.services.verification import CheckContext, Verification
 
 TENDER_S = 300.0  # so long after a pause a system is asked with care
@@ -21,6 +23,7 @@ class Verifying:
     """Measures checks and asks for figures; what is stored of them is for others, but for figures that come late."""
 
     def __init__(self, records: Records, verification: Verification) -> None:
+        self._settling = Settling.of(records.store)
         self._records = records
         self._verification = verification
 
@@ -90,7 +93,7 @@ class Verifying:
         found = self._verification.figures(checks, context, start=context.there_since, end=now)
         return tuple((figure.value, value) for figure, value in found.items())
 
-    def add_figures(self, ended: Deployment, target: Target) -> None:
+    def add_figures(self, lease: DeploymentLease, ended: Deployment, target: Target) -> None:
         """Tell them of one whose end was stored already: what follows from a failure does not wait for figures."""
         found = self.figures_of(ended, target)
         if not found:
@@ -101,7 +104,7 @@ class Verifying:
             if current is not None and not current.figures:
                 self._records.progress(tx, note(current, figures=found), due_at=None)
 
-        self._records.store.write(work)
+        self._settling.settle(lease, work)
 
 
 def _scope(source: str) -> str:

@@ -18,6 +18,7 @@ ATTEMPTS = Counter("shipmate_attempts_total", "Attempts to show a card", ["platf
 DEAD_LETTERS = Counter("shipmate_dead_letters_total", "Deliveries given up", ["platform", "reason"])
 COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "outcome"])
 ANSWERS = Counter("shipmate_answers_total", "Answers to people", ["platform", "outcome"])
+UNRECORDED = Gauge("shipmate_unrecorded", "What was done and waits for the database to be recorded")
 RECORDED_LATE = Counter("shipmate_recorded_late_total", "What was done and could not be recorded at once", ["outcome"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
 DEPLOYMENTS = Counter("shipmate_deployments_total", "States that deployments came to", ["state"])

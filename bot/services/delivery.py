@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from bot.domain.places import ONCE_MORE, Operation, Place, Rendered, kin_of
-from bot.errors import IntegrationError, Unavailable
+from bot.errors import IntegrationError, StorageUnavailable, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting, doubts
 from bot.services.contents import Contents, spent_scope
@@ -132,7 +132,7 @@ class Deliverer:
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         operation = delivery.operation
         try:
-            rendered, looks = self._render(delivery, messenger)
+            rendered, looks = self._settling.insist(delivery.lease, lambda: self._render(delivery, messenger))
             reason = None if card.message_ref is None else why_unchanged(looks, card.shown_digest)
             if reason is not None:
                 unchanged = Settlement(card.id, reason, shown_revision=delivery.subject.revision)
@@ -155,6 +155,8 @@ class Deliverer:
             )
         except IntegrationError as problem:
             return after_failure(delivery, problem, operation, self._now())
+        except StorageUnavailable:  # who is named on it could not be read: the card is not to blame
+            raise
         except Exception as problem:  # the delivery worker: a card that cannot be drawn stops no other
             log.exception("card cannot be shown", subject=card.subject, slot=card.slot, error=problem)
             # This card's own fault: the others there do not wait.

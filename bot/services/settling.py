@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Store, Transaction
-from bot.telemetry import RECORDED_LATE, logger
+from bot.telemetry import RECORDED_LATE, UNRECORDED, logger
 
 T = TypeVar("T")
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.0)  # the last one again and again
@@ -72,21 +72,27 @@ class Settling:
 
     def insist(self, leased: Leased, act: Callable[[], T]) -> T:
         """Do something with the database; StorageUnavailable when that cannot be done before the lease ends."""
-        pauses, begun_at = chain(self._pauses_s, repeat(self._pauses_s[-1])), 0.0
-        while True:
+        try:
+            return act()
+        except StorageUnavailable as problem:
+            with UNRECORDED.track_inprogress():
+                return self._try_on(leased, act, problem)
+
+    def _try_on(self, leased: Leased, act: Callable[[], T], problem: StorageUnavailable) -> T:
+        begun_at = monotonic()
+        for tries, pause_s in enumerate(chain(self._pauses_s, repeat(self._pauses_s[-1]))):
+            if self._is_over.is_set() or monotonic() + pause_s > leased.held_until:
+                break
+            if tries == 0:
+                log.warning("what was done is not recorded yet, trying on", error=problem)
+            self._is_over.wait(pause_s)
             try:
                 result = act()
-            except StorageUnavailable as problem:
-                pause_s = next(pauses)
-                if self._is_over.is_set() or monotonic() + pause_s > leased.held_until:
-                    RECORDED_LATE.labels("not").inc()
-                    raise
-                if not begun_at:
-                    begun_at = monotonic()
-                    log.warning("what was done is not recorded yet, trying on", error=problem)
-            else:
-                if begun_at:
-                    RECORDED_LATE.labels("recorded").inc()
-                    log.info("what was done is recorded now", late_s=round(monotonic() - begun_at, 1))
-                return result
-            self._is_over.wait(pause_s)
+            except StorageUnavailable as again:
+                problem = again
+                continue
+            RECORDED_LATE.labels("recorded").inc()
+            log.info("what was done is recorded now", late_s=round(monotonic() - begun_at, 1))
+            return result
+        RECORDED_LATE.labels("not").inc()
+        raise problem

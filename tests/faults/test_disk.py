@@ -9,15 +9,18 @@ from __future__ import annotations
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.faults.scene import Faulty, faulty_scene
+from tests.faults.proxy import Kind, fault
+from tests.faults.scene import POST, Faulty, faulty_scene
 from tests.needs import lacking
 from tests.scenarios.running import CI, DEV_GROUP, fresh
+from tests.waiting import wait_until
 
 SIZE = "6m"
 MOUNT = 'mkdir -p var && mount -t tmpfs -o size="$0" tmpfs var && exec "$@"'
@@ -46,7 +49,7 @@ def full_disk(faulty: Faulty) -> Iterator[None]:
     try:
         yield
     finally:
-        filler.unlink()
+        filler.unlink(missing_ok=True)  # a bot that was stopped meanwhile has taken the file system with it
 
 
 @contextmanager
@@ -59,7 +62,8 @@ def quota(faulty: Faulty) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
 FILLING = {"disk": (full_disk, on_a_small_disk), "quota": (quota, with_a_log_that_is_full)}
@@ -86,6 +90,43 @@ def test_a_full_disk_loses_nothing_that_was_accepted(way: str, tmp_path: Path) -
         for number in accepted:
             scene.card(CI, f"{project} #{number}")
         scene.ask(CI, f"/ship mute {project}", "🔕")
+
+
+@pytest.mark.parametrize("way", FILLING)
+def test_a_disk_that_is_full_when_a_card_was_posted_costs_moments(way: str, tmp_path: Path) -> None:
+    """It is recorded once there is room, and nobody has to ask for it; a bot that is stopped does not wait so long."""
+    fill, wrapped = FILLING[way]
+    if way == "disk" and not _can_mount():
+        lacking("needs to mount a small file system: unshare (util-linux), and user namespaces that are allowed")
+    with faulty_scene(tmp_path, wrapped=wrapped) as faulty:
+        scene, project, last = faulty.scene, fresh("web"), fresh("web")
+        with unrecorded(faulty, project, fill):
+            pass
+        assert scene.tell(project, 1, "finished", status="success").status_code == 202
+        scene.card(CI, f"{project} #1", "✅", timeout_s=15.0)
+        assert len(faulty.posts(project)) == 1
+        assert not scene.calls("conversations.history")  # as who takes over at the end of a lease would have done
+        with unrecorded(faulty, last, fill):
+            scene.bot.stop()
+
+
+@contextmanager
+def unrecorded(faulty: Faulty, project: str, fill: Callable[[Faulty], AbstractContextManager[None]]) -> Iterator[None]:
+    """Let the disk be full when Slack has posted a build's card, before that is recorded."""
+    held = fault(Kind.HOLD_ANSWER, POST, project, times=1)
+    faulty.chat.breaks(held)
+    assert faulty.scene.tell(project, 1, "started").status_code == 202
+    wait_until(lambda: faulty.posts(project), "the card to be posted")
+    with fill(faulty):
+        faulty.heal()
+        wait_until(lambda: _waiting(faulty) > 0, "its record to be refused")
+        yield
+
+
+def _waiting(faulty: Faulty) -> float:
+    """How much waits to be recorded, as the bot tells its operator."""
+    told = requests.get(f"{faulty.scene.bot.url}/metrics", timeout=10).text
+    return float(told.partition("\nshipmate_unrecorded ")[2].partition("\n")[0])
 
 
 def _can_mount() -> bool:

@@ -1,4 +1,4 @@
-"""Break-glass is announced wherever deployments like it are shown, whatever was asked to be quiet there."""
+"""Break-glass goes before others, and is announced wherever deployments like it are shown, whatever is quiet there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sqlalchemy import Engine
 from bot.domain.deployments import DeploymentState
 from bot.domain.noise import QuietHours
 from bot.domain.routing import Match, Milestone, Route
+from bot.domain.services import ApprovalRule
+from bot.domain.windows import Freeze
+from bot.errors import Unavailable
 from bot.ports import Subscription
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
@@ -79,3 +82,50 @@ def test_a_deployment_with_approvals_is_as_quiet_as_was_asked(store: SqlStore, d
     stage.good("v1")
     stage.world.deliver(5)
     assert stage.world.messenger.calls == []
+
+
+def test_it_goes_before_what_waits(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """A freeze holds another one back, which was asked for before: nothing is under way, and the shop is down."""
+    day = a_stage(sqlite_store, sqlite_database).world.clock.now().date()
+    freeze = Freeze(day, day, "the shop's birthday", "UTC")
+    stage = a_stage(sqlite_store, sqlite_database, break_glass=("sre",), freezes=(freeze,), approvals=ApprovalRule())
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    stage.ask(f"confirm {SERVICE}#1")
+    stage.go_on(1)
+    assert (stage.state(), stage.deployment().outcome) == (DeploymentState.QUEUED, "freeze")
+    stage.build("v2")
+    stage.ask(f"deploy {SERVICE} v2 to production break-glass because the shop is down")
+    stage.ask(f"confirm {SERVICE}#2")
+    stage.go_on(1)
+    assert stage.state(2) is DeploymentState.DEPLOYING
+
+
+def test_who_goes_first_is_said(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """Two wait for one that is under way; then the card of the second one says that the first goes before it."""
+    stage = a_stage(sqlite_store, sqlite_database, approvals=ApprovalRule(), checks=())
+    stage.build("v1")
+    for number in (1, 2, 3):
+        stage.ask(f"deploy {SERVICE} v1 to production")
+        stage.ask(f"confirm {SERVICE}#{number}")
+        stage.go_on(1)
+    assert f"Another deployment is under way. {SERVICE}#1" in str(stage.card(3).sections[0])
+    stage.builds.away = {"list_builds"}
+    stage.run_ends()
+    stage.go_on(20)
+    assert "The CI system does not answer" in str(stage.card(2).sections[0])
+    assert f"Others go first: {SERVICE}#2" in str(stage.card(3).sections[0])
+
+
+def test_one_whose_people_nobody_knows_holds_up_nobody(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """The directory that has to tell of its approver is away; the next one needs none of it, and begins."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    stage.approved("U2", "m2")
+    stage.build("v2")
+    stage.ask(f"deploy {SERVICE} v2 to production")
+    stage.ask(f"confirm {SERVICE}#2")
+    for person in ("U2", "U3"):
+        stage.ask(f"approve {SERVICE}#2", person)
+    stage.world.other_directory.fails = [Unavailable("dingtalk", "no_answer")] * 100
+    stage.go_on(30)
+    assert (stage.state(), stage.state(2)) == (DeploymentState.QUEUED, DeploymentState.DEPLOYING)

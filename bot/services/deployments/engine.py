@@ -12,7 +12,7 @@ from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem
 from bot.services.deployments.ending import Ending
-from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, Gate, Held, Seen
+from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, UNKNOWN, Gate, Held, Seen
 from bot.services.deployments.judging import (
     CI_AWAY,
     REST_S,
@@ -153,7 +153,7 @@ class DeploymentWorker:
         try:
             seen = self._gate.look(deployment, target)
         except IntegrationError as problem:
-            return Held("approvers_unknown", problem.system, self._records.now() + UNREACHABLE_S)
+            return Held(UNKNOWN, problem.system, self._records.now() + UNREACHABLE_S)
         if not seen.void:
             self._running.probe(step)
         return seen

@@ -14,7 +14,7 @@ from bot.domain.services import Target
 from bot.domain.windows import closed
 from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
-from bot.services.deployments.judging import REST_S, context_of, goes_first, permission_to
+from bot.services.deployments.judging import REST_S, context_of, permission_to, turn_of
 from bot.services.deployments.learning import Learning
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.requests import Requests
@@ -26,6 +26,7 @@ from bot.telemetry import logger
 QUEUE_S = 7 * 86_400.0
 APPROVAL_S = 7 * 86_400.0  # how long an approval counts; longer where people have longer to give one
 SHUT = frozenset({"window", "freeze"})  # what the calendar holds back waits for as long as it takes
+UNKNOWN = "approvers_unknown"  # what is held back by the directories of its own people holds up nobody else
 LONGEST_REST_S = 3600.0
 RECHECK = Cause("recheck")
 
@@ -89,8 +90,8 @@ class Gate:
         if active:
             return Held("busy", active[0].key.short, now + REST_S)
         queued = tx.deployments.newest(*line, frozenset({DeploymentState.QUEUED}), 100)
-        ahead = [one for one in queued if goes_first(one, deployment)]
-        return Held("busy", ahead[-1].key.short, now + REST_S) if ahead else None
+        ahead = [one for one in queued if turn_of(one) < turn_of(deployment) and one.outcome != UNKNOWN]
+        return Held("turn", min(ahead, key=turn_of).key.short, now + REST_S) if ahead else None
 
     def obstacle(self, deployment: Deployment, target: Target) -> str | None:
         """What would keep the checks from telling anything; a rollback goes ahead without them."""

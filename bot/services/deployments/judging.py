@@ -201,6 +201,6 @@ def permission_to(kind: DeploymentKind) -> str:
     return SPECS[_VERBS[kind]].permission
 
 
-def goes_first(other: Deployment, deployment: Deployment) -> bool:
-    """Rollbacks first, then in the order of their numbers."""
-    return (other.rollback_of == 0, other.number) < (deployment.rollback_of == 0, deployment.number)
+def turn_of(deployment: Deployment) -> tuple[bool, bool, int]:
+    """Whose turn comes first: rollbacks, then break-glass, then the others, each in the order of their numbers."""
+    return deployment.rollback_of == 0, not deployment.terms.is_break_glass, deployment.number

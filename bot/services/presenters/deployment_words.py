@@ -82,6 +82,7 @@ OUTCOMES = {
     "freeze": "A freeze is on.",
     "window": "It waits for its deploy window.",
     "busy": "Another deployment is under way.",
+    "turn": "Others go first:",
     "with_alerts": "Deployed, but some checks are not well.",
 }
 NOT_ROLLED_BACK = {

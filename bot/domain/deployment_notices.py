@@ -22,13 +22,11 @@ def notices_of(deployment: Deployment) -> list[str]:
     if deployment.is_loud:
         names.append("break_glass")
     if deployment.state is DeploymentState.AWAITING_APPROVAL:
-        names += ["approval", "reminder"] if deployment.reminded_at else ["approval"]
-        if deployment.outcome == "more_approvals":
-            names.append(f"raised{deployment.terms.approvals}")
-        if deployment.struck:
-            names.append(f"struck{len(deployment.struck)}")
+        names += _asking_for_approval(deployment)
     if deployment.question:
         names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
+    if deployment.stop_asked_by and deployment.state in (DeploymentState.VERIFYING, DeploymentState.SUCCEEDED):
+        names.append("stopped_late")
     if deployment.state in FAILED_STATES - {DeploymentState.ROLLED_BACK}:  # of that a notice of its own tells
         names.append("failed")
     if deployment.state.is_ended and deployment.outcome == CUT_SHORT:
@@ -37,6 +35,15 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("void")
     if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
         names.append(deployment.state.value)
+    return names
+
+
+def _asking_for_approval(deployment: Deployment) -> list[str]:
+    names = ["approval", "reminder"] if deployment.reminded_at else ["approval"]
+    if deployment.outcome == "more_approvals":
+        names.append(f"raised{deployment.terms.approvals}")
+    if deployment.struck:
+        names.append(f"struck{len(deployment.struck)}")
     return names
 
 

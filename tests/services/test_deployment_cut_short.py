@@ -80,3 +80,24 @@ def test_what_failed_before_is_told_as_well(stage: Stage) -> None:
     stage.run_ends(BuildStatus.CANCELLED)
     told = where_things_stand(stage)
     assert (f"v3 {HALF_WAY}" in told, "v2 failed and was not rolled back" in told) == (True, True)
+
+
+def test_a_stop_that_came_too_late_is_said(stage: Stage) -> None:
+    """Its run went well all the same: the card and its thread say who wanted it stopped, before it counts as good."""
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.ask(f"abort {SERVICE}#{number}")
+    stage.run_ends()
+    late = "wanted its run stopped, which came too late"
+    assert (stage.state(number), late in str(stage.card(number).sections[0])) == (S.VERIFYING, True)
+    stage.go_on(60)
+    assert (stage.state(number), late in str(stage.card(number).sections[0])) == (S.SUCCEEDED, True)
+    assert [late in one for one in notices(stage, number)] == [True]
+
+
+def test_a_stop_that_is_under_way_is_said(stage: Stage) -> None:
+    """Until its system tells of the end, the card says who wants it."""
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.ask(f"abort {SERVICE}#{number}")
+    assert "wants its run stopped." in str(stage.card(number).sections[0])
+    stage.go_on(20)
+    assert "wants its run stopped." not in str(stage.card(number).sections[0])

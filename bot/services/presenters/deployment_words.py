@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.cards import Tone
 from bot.domain.deciding import is_out_of_sight
-from bot.domain.deployment_effects import NOT_CONFIGURED
+from bot.domain.deployment_effects import ABANDONED, NOT_CONFIGURED
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
 
@@ -112,6 +112,7 @@ QUESTIONS = {
     "ci_away": "the CI system does not answer, and it cannot begin: please look there",
     "takes_long": "takes longer than it may: please look",
 }
+_ENDED_BY_WORD = frozenset({"stopped", ABANDONED, NOT_CONFIGURED})
 
 
 def emoji_of(deployment: Deployment) -> str:
@@ -123,6 +124,10 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
     """Why it stands as it does: a line for what happened, one for each thing that follows."""
     happened = _sentence(deployment.outcome, deployment.detail, locale)
     words = [happened] if happened else []
+    if deployment.stop_asked_by and deployment.outcome not in _ENDED_BY_WORD:
+        is_open = deployment.state is _S.DEPLOYING
+        wish = "{name} wants its run stopped." if is_open else "{name} wanted its run stopped, which came too late."
+        words.append(translate(locale, wish, name=deployment.stop_asked_by))
     if deployment.not_rolled_back in NOT_ROLLED_BACK:
         words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
     if deployment.state is _S.ROLLBACK_FAILED:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from bot.domain.deployments import DeploymentState
 from bot.domain.noise import QuietHours
 from bot.domain.routing import Match, Milestone, Route
-from bot.domain.services import ApprovalRule
+from bot.domain.services import ApprovalRule, WhenBusy
 from bot.domain.windows import Freeze
 from bot.errors import Unavailable
 from bot.ports import Subscription
@@ -129,3 +129,19 @@ def test_one_whose_people_nobody_knows_holds_up_nobody(sqlite_store: SqlStore, s
     stage.world.other_directory.fails = [Unavailable("dingtalk", "no_answer")] * 100
     stage.go_on(30)
     assert (stage.state(), stage.state(2)) == (DeploymentState.QUEUED, DeploymentState.DEPLOYING)
+
+
+def test_what_needs_approvals_does_not_end_it(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """Newer ones end what waits here; break-glass ends only for another one."""
+    stage = a_stage(sqlite_store, sqlite_database, break_glass=("sre",), when_busy=WhenBusy.SUPERSEDE)
+    stage.build("v1")
+    stage.ask(f"lock {SERVICE} in production because so")
+    glass = " break-glass because the shop is down"
+    for number, (person, more) in enumerate((("U1", ""), ("U1", glass), ("m1", ""), ("U1", glass)), 1):
+        stage.ask(f"deploy {SERVICE} v1 to production{more}", person)
+        stage.ask(f"confirm {SERVICE}#{number}", person)
+        stage.go_on(1)
+        if number == 3:
+            kept = [stage.state(one) for one in (1, 2, 3)]
+            assert kept == [DeploymentState.SUPERSEDED, DeploymentState.QUEUED, DeploymentState.AWAITING_APPROVAL]
+    assert [stage.deployment(one).detail for one in (2, 3)] == [f"{SERVICE}#4"] * 2

@@ -292,9 +292,11 @@ class Requests:
         return after
 
     def _supersede(self, tx: Transaction, newer: Deployment, cause: Cause) -> None:
-        """Those that have not begun give way to a newer one."""
+        """Those that have not begun give way to a newer one; what nobody has to agree to only to another such."""
+        is_free = bool(newer.rollback_of) or newer.terms.is_break_glass
         for waiting in tx.deployments.newest(newer.service, newer.environment, frozenset(WAITING), 100):
-            if waiting.number < newer.number and not waiting.rollback_of:
+            gives_way = not waiting.rollback_of and (is_free or not waiting.terms.is_break_glass)
+            if waiting.number < newer.number and gives_way:
                 ended = move(waiting, _S.SUPERSEDED, self._records.now(), outcome="superseded", detail=newer.key.short)
                 self._records.put(tx, ended, cause, due_at=None)
 

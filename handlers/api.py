@@ -180,7 +180,7 @@ def _in_json(problem: Exception) -> Response:
     refused = cast("HTTPException", problem)
     answer = cast("Response", refused.get_response())
     if request.path.startswith("/api/"):
-        answer.data = json.dumps({"error": (refused.name or "").lower()})
+        answer.data = json.dumps({"error": (refused.name or "").lower()}) + "\n"
         answer.content_type = "application/json"
     return answer
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +19,10 @@ from werkzeug.test import TestResponse
 from bot.domain.deployments import DeploymentState
 from bot.domain.identity import Role
 from bot.signatures import key_of, sign
+from bot.system import SystemClock
 from handlers.api import api
 from handlers.web import create_app
+from tests.handlers.serving import serve
 from tests.services.deployment_world import ROLES, SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 
@@ -215,3 +222,40 @@ def test_what_is_not_there_is_404(program: Program) -> None:
     assert program.get("deployments/99") == 404
     assert program.get("requests/none") == 404
     assert program.get("dora?service=nothing") == 400
+
+
+@pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="needs openssl and curl")
+def test_the_shell_example_asks_and_looks(program: Program) -> None:
+    """Copied from the page: a deployment is asked for, and what became of it is told."""
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    found = re.search(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert found
+    world = program.stage.world
+    people = world.house.requests.people
+    people.roles = (*people.roles, Role("trains", frozenset({"api:release-train"}), frozenset({"deploy"})))
+    program.stage.build("v1.4")
+    places = {SERVICE: ["staging", "production"]}
+    door = api(
+        {"release-train": [key_of(SECRET)]}, places, world.inbox, world.store, world.house.answers, SystemClock()
+    )
+
+    def told(port: int) -> list[Any]:
+        own = {"SHIPMATE_URL": f"http://127.0.0.1:{port}", "RELEASE_TRAIN_SECRET": SECRET, "NO_PROXY": "*"}
+        own["PATH"] = os.environ["PATH"]
+        words = ["sh", "-ec", found[1]]
+        run = subprocess.run(words, check=False, env=own, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stderr
+        return [json.loads(line) for line in run.stdout.splitlines()]
+
+    with serve([door]) as port:
+        assert told(port) == [
+            {"request": "train-12", "status": "accepted"},
+            {"deployment": None, "reason": None, "state": "accepted", "words": None},
+            {"error": "there is none"},
+        ]
+        world.work()
+        asked, became, shown = told(port)
+    assert (asked["status"], became["state"], became["deployment"]) == ("duplicate", "done", 1)
+    assert (shown["version"], shown["environment"], shown["reason"]) == ("v1.4", "staging", "train 12")
+    fields = re.findall(r"`([a-z_]+)`", page.partition("## A deployment")[2])
+    assert set(shown) <= set(fields)

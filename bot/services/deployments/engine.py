@@ -199,7 +199,7 @@ class DeploymentWorker:
     def _verify(self, step: Step) -> None:
         """Measure what is due, then judge: enough failures end it at once, whoever is being asked meanwhile."""
         deployment, target = step.deployment, step.target
-        checks = self._verifying.look(deployment, target)
+        checks = self._verifying.look(step.lease, deployment, target)
         likely = judge_checks(target, replace(deployment, checks=checks), self._records.now())
         figures = self._verifying.figures_of(deployment, target) if likely.state is _S.SUCCEEDED else ()
 

@@ -27,11 +27,11 @@ class Verifying:
         self._records = records
         self._verification = verification
 
-    def look(self, deployment: Deployment, target: Target) -> tuple[CheckProgress, ...]:
+    def look(self, lease: DeploymentLease, deployment: Deployment, target: Target) -> tuple[CheckProgress, ...]:
         """The checks after everything that is due was measured, and what is no check any more was given up."""
         now, specs = self._records.now(), {spec.name: spec for spec in target.checks}
         due = [one for one in deployment.checks if one.is_running and one.next_at <= now and one.name in specs]
-        looks = self._measured([specs[one.name] for one in due], context_of(deployment), now)
+        looks = self._measured(lease, [specs[one.name] for one in due], context_of(deployment), now)
         seen = {}
         for one in due:
             look, spec = looks[one.name], specs[one.name]
@@ -39,7 +39,9 @@ class Verifying:
         kept = (one if one.name in specs else drop(one) for one in deployment.checks)
         return tuple(seen.get(one.name, one) for one in kept)
 
-    def _measured(self, specs: Sequence[CheckSpec], context: CheckContext, now: float) -> dict[str, Measurement]:
+    def _measured(
+        self, lease: DeploymentLease, specs: Sequence[CheckSpec], context: CheckContext, now: float
+    ) -> dict[str, Measurement]:
         """A look for each check by its name; none at a system that wants to be left alone.
 
         A system that was left alone of late is asked by one check first: if it refuses again the others do not ask.
@@ -55,7 +57,9 @@ class Verifying:
             asked = [spec for spec in some if until.get(spec.source, 0.0) <= now]
             found = self._verification.measure_all(asked, context, now)
             looks |= {spec.name: look for spec, look in zip(asked, found, strict=True)}
-            until |= self._noted({spec.source: look for spec, look in zip(asked, found, strict=True) if look.pause_s})
+            until |= self._noted(
+                lease, {spec.source: look for spec, look in zip(asked, found, strict=True) if look.pause_s}
+            )
         for spec in specs:
             if spec.name not in looks:
                 detail, pause_s = f"{spec.source}: {RATE_LIMITED}", until[spec.source] - now
@@ -71,7 +75,7 @@ class Verifying:
         found = self._records.store.read(lambda tx: tx.pacing.pauses(scopes, since))
         return {scopes[scope]: until for scope, until in found.items()}
 
-    def _noted(self, refused: Mapping[str, Measurement]) -> dict[str, float]:
+    def _noted(self, lease: DeploymentLease, refused: Mapping[str, Measurement]) -> dict[str, float]:
         """Until when systems that have just refused want to be left alone, by all checks and workers."""
         until = {name: look.at + look.took_s + look.pause_s for name, look in refused.items() if name}
 
@@ -80,7 +84,7 @@ class Verifying:
                 tx.pacing.pause(_scope(name), at)
 
         if until:
-            self._records.store.write(work)
+            self._settling.settle(lease, work)
         return until
 
     def figures_of(self, deployment: Deployment, target: Target) -> Told:

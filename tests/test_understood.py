@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from bot.settings import load
+from bot.settings import deployed_of, load
 from bot.understood import understood
+from integrations.outside import connect_outside
+from tests.fakes import FakeClock
 
 CONFIG = """
 platforms: {slack: {bot_token: "${TOKEN}", app_token: "${TOKEN}"}}
@@ -95,3 +98,21 @@ def test_what_cannot_be_known_is_not_doubted(tmp_path: Path) -> None:
     assert not [line for line in _lines(tmp_path, strange, {"buildbot": ()}) if not line.startswith("ok")]
     told = [line for line in _lines(tmp_path, strange) if not line.startswith("ok")]
     assert [line.partition(": ")[0] for line in told] == ["?? routes[0].match.project[0]"]
+
+
+def test_the_example_of_a_service_from_nothing_is_whole(tmp_path: Path) -> None:
+    """Copied from the page it is accepted by every integration, nothing of it is doubted, and it is read as shown."""
+    page = (Path(__file__).parent.parent / "docs" / "deployments.md").read_text(encoding="utf-8")
+    section = page.partition("## A service from nothing")[2]
+    found = dict(re.findall(r"^```(yaml|text|python)\n(.*?)^```", section, re.DOTALL | re.M))
+    path = tmp_path / "shipmate.yaml"
+    path.write_text(found["yaml"], encoding="utf-8")
+    own = dict.fromkeys(re.findall(r"\$\{(\w+)\}", found["yaml"]), "a-long-enough-secret")
+    settings = load(path, {**own, "SLACK_BOT_TOKEN": "xoxb-documented", "SLACK_APP_TOKEN": "xapp-documented"})
+    outside = connect_outside(settings, FakeClock())
+    projects = {name: source.projects for name, source in outside.sources.items()}
+    lines = [str(one) for one in understood(settings, projects, ["slack", "dingtalk"])]
+    assert [line for line in lines if not line.startswith("ok ")] == []
+    assert set(found["text"].splitlines()) <= set(lines)
+    parcel = deployed_of(settings)["parcel"]
+    assert all(f'name="{name}"' in found["python"] for name in parcel.targets["staging"].deploy.parameters)

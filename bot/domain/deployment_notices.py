@@ -24,7 +24,7 @@ def notices_of(deployment: Deployment) -> list[str]:
     if deployment.state is DeploymentState.AWAITING_APPROVAL:
         names += _asking_for_approval(deployment)
     if deployment.question:
-        names.append(f"question{len(deployment.kept)}" if deployment.kept else "question")
+        names.append(_asking(deployment))
     if deployment.stop_asked_by and deployment.state in (DeploymentState.VERIFYING, DeploymentState.SUCCEEDED):
         names.append("stopped_late")
     if deployment.state in FAILED_STATES - {DeploymentState.ROLLED_BACK}:  # of that a notice of its own tells
@@ -36,6 +36,12 @@ def notices_of(deployment: Deployment) -> list[str]:
     if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
         names.append(deployment.state.value)
     return names
+
+
+def _asking(deployment: Deployment) -> str:
+    """A name for each kind of question, and another one for each more check that is asked about."""
+    asked_about = len(deployment.asked_about) + len(deployment.kept) if deployment.asked_about else ""
+    return f"question:{deployment.question.partition(':')[0]}{asked_about}"
 
 
 def _asking_for_approval(deployment: Deployment) -> list[str]:

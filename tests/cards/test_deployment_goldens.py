@@ -91,8 +91,8 @@ def test_every_call_says_what_it_is_about() -> None:
     """A waiting one, a question and a deployment without approvals each call once, in a sentence of their own."""
     assert notices_of(waiting()) == ["approval"]
     assert notices_of(replace(waiting(), reminded_at=1.0)) == ["approval", "reminder"]
-    assert notices_of(asking()) == ["break_glass", "question"]
-    words = {"break_glass": "is deployed without approvals", "question": "some checks cannot tell"}
+    assert notices_of(asking()) == ["break_glass", "question:checks1"]
+    words = {"break_glass": "is deployed without approvals", "question:checks1": "some checks cannot tell"}
     for name, sentence in words.items():
         notice = present_deployment(asking(), f"{NOTICE_SLOT}@{name}", {}, "slack")
         assert isinstance(notice, Notice)

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.cards import Notice
 from bot.domain.checks import CheckKind, CheckSpec, Reason, Verdict
 from bot.domain.deployments import DeploymentState
 from bot.errors import Unavailable
 from bot.services.verification import Verification
 from tests.metric_fakes import FakeMetricSource
-from tests.services.deployment_world import Stage, a_stage
+from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
 ERRORS = CheckSpec(
@@ -96,3 +97,24 @@ def test_an_endless_value_within_the_limits_is_an_error(
     stage.go_on(60)
     assert stage.deployment(number).checks[0].verdict is Verdict.ERROR
     assert stage.state(number) is DeploymentState.VERIFYING
+
+
+def test_each_kind_of_question_calls_people(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """They were called for a run that took long; they are called again for each check that cannot tell."""
+    checks = (CHECK, replace(CHECK, name="slow", duration_s=50.0))
+    stage = a_stage(sqlite_store, sqlite_database, timeout_s=100.0, checks=checks)
+    stage.verification.verdicts = {"health": Verdict.NO_DATA, "slow": Verdict.NO_DATA}
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    for typed, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "U3")):
+        stage.ask(f"{typed} {SERVICE}#1", person)
+    stage.go_on(200)
+    stage.card()
+    stage.run_ends()
+    for _ in range(2):
+        stage.go_on(30)
+        stage.card()
+    notices = [call.title for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    about_checks = [title for title in notices if "some checks cannot tell" in title]
+    assert [title for title in notices if "takes longer than it may" in title] != []
+    assert len(about_checks) == 2

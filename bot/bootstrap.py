@@ -194,7 +194,9 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
         parts += [core.settling, dispatcher]
         checks.append(dispatcher.trouble)
         if "web" not in roles and core.link is None:
-            parts.append(CommitWatch(core.engine, core.signal.wake))
+            watch = CommitWatch(core.engine, core.signal.wake)
+            parts.append(watch)
+            checks.append(watch.trouble)
     if "clock" in roles:
         leader = Leader(core.engine)
         upkeep = Upkeep(core.store, core.clock, core.signal)

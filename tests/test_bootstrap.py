@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.application import Application
 from bot.bootstrap import ALL_ROLES, HANDS, build
@@ -309,16 +310,19 @@ def test_a_commit_of_another_process_is_heard_and_silence_is_not(tmp_path: Path)
     engine.dispose()
 
 
-def test_a_watch_that_cannot_look_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that fails for a moment is watched again afterwards."""
+@pytest.mark.parametrize("failure", [sqlite3.OperationalError("disk I/O error"), PoolTimeout("none is free")])
+def test_a_watch_that_cannot_look_tries_again(
+    failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that fails for a moment, or gives no connection, is watched again afterwards."""
     monkeypatch.setattr(watch, "REST_S", 0.01)
     engine = open_sqlite(f"sqlite:///{tmp_path / 'shipmate.db'}")
-    failures = iter([sqlite3.OperationalError("disk I/O error")] * 2)
+    failures = iter([failure] * 2)
     original = CommitWatch._watch
 
     def fail_first(self: CommitWatch) -> None:
-        for failure in failures:
-            raise failure
+        for problem in failures:
+            raise problem
         original(self)
 
     monkeypatch.setattr(CommitWatch, "_watch", fail_first)
@@ -334,8 +338,10 @@ def test_a_watch_that_cannot_look_tries_again(tmp_path: Path, monkeypatch: pytes
         return bool(heard)
 
     assert _eventually(commit_and_look)
+    assert commits.trouble() is None
     other.close()
     commits.stop()
+    assert commits.trouble()
     engine.dispose()
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.telemetry import logger
 
@@ -39,11 +39,15 @@ class CommitWatch:
         self._is_over.set()
         self._thread.join()
 
+    def trouble(self) -> str | None:
+        """Why commits of others will not be heard any more, for `/readyz`; None while all is well."""
+        return None if self._thread.is_alive() else "the thread that watches the database does not run"
+
     def _run(self) -> None:
         while not self._is_over.is_set():
             try:
                 self._watch()
-            except (DBAPIError, self._engine.dialect.loaded_dbapi.Error) as problem:
+            except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as problem:  # or no connection is free
                 log.warning("commits cannot be watched, work is found a little later", error=problem)
                 self._is_over.wait(REST_S)
 

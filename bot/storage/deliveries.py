@@ -6,7 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, case, exists, func, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from bot.domain.places import CARD_SLOT, OVERDUE_SLOT, Operation, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
@@ -107,15 +122,25 @@ def _change_card(statement: Update, *_columns: str) -> Write:
 
 @cache
 def _next_ready_at(dialect: str) -> Select[float | None]:
-    earliest = (
-        select(func.min(cards.c.due_at))
-        .where(cards.c.destination == destinations.c.key, IS_DIRTY)
-        .correlate(destinations)
+    """One look into the index of what is wanted for each place that has such, which tells its earliest card, too.
+
+    Of the places that are known, each that was ever answered in, there may be many more.
+    https://wiki.postgresql.org/wiki/Loose_indexscan
+    """
+    wanted = select(literal("", String).label("place"), literal(0.0).label("due")).cte("wanted", recursive=True)
+    other = cards.alias("other")
+    earliest_after = (
+        select(cards.c.id)
+        .where(cards.c.destination > wanted.c.place, cards.c.due_at >= 0.0, IS_DIRTY)
+        .order_by(cards.c.destination, cards.c.due_at)
+        .limit(1)
+        .correlate(wanted)
         .scalar_subquery()
     )
-    wanted = select(destinations.c.free_at, destinations.c.lease_until, earliest.label("due")).subquery()
-    ready = greatest(dialect, wanted.c.free_at, wanted.c.lease_until, wanted.c.due)
-    return select(func.min(ready)).where(wanted.c.due.is_not(None))
+    following = select(other.c.destination, other.c.due_at).join_from(wanted, other, other.c.id == earliest_after)
+    wanted = wanted.union_all(following)
+    ready = greatest(dialect, destinations.c.free_at, destinations.c.lease_until, wanted.c.due)
+    return select(func.min(ready)).join_from(wanted, destinations, destinations.c.key == wanted.c.place)
 
 
 def _is_of(kin: str) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from bot.domain.audit import AuditEntry
@@ -143,3 +144,19 @@ def test_no_statement_goes_through_all_rows(store: SqlStore, database: Engine) -
                 scans[statement] = found
     assert len(said) >= 60
     assert scans == {}
+
+
+def test_looking_for_work_passes_by_where_nothing_is_wanted(
+    store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for many times a second, and each place that was ever answered in is known for good."""
+    monkeypatch.setitem(globals(), "GROWING", GROWING | {"destinations"})
+    with listening(database) as said:
+        assert store.read(lambda tx: tx.deliveries.next_ready_at()) is None
+    ((statement, values),) = said.items()
+    with database.connect() as connection:
+        if database.dialect.name == "postgresql":
+            for way in ("seqscan", "hashjoin", "mergejoin"):
+                connection.execute(text(f"SET enable_{way} = off"))
+        look = postgres_scans if database.dialect.name == "postgresql" else sqlite_scans
+        assert look(connection, statement, values) == []

@@ -33,7 +33,7 @@ UNKNOWN_CLOCK_SLACK_S = 60.0
 SECOND_LOOK_S = 1.0
 RE_READ_S = 0.1
 WAITS_UNTIL_LEFT_S = 4.0
-CANCELLED = 6
+RETRY, CANCELLED = 5, 6
 _RESERVED = frozenset({"builderid", "builderNames", "owner", "username", "reason", "priority", CORRELATION_FIELD})
 
 
@@ -104,21 +104,26 @@ class BuildbotControl:
             return None
         bsid = number_in(found, "bsid")
         request = self._api.row("buildrequests", "buildrequests", deadline, buildsetid=bsid)
-        return Triggered(str(number_in(request, "buildrequestid")), self._build_of(project, request, deadline))
+        return Triggered(
+            str(number_in(request, "buildrequestid")), self._key_of(project, self._newest_build(request, deadline))
+        )
 
     def follow(self, project: str, request: str) -> SubjectKey | None:
-        """See `BuildControl.follow`."""
+        """See `BuildControl.follow`; a request whose worker was lost waits again, until it has its next build."""
         deadline = Deadline()
         self._reader.project(project)
         try:
             row = self._api.row(f"buildrequests/{quote(request, safe='')}", "buildrequests", deadline)
         except DestinationGone:
             raise DestinationGone(SYSTEM, "request_gone", "Buildbot does not know the request any more") from None
-        build = self._build_of(project, row, deadline)
-        if build is None and row.get("complete"):
-            reason = "request_cancelled" if row.get("results") == CANCELLED else "request_superseded"
-            raise DestinationGone(SYSTEM, reason, "the request ended without a build")
-        return build
+        build = self._newest_build(row, deadline)
+        if row.get("complete"):
+            if build is None:
+                reason = "request_cancelled" if row.get("results") == CANCELLED else "request_superseded"
+                raise DestinationGone(SYSTEM, reason, "the request ended without a build")
+        elif build is not None and build.get("results") == RETRY:
+            return None
+        return self._key_of(project, build)
 
     def check_project(self, project: Project, deadline: Deadline) -> None:
         """Raise DestinationGone or Rejected, saying why, when a run of the project could not be started."""
@@ -181,13 +186,16 @@ class BuildbotControl:
             return -UNKNOWN_CLOCK_SLACK_S
         return (theirs - self._clock.now()).total_seconds() - CLOCK_SLACK_S
 
-    def _build_of(self, project: str, request: Json, deadline: Deadline) -> SubjectKey | None:
+    def _newest_build(self, request: Json, deadline: Deadline) -> Json | None:
         """The build of a request; the newest one where a lost worker made Buildbot build it again."""
         path = f"buildrequests/{number_in(request, 'buildrequestid')}/builds"
         builds = self._api.rows(path, "builds", deadline, order="-buildid", limit=1)
-        if not builds:
+        return builds[0] if builds else None
+
+    def _key_of(self, project: str, build: Json | None) -> SubjectKey | None:
+        if build is None:
             return None
-        return SubjectKey(SubjectKind.BUILD, self._source, project, str(number_in(builds[0], "number")))
+        return SubjectKey(SubjectKind.BUILD, self._source, project, str(number_in(build, "number")))
 
 
 def _request_in(result: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.builds import BuildStatus
 from bot.domain.deployments import DeploymentState
 from bot.errors import OutcomeUnknown, Rejected
 from bot.services.acting import TRIGGER_WITHIN_S
@@ -199,3 +200,19 @@ def test_a_second_word_does_not_end_a_run_that_is_seen(stage: Stage) -> None:
     stage.builds.away = set()
     stage.go_on(20)
     assert (stage.state(number), stage.deployment(number).outcome) == (S.CANCELLED, "stopped")
+
+
+def test_a_run_that_is_built_again_is_followed_further(stage: Stage) -> None:
+    """Its worker was lost: that build came to nothing, and the system builds the same request again."""
+    number = stage.carried_out("v1", is_run_ended=False)
+    request = stage.builds.requests[-1]
+    assert request.build is not None
+    stage.builds.finish(request.build, BuildStatus.CANCELLED)
+    request.build = None
+    stage.go_on(20)
+    assert stage.state(number) is S.DEPLOYING
+    stage.builds.begin_queued()
+    stage.go_on(20)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(number), len(stage.runs())) == (S.SUCCEEDED, 1)

@@ -55,8 +55,23 @@ class BuildDeploys:
             if not run.build:
                 return RunReport(run, RunState.WAITING)
             facts = self._reader.fetch(SubjectKey.parse(run.build), with_log=False).facts
-        state = _STATES[facts.status or BuildStatus.RUNNING]
+            state = _STATES[facts.status or BuildStatus.RUNNING]
+            if state is RunState.CANCELLED and (anew := self._built_again(order, run)) is not None:
+                return anew
         return RunReport(replace(run, url=facts.url or run.url), state, facts.summary or "")
+
+    def _built_again(self, order: Order, run: Run) -> RunReport | None:
+        """How its request goes on after a build that came to nothing, as where its worker was lost; None if not."""
+        try:
+            build = self._control.follow(order.pipeline, run.request)
+        except DestinationGone as problem:
+            if problem.reason in _GONE:
+                return None
+            raise
+        if str(build) == run.build:
+            return None
+        again = replace(run, build=str(build or ""), url="")
+        return RunReport(again, RunState.RUNNING if build else RunState.WAITING)
 
     def stop(self, order: Order, run: Run) -> bool:
         """See `DeploySystem.stop`; Conflict while the request waits for its turn."""

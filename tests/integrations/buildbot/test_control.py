@@ -278,6 +278,16 @@ def test_a_request_that_ended_without_a_build_is_dropped(
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(("is_over", "results", "is_there"), [(False, 5, False), (True, 5, True), (False, None, True)])
+def test_a_request_whose_worker_was_lost_waits_again(
+    control: BuildbotControl, stand_in: StandIn, is_over: bool, results: int | None, is_there: bool
+) -> None:
+    """Buildbot builds it once more under a new number, unless somebody cancels it before."""
+    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", {"buildrequestid": 9, "complete": is_over})
+    stand_in.answers["GET buildrequests/9/builds"] = rows("builds", build(40, results=results))
+    assert (control.follow("user-service", "9") is not None) == is_there
+
+
 @pytest.mark.parametrize("request_id", ["x", "../builders", "9?x=1", ""])
 def test_a_forged_request_id_reaches_no_other_path(
     control: BuildbotControl, stand_in: StandIn, request_id: str

@@ -6,6 +6,7 @@ from bot.domain.deployments import Deployment, DeploymentState, Version
 
 # Ends that a person decided for a run that nobody could follow: it may have begun, and may still go on.
 ABANDONED, NOT_CONFIGURED = "abandoned", "not_configured"
+BY_ITSELF = "rollback"  # the origin of one that nobody asked for: a failure was undone
 CUT_SHORT = "cut_short"  # its run was cancelled half way, and not by us
 
 

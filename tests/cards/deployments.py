@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.domain.checks import CheckProgress, Reason, Verdict
+from bot.domain.deployment_effects import BY_ITSELF
 from bot.domain.deployments import (
+    ASKED,
     Approval,
     Change,
     Deployment,
@@ -227,6 +229,7 @@ def rollback() -> Deployment:
         Requester("shipmate", "Shipmate"),
         AT + 320,
         kind=DeploymentKind.ROLLBACK,
+        origin=BY_ITSELF,
         reason="errors: 0.23 > 0.01",
         state=DeploymentState.SUCCEEDED,
         previous=V2,
@@ -245,6 +248,7 @@ def rollback_of_many() -> Deployment:
     return replace(
         rollback(),
         requester=ALICE,
+        origin=ASKED,
         state=DeploymentState.QUEUED,
         outcome="busy",
         detail="user-service#16",

@@ -45,7 +45,7 @@ def test_the_whole_way_to_production(stage: Stage) -> None:
     assert stage.card().title == "user-service#1 · v1 → production · waits for approval"
     assert [action.id for action in stage.card().actions] == ["approve", "reject"]
     assert "1 more needed" in stage.ask(f"approve {SERVICE}#1", "U2")
-    assert "继续进行" in stage.ask(f"approve {SERVICE}#1", "m2")
+    assert "即开始" in stage.ask(f"approve {SERVICE}#1", "m2")
     stage.go_on()
     assert stage.state() is S.DEPLOYING
     assert stage.runs() == [{"version": "v1", "environment": "production"}]
@@ -148,7 +148,7 @@ def test_unconfirmed_is_forgotten(stage: Stage) -> None:
     assert "只有发起人 U1" in stage.ask(f"confirm {SERVICE}#1", "m1")
     stage.go_on(601)
     assert stage.state() is S.EXPIRED
-    assert "no confirmation" in stage.ask(f"confirm {SERVICE}#1")
+    assert "has ended: ask for it again" in stage.ask(f"confirm {SERVICE}#1")
 
 
 def test_failed_checks_bring_the_version_before_back(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from bot.domain.cards import Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
 from bot.domain.deciding import approve, keep, reject, revoke, stop
+from bot.domain.deployment_effects import has_changed
 from bot.domain.deployment_lines import (
     LOCK_USAGE,
     parse_checks,
@@ -213,7 +214,9 @@ class DeploymentDesk:
         self, tx: Transaction, current: Deployment, target: Target, persons: frozenset[str], cause: Cause
     ) -> Deployment:
         if current.state is not _S.REQUESTED:
-            raise Conflict("{deployment} needs no confirmation any more.", deployment=current.key.short)
+            is_over = current.state.is_ended and not current.started_at
+            sentence = "{deployment} has ended: ask for it again." if is_over else "{deployment} is confirmed already."
+            raise Conflict(sentence, deployment=current.key.short)
         if current.requester.account not in persons:
             raise Conflict("Only {name}, who asked for it, can confirm this.", name=current.requester.name)
         if self._records.now() >= current.terms.expires_at:
@@ -249,7 +252,10 @@ class DeploymentDesk:
             self._ending.end(tx, failed, target, cause)
             return failed
         if current.state is not _S.DEPLOYING:
-            raise Conflict("{deployment} cannot be stopped now. It can be rolled back.", deployment=current.key.short)
+            sentence = "{deployment} has ended: there is nothing to stop."
+            if current.state in (_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED) and has_changed(current):
+                sentence = "{deployment} cannot be stopped now. It can be rolled back."
+            raise Conflict(sentence, deployment=current.key.short)
         after = stop(current, name, self._records.now())
         if after.state.is_ended:
             self._ending.end(tx, after, target, cause)

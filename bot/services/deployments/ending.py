@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.deployment_effects import NOT_CONFIGURED, has_changed, is_unseen
+from bot.domain.deployment_effects import BY_ITSELF, NOT_CONFIGURED, has_changed, is_unseen
 from bot.domain.deployments import (
     Deployment,
     DeploymentKind,
@@ -72,6 +72,7 @@ class Ending:
     def _roll_back(self, tx: Transaction, failed: Deployment, now: float) -> None:
         """Bring the version before back, at once and without asking, and lock what failed until a person has looked."""
         assert failed.previous is not None  # `hindrance_of` saw to that
+        why = f"ended by {failed.detail}" if failed.outcome == "not_kept" else failed.detail or failed.outcome
         rollback = Deployment(
             0,
             failed.service,
@@ -80,8 +81,8 @@ class Ending:
             Requester(SYSTEM_ACTOR, "Shipmate"),
             now,
             kind=DeploymentKind.ROLLBACK,
-            origin="rollback",
-            reason=failed.detail[:300],
+            origin=BY_ITSELF,
+            reason=why[:300],
             state=_S.QUEUED,
             state_since=now,
             previous=failed.version,
@@ -93,7 +94,7 @@ class Ending:
         added = self._records.add(tx, rollback, cause, dedup_key=f"rollback:{failed.number}", due_at=now)
         if added is not None:
             self.begin_restoring(tx, added, cause)
-            self.lock(tx, failed, f"{failed.version.name} was rolled back: {failed.detail or failed.outcome}", cause)
+            self.lock(tx, failed, f"{failed.version.name} was rolled back: {why}", cause)
 
     def lock(self, tx: Transaction, failed: Deployment, reason: str, cause: Cause) -> None:
         """Keep everything but rollbacks out until somebody unlocks it, whoever has locked it beside."""

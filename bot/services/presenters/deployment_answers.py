@@ -69,9 +69,7 @@ def preview_card(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
             Action("abort", translate(locale, "Never mind"), f"abort {short}"),
         ),
-        footer=text(
-            translate(locale, "Confirm within 10 minutes, by the button or by typing"), " ", Code(f"confirm {short}")
-        ),
+        footer=text(translate(locale, "Confirm within 10 minutes.")),
         locale=locale,
         timezone=timezone,
     )
@@ -117,7 +115,7 @@ def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
             )
             return Notice("👍", text(words), locale=locale)
         case Verb.APPROVE:
-            emoji, sentence = "👍", "Approved: {deployment} goes on."
+            emoji, sentence = "👍", "Approved: {deployment} begins as soon as nothing holds it back."
         case Verb.REVOKE:
             emoji, sentence = "↩️", "Your approval of {deployment} is taken back."
         case Verb.REJECT:
@@ -127,7 +125,7 @@ def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
         case Verb.CONFIRM if deployment.state is _S.AWAITING_APPROVAL:
             emoji, sentence = "🙋", "{deployment} waits for approval now."
         case Verb.CONFIRM:
-            emoji, sentence = "🚀", "{deployment} is on its way."
+            emoji, sentence = "🚀", "{deployment} is confirmed, and begins as soon as nothing holds it back."
         case _ if deployment.state in FAILED_STATES:
             emoji, sentence = "⏪", "{deployment} is not kept."
         case _ if deployment.state is _S.CANCELLED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.cards import Tone
 from bot.domain.deciding import is_out_of_sight
-from bot.domain.deployment_effects import ABANDONED, NOT_CONFIGURED
+from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
 
@@ -55,12 +55,9 @@ OUTCOMES = {
     "run_gone": "The run that deploys it is gone.",
     "checks_failed": "Checks failed after it was deployed.",
     "not_answered": "Nobody said what to do about checks that could not tell.",
-    "not_kept": "Somebody decided against it while it was verified.",
     "abandoned": "Nobody saw how its run went: ended here by",
-    "stopped": "Stopped while it was being deployed.",
     "cut_short": "Its run was cancelled in the CI system half way: what it had done by then is there.",
     "never_ran": "Its run was cancelled in the CI system before it began: nothing was changed.",
-    "cancelled": "Cancelled before it began.",
     "rejected": "Rejected.",
     "not_confirmed": "Not confirmed in time.",
     "not_approved": "Not approved in time, which means rejected.",
@@ -84,6 +81,16 @@ OUTCOMES = {
     "busy": "Another deployment is under way.",
     "turn": "Others go first:",
     "with_alerts": "Deployed, but some checks are not well.",
+}
+BY_PERSON = {
+    "not_kept": "{name} ended it while it was verified.",
+    "stopped": "{name} stopped it while it was being deployed.",
+    "cancelled": "{name} cancelled it before it began.",
+}
+UNNAMED = {
+    "not_kept": "Ended while it was verified.",
+    "stopped": "Stopped while it was being deployed.",
+    "cancelled": "Cancelled before it began.",
 }
 NOT_ROLLED_BACK = {
     "off": "Not rolled back: that is switched off here.",
@@ -132,10 +139,15 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
         words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
     if deployment.state is _S.ROLLBACK_FAILED:
         words.append(_unrestored(deployment, locale))
+    elif deployment.state is _S.ROLLING_BACK:
+        words.append(translate(locale, "#{number} is to undo it.", number=deployment.rolled_back_by))
     elif deployment.rolled_back_by:
         words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
     if deployment.rollback_of:
         words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
+    if deployment.origin == BY_ITSELF:
+        sentence = "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it."
+        words.append(translate(locale, sentence, environment=deployment.environment))
     return words
 
 
@@ -147,6 +159,8 @@ def _unrestored(deployment: Deployment, locale: str) -> str:
 
 
 def _sentence(outcome: str, detail: str, locale: str) -> str:
+    if outcome in BY_PERSON:
+        return translate(locale, BY_PERSON[outcome], name=detail) if detail else translate(locale, UNNAMED[outcome])
     words = translate(locale, OUTCOMES[outcome]) if outcome in OUTCOMES else ""
     return f"{words} {line_of(detail, 500)}".strip()
 

@@ -23,6 +23,8 @@ from bot.storage.transaction import SqlTransaction
 T = TypeVar("T")
 # Copying the log back into the file costs several flushes, whatever it holds; 4,000 pages are 16 MiB.
 CHECKPOINT_PAGES = 4000
+# What one long reader lets the log grow to is given back when it begins anew; up to here it is room for the next time.
+LOG_KEPT_BYTES = 64 * 2**20
 CACHE_KIB = 16_384
 CONNECTIONS = 20
 _PRAGMAS = (
@@ -31,6 +33,7 @@ _PRAGMAS = (
     "busy_timeout=5000",
     "temp_store=MEMORY",
     f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+    f"journal_size_limit={LOG_KEPT_BYTES}",
     f"cache_size=-{CACHE_KIB}",
 )
 

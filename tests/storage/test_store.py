@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, select, text
@@ -16,6 +17,7 @@ from sqlalchemy.sql.functions import count
 from bot.domain.audit import AuditEntry
 from bot.errors import StorageUnavailable
 from bot.ports import Transaction
+from bot.storage import store as sqlite
 from bot.storage.postgres import open_postgres
 from bot.storage.store import open_sqlite
 from bot.storage.tables import audit, events
@@ -207,3 +209,24 @@ def test_a_read_sees_every_commit_before_it(store: SqlStore) -> None:
         store.write(lambda tx, number=number: tx.events.add(event_of(number), NOW))
         subject = f"build:buildbot/user-service#{number}"
         assert len(store.read(lambda tx, subject=subject: tx.events.of_subject(subject, 10))) == 1
+
+
+def test_a_log_that_one_reader_made_large_is_cut_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written while somebody reads for long stays in SQLite's log; afterwards its room is given back."""
+    small = {"wal_autocheckpoint": 10, "journal_size_limit": 100_000, "synchronous": "OFF"}
+    before = [pragma for pragma in sqlite._PRAGMAS if pragma.partition("=")[0] not in small]
+    assert len(before) == len(sqlite._PRAGMAS) - len(small)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", (*before, *(f"{name}={value}" for name, value in small.items())))
+    engine, log = open_sqlite(f"sqlite:///{tmp_path / 'shipmate.db'}"), tmp_path / "shipmate.db-wal"
+    with engine.connect() as writer, engine.connect() as reader:
+        writer.exec_driver_sql("CREATE TABLE notes (words BLOB)")
+        reader.exec_driver_sql("BEGIN")
+        reader.exec_driver_sql("SELECT count(*) FROM notes").all()
+        for _ in range(20):
+            writer.exec_driver_sql("INSERT INTO notes VALUES (zeroblob(50000))")
+        assert log.stat().st_size > 1_000_000
+        reader.rollback()
+        for _ in range(3):  # the first copies the log into the file, the next begins it anew
+            writer.exec_driver_sql("INSERT INTO notes VALUES ('x')")
+        assert log.stat().st_size <= 100_000
+    engine.dispose()

@@ -11,10 +11,10 @@ from sqlalchemy import Engine
 from bot.domain.cards import Notice
 from bot.domain.checks import Verdict
 from bot.domain.commands import Actor, ReplyTo
-from bot.domain.deployments import DeploymentState
+from bot.domain.deployments import DeploymentState, Run, move
 from bot.domain.identity import Role
 from bot.errors import Unavailable
-from bot.ports import PersonFacts
+from bot.ports import PersonFacts, Transaction
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
@@ -131,3 +131,54 @@ def test_a_program_that_may_ask_no_more(store: SqlStore, database: Engine) -> No
     stage.ask(f"unlock {SERVICE} in staging")
     stage.go_on(20)
     assert (stage.state(), stage.deployment().outcome) == (S.CANCELLED, "requester_refused")
+
+
+def goes_back_alone(store: SqlStore, database: Engine) -> Stage:
+    """v1 and v2 were good in production; U1 has a role with `rollback` and none with `deploy` by now."""
+    stage = a_stage(store, database)
+    stage.good("v1")
+    stage.good("v2")
+    take_permission(stage)
+    stage.ask(f"rollback {SERVICE} in production")
+    return stage
+
+
+def test_who_asked_may_think_better_of_it(store: SqlStore, database: Engine) -> None:
+    """Never mind on one's own preview, and Cancel before it begins, need no role with `deploy`."""
+    stage = goes_back_alone(store, database)
+    stage.ask(f"abort {SERVICE}#3")
+    assert stage.state(3) is S.CANCELLED
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#4")
+    assert stage.state(4) is S.QUEUED
+    stage.ask(f"abort {SERVICE}#4")
+    assert (stage.state(4), stage.state(2)) == (S.CANCELLED, S.SUCCEEDED)
+
+
+def test_what_has_begun_is_stopped_by_a_role_alone(store: SqlStore, database: Engine) -> None:
+    """And what others asked for: having asked gives a say in what has changed nothing yet."""
+    stage = goes_back_alone(store, database)
+    stage.ask(f"abort {SERVICE}#3", "m1")
+    assert (stage.state(3), stage.world.trail()[-1][1::2]) == (S.REQUESTED, ("abort", "refused:not_granted"))
+    stage.ask(f"confirm {SERVICE}#3")
+    stage.go_on(1)
+    assert stage.state(3) is S.DEPLOYING
+    stage.ask(f"abort {SERVICE}#3")
+    assert (stage.state(3), stage.deployment(3).stop_asked_by) == (S.DEPLOYING, "")
+    assert stage.world.trail()[-1][1::2] == ("abort", "refused:not_granted")
+
+
+def test_what_begins_in_that_moment_is_not_stopped_by_who_asked(
+    store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited when the role was looked at, and had begun when it was to be ended."""
+    stage = goes_back_alone(store, database)
+    stage.ask(f"confirm {SERVICE}#3")
+    people, at = stage.world.house.requests.people, stage.world.clock.now().timestamp()
+
+    def begin(tx: Transaction, _actor: Actor) -> None:
+        """In the place of what is noted in the transaction that ends it."""
+        tx.deployments.put(move(stage.deployment(3), S.DEPLOYING, at, run=Run(at, "1")), due_at=None)
+
+    monkeypatch.setattr(people, "note", begin)
+    assert "Too late for that" in stage.ask(f"abort {SERVICE}#3")

@@ -25,6 +25,7 @@ from bot.domain.deployments import (
     DeploymentState,
     Requester,
     move,
+    too_late,
 )
 from bot.domain.services import Service, Target
 from bot.errors import CommandInvalid, Conflict, NotPermitted
@@ -173,7 +174,7 @@ class DeploymentDesk:
         if line.verb is Verb.ABORT and not self._requests.is_configured(known):
             return self._abandon(record, line, known, locale)
         target = self._target_of(known)
-        self._may_decide(record, line, known, target)
+        is_own_alone = self._may_decide(record, line, known, target)
         actor = record.command.actor
 
         def work(tx: Transaction) -> Deployment:
@@ -201,6 +202,8 @@ class DeploymentDesk:
                 case Verb.KEEP:
                     after = keep(current, parse_checks(about.reason, {one.name for one in current.checks}))
                     self._records.put(tx, after, cause, due_at=now)
+                case _ if is_own_alone and not current.state.is_waiting:  # it began a moment ago
+                    raise too_late(current)
                 case _:
                     after = self._abort(tx, current, target, actor.name, cause)
             self._settle(tx, record, {"deployment": number})
@@ -305,26 +308,34 @@ class DeploymentDesk:
         if not decision.is_allowed:
             self._refuse(record, line, f"{service} {environment}".strip(), decision.reason)
 
-    def _may_decide(self, record: CommandRecord, line: CommandLine, known: Deployment, target: Target) -> None:
-        """Approvers decide on approvals; everything else is a permission of its own on the service."""
+    def _may_decide(self, record: CommandRecord, line: CommandLine, known: Deployment, target: Target) -> bool:
+        """Approvers decide on approvals; everything else is a permission of its own on the service.
+
+        Who asked for it may end it as long as it has not begun: true where that is what was gone by, and nothing else.
+        """
         where = f"{known.key} {known.environment}"
+        actor = record.command.actor
+        if line.verb in (Verb.REJECT, Verb.ABORT):
+            persons = self._records.store.read(lambda tx: tx.accounts.same_person(actor.account))
+            is_own = known.requester.account in persons
+            if is_own and line.verb is Verb.REJECT:
+                return False
+            if is_own and known.state.is_waiting:
+                permission = SPECS[line.verb].permission
+                return not self._people.decide(actor, permission, known.service, known.environment).is_allowed
         if line.verb in (Verb.APPROVE, Verb.REVOKE, Verb.REJECT):
-            account = record.command.actor.account
-            persons = self._records.store.read(lambda tx: tx.accounts.same_person(account))
-            is_own = line.verb is Verb.REJECT and known.requester.account in persons
-            if not is_own:
-                roles = self._requests.demanded(known, target).terms.approvers or target.approvals.approvers
-                self._must_hold_one(record, line, roles, where)
-            return
+            roles = self._requests.demanded(known, target).terms.approvers or target.approvals.approvers
+            self._must_hold_one(record, line, roles, where)
+            return False
         if line.verb is not Verb.CONFIRM:
             self._permit_at(record, line, known.service, known.environment)
-            return
+            return False
         if known.terms.is_break_glass:
             self._must_hold_one(record, line, target.break_glass, where)
-        permission = permission_to(known.kind)
-        decision = self._people.decide(record.command.actor, permission, known.service, known.environment)
+        decision = self._people.decide(actor, permission_to(known.kind), known.service, known.environment)
         if not decision.is_allowed:
             self._refuse(record, line, where, decision.reason)
+        return False
 
     def _must_hold_one(self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: str) -> None:
         decision = self._people.holds(record.command.actor, roles)

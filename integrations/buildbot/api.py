@@ -61,6 +61,8 @@ class BuildbotApi:
     def rows(self, path: str, name: str, deadline: Deadline, **params: Parameter) -> list[Json]:
         """The objects of a read: Buildbot wraps even a single one in a list. DestinationGone when there is no such."""
         answer = self._send("GET", f"/api/v2/{path}", deadline, params=params)
+        if answer.status == 404 and not _says_why(answer):
+            raise Unavailable(SYSTEM, "http_404", "it is not Buildbot that says so: is this its address?")
         raise_for_status(SYSTEM, answer)
         return _rows(answer, name)
 
@@ -178,6 +180,15 @@ def _decode(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
         return answer.json()
     except (ValueError, RecursionError):
         raise Unavailable(SYSTEM, "bad_answer", "not JSON: is this the address of a Buildbot?") from None
+
+
+def _says_why(answer: Answer) -> bool:
+    """Whether an error is Buildbot's own, which is an object with `error`, and not a page of something in between."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and "error" in body
 
 
 def _rows(answer: Answer, name: str) -> list[Json]:

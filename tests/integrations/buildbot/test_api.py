@@ -102,6 +102,15 @@ def test_a_control_call_that_fails_says_whether_it_may_have_happened(
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize("page", [b"<html>404 Not Found</html>", b"[]", b""])
+def test_a_proxy_that_knows_no_such_page_takes_nothing_away(api: BuildbotApi, stand_in: StandIn, page: bytes) -> None:
+    """Only Buildbot itself can say that a build or a request is gone: it always says so in JSON."""
+    stand_in.answers["GET buildrequests/9"] = (404, page)
+    with pytest.raises(Unavailable) as caught:
+        api.row("buildrequests/9", "buildrequests", Deadline())
+    assert caught.value.reason == "http_404"
+
+
 def test_what_buildbot_says_of_a_parameter_reaches_the_person(api: BuildbotApi, stand_in: StandIn) -> None:
     """A refused value is explained in Buildbot's own words."""
     stand_in.answers["POST forceschedulers/force"] = (

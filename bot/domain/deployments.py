@@ -177,14 +177,15 @@ class Terms:
 class Deployment:
     """One deployment as it stands; times are seconds since 1970 (UTC), 0 where something has not happened.
 
-    `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about it
-    in English or in another system's own words. `question` is what a person is asked while it goes on, `kept` are the
-    checks that they have answered for. `figures` tell how the service did while it was verified, by the names of
-    `bot.ports.metrics.Figure`. `undone_from` is the state that its last rollback found it in, `rollback_outcome` and
-    `rollback_detail` are what became of one that failed. `let_at` is when the calendar that kept it waiting last let it
-    begin, `unseen_since` since when its CI system tells nothing. `brought` are all the commits that it brings only if
-    `changes_known`; else they are asked for again at `learn_at`, or never (0). `aside` are commits of other branches
-    that could not be undone, should they be part of it. `undoes` is what a rollback, or an older version, takes away.
+    `outcome` is the named reason of the state (`checks_failed`, `rejected`, `locked` …), `detail` a sentence about
+    it in English or in another system's own words. `question` is what a person is asked while it goes on, since
+    `asked_at` where that is about checks, `kept` are the checks that they have answered for. `figures` tell how the
+    service did while it was verified, by the names of `bot.ports.metrics.Figure`. `undone_from` is the state that
+    its last rollback found it in, `rollback_outcome` and `rollback_detail` are what became of one that failed.
+    `let_at` is when the calendar that kept it waiting last let it begin, `unseen_since` since when its CI system
+    tells nothing. `brought` are all the commits that it brings only if `changes_known`; else they are asked for
+    again at `learn_at`, or never (0). `aside` are commits of other branches that could not be undone, should they
+    be part of it. `undoes` is what a rollback, or an older version, takes away.
     """
 
     number: int
@@ -214,6 +215,7 @@ class Deployment:
     outcome: str = ""
     detail: str = ""
     question: str = ""
+    asked_at: float = 0.0
     stop_asked_by: str = ""
     rollback_of: int = 0
     rolled_back_by: int = 0

@@ -70,10 +70,11 @@ class DeploySystem(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentLease:
-    """A deployment taken up by one worker; settling is conditional on `fence`."""
+    """A deployment taken up by one worker, which was due at `due_at`; settling is conditional on `fence`."""
 
     deployment: Deployment
     fence: int
+    due_at: float
     held_until: float = 0.0
 
 

@@ -106,7 +106,7 @@ class SqlDeployments:
     def lease(self, now: float, until: float, limit: int) -> Sequence[DeploymentLease]:
         """Take deployments that are due; one that cannot be read rests, and the others do not wait."""
         due = (
-            select(deployments.c.number, deployments.c.fence, deployments.c.snapshot)
+            select(deployments.c.number, deployments.c.fence, deployments.c.due_at, deployments.c.snapshot)
             .where(_IS_DUE, deployments.c.due_at <= now, deployments.c.lease_until <= now)
             .order_by(deployments.c.due_at, deployments.c.number)
             .limit(limit)
@@ -115,7 +115,7 @@ class SqlDeployments:
         taken = []
         for row in self._connection.execute(due).all():
             try:
-                taken.append(DeploymentLease(Deployment.from_json(row.snapshot), row.fence + 1))
+                taken.append(DeploymentLease(Deployment.from_json(row.snapshot), row.fence + 1, row.due_at))
             except (TypeError, ValueError, LookupError) as problem:  # written by another version
                 log.error("deployment cannot be read, left to rest", number=row.number, error=problem)
                 is_meant = deployments.c.number == row.number

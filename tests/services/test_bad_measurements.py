@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.cards import Notice
-from bot.domain.checks import CheckKind, CheckSpec, Reason, Verdict
+from bot.domain.checks import DEFAULT_POLICIES, CheckKind, CheckSpec, Policy, Reason, Verdict
 from bot.domain.deployments import DeploymentState
 from bot.errors import Unavailable
 from bot.services.verification import Verification
@@ -118,3 +118,31 @@ def test_each_kind_of_question_calls_people(sqlite_store: SqlStore, sqlite_datab
     about_checks = [title for title in notices if "some checks cannot tell" in title]
     assert [title for title in notices if "takes longer than it may" in title] != []
     assert len(about_checks) == 2
+
+
+def test_time_to_answer_does_not_run_while_nobody_hears(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """The bot was away for two hours: people have half an hour from when it is back."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    stage.verification.verdicts = {"health": Verdict.NO_DATA}
+    stage.carried_out("v1")
+    stage.go_on(60)
+    stage.world.clock.advance(7200)
+    stage.go_on(1700)
+    assert (stage.state(), stage.deployment().question) == (DeploymentState.VERIFYING, "checks:health")
+    stage.go_on(150)
+    assert stage.deployment().outcome == "not_answered"
+
+
+def test_time_to_answer_counts_from_the_question(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """A check that fails at once asks at once, however long it would have lasted; one that is kept changes nothing."""
+    ask = {**DEFAULT_POLICIES, Verdict.FAILED: Policy.ASK}
+    checks = tuple(replace(CHECK, name=name, on=ask, duration_s=7200.0) for name in ("health", "errors"))
+    stage = a_stage(sqlite_store, sqlite_database, checks=checks)
+    stage.verification.verdicts = {"health": Verdict.FAILED, "errors": Verdict.FAILED}
+    stage.carried_out("v1")
+    stage.go_on(1000)
+    stage.ask(f"keep {SERVICE}#1 health")
+    stage.go_on(750)
+    assert (stage.state(), stage.deployment().question) == (DeploymentState.VERIFYING, "checks:errors")
+    stage.go_on(100)
+    assert stage.deployment().outcome == "not_answered"

@@ -32,6 +32,8 @@ from bot.services.settling import held_for
 from bot.services.verification import Verification
 from bot.telemetry import logger
 
+AWAY_S = 2 * LEASE_S  # later than that no other worker was there either
+
 log = logger(__name__)
 _S = DeploymentState
 
@@ -200,17 +202,20 @@ class DeploymentWorker:
         """Measure what is due, then judge: enough failures end it at once, whoever is being asked meanwhile."""
         deployment, target = step.deployment, step.target
         checks = self._verifying.look(step.lease, deployment, target)
-        likely = judge_checks(target, replace(deployment, checks=checks), self._records.now())
+        was_away = self._records.now() - step.lease.due_at > AWAY_S
+        seen = replace(deployment, checks=checks)
+        likely = judge_checks(target, seen, self._records.now(), was_away=was_away)
         figures = self._verifying.figures_of(deployment, target) if likely.state is _S.SUCCEEDED else ()
 
         def work(tx: Transaction, current: Deployment) -> None:
             now = self._records.now()
-            verdict = judge_checks(target, replace(current, checks=checks), now)
+            verdict = judge_checks(target, replace(current, checks=checks), now, was_away=was_away)
             if verdict.state.is_ended:
                 self._ending.end(tx, replace(verdict, figures=figures), target, Cause("verify"))
                 return
             due_at = next_look_at(verdict, now)
-            if (verdict.checks, verdict.question) != (current.checks, current.question):
+            asks_anew = (verdict.question, verdict.asked_at) != (current.question, current.asked_at)
+            if asks_anew or verdict.checks != current.checks:
                 self._records.progress(tx, verdict, due_at=due_at)
             self._steps.give_back(tx, step.lease, due_at)
 

@@ -82,8 +82,11 @@ def context_of(deployment: Deployment) -> CheckContext:
     )
 
 
-def judge_checks(target: Target, deployment: Deployment, now: float) -> Deployment:
-    """The deployment after its checks stand as they do: ended, asking somebody, or as it was."""
+def judge_checks(target: Target, deployment: Deployment, now: float, *, was_away: bool = False) -> Deployment:
+    """The deployment after its checks stand as they do: ended, asking somebody, or as it was.
+
+    People have so long to answer since they were asked; anew where the bot `was_away`.
+    """
     specs = {spec.name: spec for spec in target.checks}
     ended = [one for one in deployment.checks if one.verdict is not None]
     bad = [(one, specs[one.name].policy(one.verdict)) for one in ended if one.verdict is not None and one.name in specs]
@@ -95,8 +98,9 @@ def judge_checks(target: Target, deployment: Deployment, now: float) -> Deployme
     asked = [one for one, policy in bad if policy is Policy.ASK and one.name not in deployment.kept]
     question = about_checks([one.name for one in asked])
     if asked:
-        since = max(one.ends_at for one in asked)
-        if deployment.question == question and now - since > ANSWER_S:
+        is_news = was_away or not deployment.asked_at or not {one.name for one in asked} <= set(deployment.asked_about)
+        deployment = replace(deployment, asked_at=now if is_news else deployment.asked_at)
+        if now - deployment.asked_at > ANSWER_S:
             return move(deployment, _S.FAILED, now, outcome="not_answered", detail=", ".join(one.name for one in asked))
     if asked or len(ended) < len(deployment.checks):
         return note(deployment, question=question)

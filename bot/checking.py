@@ -41,6 +41,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _break_glass(settings)
     projects = {name: source.projects for name, source in outside.sources.items()}
     yield from understood(settings, projects, PLATFORMS)
+    yield from _outsiders(settings, outside)
     yield from _storage(settings)
 
 
@@ -178,6 +179,25 @@ def _break_glass(settings: Settings) -> Iterator[Finding]:
             if target.break_glass and all(route.match.first_mismatch(traits) for route in routes):
                 words = "may be deployed by break-glass, and no route shows it: name a route for it, or `admin`"
                 yield Finding(DOUBT, f"services.{service.name}.environments.{name}", words)
+
+
+def _outsiders(settings: Settings, outside: Outside) -> Iterator[Finding]:
+    """Members of roles whom their platform does not know, or not as one of us; it is asked no more once it fails."""
+    failed = set[str]()
+    for name, role in settings.roles.items():
+        for position, member in enumerate(role.members):
+            kind, _, account = member.partition(":")
+            directory = outside.platforms[kind].directory if kind in outside.platforms else None
+            if "@" in member or directory is None or kind in failed:
+                continue
+            try:
+                is_outsider = directory.look_up(account).is_outsider
+            except IntegrationError:  # its own line says so
+                failed.add(kind)
+                continue
+            if is_outsider:
+                words = f"{kind} knows nobody of this id, or a guest, a bot or somebody gone: no role counts"
+                yield Finding(DOUBT, f"roles.{name}.members[{position}]", words)
 
 
 def _said(problem: IntegrationError, setting: str) -> str:

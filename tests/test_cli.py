@@ -279,7 +279,8 @@ TOKENS = {
 
 def test_check_says_that_everything_answers_and_where_things_go(run: Run, playground: Playground) -> None:
     """Accepted credentials, resolved destinations and routes; what is only doubtful fails nothing."""
-    more = 'routes: [{to: ci}]\nroles: {dev: {members: ["slack:U1", "irc:ada"], can: [retyr, cancel]}}\n'
+    members = '["slack:U1", "irc:ada", "slack:U024ALICE01"]'
+    more = f"routes: [{{to: ci}}]\nroles: {{dev: {{members: {members}, can: [retyr, cancel]}}}}\n"
     result = run("check", config=_at(playground, more=more), **TOKENS)
     lines = result.output.splitlines()
     assert result.exit_code == 0, result.output
@@ -287,14 +288,15 @@ def test_check_says_that_everything_answers_and_where_things_go(run: Run, playgr
     assert lines[1].startswith("ok platforms.dingtalk: ")
     assert lines[2].startswith("?? platforms.dingtalk.corp_id: is not set")
     assert lines[3].startswith("ok destinations.ci: #ci (slack:")
-    assert lines[4:9] == [
+    assert lines[4:10] == [
         "ok routes[0]: everything → ci when started, finished",
         "?? sources: there are none: no event can come in",
-        "ok roles.dev: 2 members; may retyr, cancel; on every project",
+        "ok roles.dev: 3 members; may retyr, cancel; on every project",
         "?? roles.dev.can[0]: 'retyr' grants nothing: did you mean retry?",
         "?? roles.dev.members[1]: irc is no platform",
+        "?? roles.dev.members[0]: slack knows nobody of this id, or a guest, a bot or somebody gone: no role counts",
     ]
-    assert [line.partition(":")[0] for line in lines[9:]] == ["-- key", "-- database_url"]
+    assert [line.partition(":")[0] for line in lines[10:]] == ["-- key", "-- database_url"]
     assert [path.name for path in Path().iterdir()] == ["shipmate.yaml"]
 
 

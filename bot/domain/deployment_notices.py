@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.domain.deployment_effects import CUT_SHORT
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 
+WITH_ALERTS = "with_alerts"
 # Ends that nobody decided, before it began.
 VOID = frozenset({"requester_refused", "version_moved", "overtaken", "outdated", "went_wrong", "not_good_before"})
 
@@ -31,11 +32,18 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("failed")
     if deployment.state.is_ended and deployment.outcome == CUT_SHORT:
         names.append(CUT_SHORT)
+    if deployment.state is DeploymentState.SUCCEEDED and _has_unanswered_alerts(deployment):
+        names.append("alert")
     if deployment.state.is_ended and deployment.outcome in VOID:
         names.append("void")
     if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
         names.append(deployment.state.value)
     return names
+
+
+def _has_unanswered_alerts(deployment: Deployment) -> bool:
+    """Whether checks were not well of which nobody has said that it is in order."""
+    return deployment.outcome == WITH_ALERTS and not set(deployment.detail.split(", ")) <= set(deployment.kept)
 
 
 def _asking(deployment: Deployment) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from bot.domain.cards import Notice
 from bot.domain.checks import DEFAULT_POLICIES, CheckKind, CheckSpec, Policy, Reason, Verdict
 from bot.domain.deployments import DeploymentState
+from bot.domain.routing import Match, Route
 from bot.errors import Unavailable
 from bot.services.verification import Verification
 from tests.metric_fakes import FakeMetricSource
@@ -146,3 +147,18 @@ def test_time_to_answer_counts_from_the_question(sqlite_store: SqlStore, sqlite_
     assert (stage.state(), stage.deployment().question) == (DeploymentState.VERIFYING, "checks:errors")
     stage.go_on(100)
     assert stage.deployment().outcome == "not_answered"
+
+
+def test_an_alert_calls_people(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """It is deployed all the same: those whom the route names hear in the thread which check is not well."""
+    route = Route("routes[0]", Match(kind=("deployment",)), ("ci",), mention=("slack:U7",))
+    check = replace(CHECK, on={**DEFAULT_POLICIES, Verdict.FAILED: Policy.ALERT})
+    stage = a_stage(sqlite_store, sqlite_database, checks=(check,), routes=(route,))
+    stage.verification.verdicts = {"health": Verdict.FAILED}
+    stage.carried_out("v1")
+    stage.go_on(60)
+    assert (stage.state(), stage.deployment().outcome) == (DeploymentState.SUCCEEDED, "with_alerts")
+    stage.card()
+    called = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)][-1]
+    assert "Deployed, but some checks are not well. health" in str(called.body)
+    assert [person.account for person in called.mentions] == ["slack:U7"]

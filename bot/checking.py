@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bot.domain.checks import Policy, Verdict
 from bot.domain.routing import Traits
 from bot.errors import (
     AuthFailed,
@@ -27,6 +28,8 @@ from integrations.outside import Outside, connect_outside
 from integrations.registry import PLATFORMS
 from integrations.tokens import NO_DATABASE
 
+_NOT_WELL = (Verdict.FAILED, Verdict.NO_DATA, Verdict.ERROR)
+
 
 def check_all(settings: Settings) -> Iterator[Finding]:
     """Findings in the order of the file; each asked for as it is wanted. ConfigError when the file itself is wrong."""
@@ -39,6 +42,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _triggers(settings)
     yield from _services(settings)
     yield from _break_glass(settings)
+    yield from _failures(settings)
     projects = {name: source.projects for name, source in outside.sources.items()}
     yield from understood(settings, projects, PLATFORMS)
     yield from _outsiders(settings, outside)
@@ -179,6 +183,19 @@ def _break_glass(settings: Settings) -> Iterator[Finding]:
             if target.break_glass and all(route.match.first_mismatch(traits) for route in routes):
                 words = "may be deployed by break-glass, and no route shows it: name a route for it, or `admin`"
                 yield Finding(DOUBT, f"services.{service.name}.environments.{name}", words)
+
+
+def _failures(settings: Settings) -> Iterator[Finding]:
+    """Where so many checks would have to fail as there are none."""
+    for service in deployed_of(settings).values():
+        for name, target in service.targets.items():
+            most = sum(any(one.policy(bad) is Policy.ROLLBACK for bad in _NOT_WELL) for one in target.checks)
+            if target.checks and target.rollback.max_failures > max(1, most):
+                words = (
+                    f"max_failures is {target.rollback.max_failures}, and {most} of its checks can fail a deployment: "
+                    "no check ever will"
+                )
+                yield Finding(DOUBT, f"services.{service.name}.environments.{name}.rollback", words)
 
 
 def _outsiders(settings: Settings, outside: Outside) -> Iterator[Finding]:

@@ -59,7 +59,10 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nothing may start: `reason` is `freeze` or `window`, `until` the next instant at which something may."""
+    """Nothing may start: `reason` is `freeze` or `window`, `until` the next instant at which something may.
+
+    `until` is told by the clock of what holds it back.
+    """
 
     reason: str
     detail: str
@@ -70,10 +73,15 @@ def closed(windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime) -
     """Why nothing may start at `at`; None when it may. Without windows every hour is open."""
     freeze = next((one for one in freezes if one.holds(at)), None)
     if freeze is not None:
-        return Closed("freeze", freeze.reason, opens_at(windows, freezes, at))
+        return Closed("freeze", freeze.reason, _opens_by(freeze.timezone, windows, freezes, at))
     if windows and not any(window.holds(at) for window in windows):
-        return Closed("window", "", opens_at(windows, freezes, at))
+        return Closed("window", "", _opens_by(windows[0].timezone, windows, freezes, at))
     return None
+
+
+def _opens_by(timezone: str, windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime) -> datetime | None:
+    opens = opens_at(windows, freezes, at)
+    return None if opens is None else opens.astimezone(ZoneInfo(timezone))
 
 
 def opens_at(windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime) -> datetime | None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
+from bot.domain.cards import Lines
 from bot.domain.deployments import DeploymentState
 from bot.domain.services import ApprovalRule
 from bot.domain.windows import Freeze, Window
@@ -32,11 +33,19 @@ def approved(stage: Stage, version: str, number: int, more: str = "") -> None:
     stage.go_on(1)
 
 
+def said(stage: Stage) -> str:
+    """The lines of the last answer's card."""
+    lines = [
+        item for section in stage.world.card_answer().sections if isinstance(section, Lines) for item in section.items
+    ]
+    return "\n".join("".join(getattr(part, "text", "") for part in line) for line in lines)
+
+
 @pytest.mark.parametrize(
     ("changed", "reason", "detail", "sentence", "hours"),
     [
-        ({"windows": (SATURDAY,)}, "window", "", "It waits for its deploy window.", 4),
-        ({"freezes": (FREEZE,)}, "freeze", "the shop's birthday", "A freeze is on.", 19),
+        ({"windows": (SATURDAY,)}, "window", "2026-11-21 09:00 CET", "It waits for its deploy window:", 4),
+        ({"freezes": (FREEZE,)}, "freeze", "the shop's birthday → 2026-11-22 00:00 CET", "A freeze is on:", 19),
     ],
 )
 def test_what_is_approved_begins_by_itself_at_its_hour(
@@ -57,6 +66,17 @@ def test_what_is_approved_begins_by_itself_at_its_hour(
     stage.run_ends()
     stage.go_on(60)
     assert stage.state() is S.SUCCEEDED
+
+
+def test_the_preview_tells_what_it_would_have_to_wait_for(store: SqlStore, database: Engine) -> None:
+    """The calendar, a lock: who confirms knows that nothing happens at once."""
+    stage = a_stage(store, database, windows=(SATURDAY,))
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    assert "Now it would have to wait. It waits for its deploy window: 2026-11-21 09:00 CET" in said(stage)
+    stage.ask(f"lock {SERVICE} in production because load test")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    assert "Now it would have to wait. Locked. U1: load test" in said(stage)
 
 
 @pytest.mark.parametrize("changed", [{"windows": (SATURDAY,)}, {"freezes": (FREEZE,)}])

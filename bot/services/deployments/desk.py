@@ -32,6 +32,7 @@ from bot.errors import CommandInvalid, Conflict, NotPermitted
 from bot.ports import CommandRecord, Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.ending import Ending
+from bot.services.deployments.gate import held_at
 from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records, named
@@ -39,6 +40,7 @@ from bot.services.deployments.requests import Requests, Wish
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
 from bot.services.presenters import replies
+from bot.services.presenters.deployment_words import sentence_of
 from bot.services.steps import Step, settle_done
 
 VIA_API = "api"
@@ -152,7 +154,10 @@ class DeploymentDesk:
     def _asked(self, filed: Deployment, locale: str, timezone: str) -> Content:
         if filed.state is _S.REQUESTED:
             issues = self._pages.leads(filed).issues
-            return cards.preview_card(filed, self._target_of(filed), locale, timezone, issues)
+            target, now = self._target_of(filed), self._records.now()
+            held = self._records.store.read(lambda tx: held_at(tx, filed, target, now))
+            hindrance = sentence_of(held.outcome, held.detail, locale) if held else ""
+            return cards.preview_card(filed, target, locale, timezone, issues, hindrance)
         return cards.decided(Verb.CONFIRM, filed, locale)
 
     def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:

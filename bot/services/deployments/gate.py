@@ -11,7 +11,7 @@ from bot.domain.commands import Actor
 from bot.domain.deciding import strike, with_time
 from bot.domain.deployments import ACTIVE, ASKED, Approval, Deployment, DeploymentState, Version, move
 from bot.domain.services import Target
-from bot.domain.windows import closed
+from bot.domain.windows import Closed, closed
 from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
 from bot.services.deployments.judging import REST_S, context_of, permission_to, turn_of
@@ -63,6 +63,33 @@ class Seen:
         return "requester_refused" if self.not_to_ask else "" if self.version else "version_moved"
 
 
+def held_at(tx: Transaction, deployment: Deployment, target: Target, now: float) -> Held | None:
+    """What would keep a deployment from beginning at `now`: a lock, the calendar, another one."""
+    is_rollback = deployment.rollback_of > 0
+    locks = tx.locks.over(deployment.service, deployment.environment)
+    if locks and not is_rollback:
+        detail = "; ".join(f"{lock.name}: {lock.reason}" for lock in locks)
+        return Held("locked", detail, now + REST_S)
+    if not (is_rollback or deployment.terms.is_break_glass):
+        shut = closed(target.windows, target.freezes, datetime.fromtimestamp(now, UTC))
+        if shut is not None:
+            until = shut.until.timestamp() if shut.until else now + QUEUE_S
+            return Held(shut.reason, _until(shut), min(until, now + LONGEST_REST_S))
+    line = (deployment.service, deployment.environment)
+    active = tx.deployments.newest(*line, ACTIVE, 1)
+    if active:
+        return Held("busy", active[0].key.short, now + REST_S)
+    queued = tx.deployments.newest(*line, frozenset({DeploymentState.QUEUED}), 100)
+    ahead = [one for one in queued if turn_of(one) < turn_of(deployment) and one.outcome != UNKNOWN]
+    return Held("turn", min(ahead, key=turn_of).key.short, now + REST_S) if ahead else None
+
+
+def _until(shut: Closed) -> str:
+    """What the calendar says, and when it lets one begin."""
+    opens = f"{shut.until:%Y-%m-%d %H:%M %Z}" if shut.until else ""
+    return " → ".join(part for part in (shut.detail, opens) if part)
+
+
 class Gate:
     """Lets a deployment begin, or says what holds it back."""
 
@@ -75,23 +102,7 @@ class Gate:
 
     def held(self, tx: Transaction, deployment: Deployment, target: Target) -> Held | None:
         """What is in its way in the database and on the calendar."""
-        now, is_rollback = self._records.now(), deployment.rollback_of > 0
-        locks = tx.locks.over(deployment.service, deployment.environment)
-        if locks and not is_rollback:
-            detail = "; ".join(f"{lock.name}: {lock.reason}" for lock in locks)
-            return Held("locked", detail, now + REST_S)
-        if not (is_rollback or deployment.terms.is_break_glass):
-            shut = closed(target.windows, target.freezes, datetime.fromtimestamp(now, UTC))
-            if shut is not None:
-                until = shut.until.timestamp() if shut.until else now + QUEUE_S
-                return Held(shut.reason, shut.detail, min(until, now + LONGEST_REST_S))
-        line = (deployment.service, deployment.environment)
-        active = tx.deployments.newest(*line, ACTIVE, 1)
-        if active:
-            return Held("busy", active[0].key.short, now + REST_S)
-        queued = tx.deployments.newest(*line, frozenset({DeploymentState.QUEUED}), 100)
-        ahead = [one for one in queued if turn_of(one) < turn_of(deployment) and one.outcome != UNKNOWN]
-        return Held("turn", min(ahead, key=turn_of).key.short, now + REST_S) if ahead else None
+        return held_at(tx, deployment, target, self._records.now())
 
     def obstacle(self, deployment: Deployment, target: Target) -> str | None:
         """What would keep the checks from telling anything; a rollback goes ahead without them."""

@@ -47,8 +47,12 @@ def preview_card(
     locale: str,
     timezone: str,
     issues: Sequence[Link | Code],
+    hindrance: str = "",
 ) -> Card:
-    """What would happen, for the person who asked and must confirm it; `issues` are those that come, or go."""
+    """What would happen, for the person who asked and must confirm it; `issues` are those that come, or go.
+
+    `hindrance` is what would keep it waiting if it were to begin now.
+    """
     short, words = deployment.key.short, {"service": deployment.service, "environment": deployment.environment}
     if deployment.kind is DeploymentKind.ROLLBACK:
         title = translate(locale, "Roll {service} back in {environment}?", **words)
@@ -57,7 +61,7 @@ def preview_card(
     else:
         title = translate(locale, "Deploy {service} to {environment}?", **words)
     sections = _commits(deployment, locale)
-    if rows := _steps(deployment, target, locale):
+    if rows := _steps(deployment, target, locale, hindrance):
         sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
     return Card(
         tone=Tone.NEUTRAL,
@@ -91,8 +95,8 @@ def _commits(deployment: Deployment, locale: str) -> list[Section]:
     return sections
 
 
-def _steps(deployment: Deployment, target: Target, locale: str) -> list[Text]:
-    """Who must agree, and what will be checked."""
+def _steps(deployment: Deployment, target: Target, locale: str, hindrance: str) -> list[Text]:
+    """Who must agree, what it would have to wait for, and what will be checked."""
     rows: list[Text] = []
     terms = deployment.terms
     if terms.is_break_glass:
@@ -101,6 +105,8 @@ def _steps(deployment: Deployment, target: Target, locale: str) -> list[Text]:
         roles = ", ".join(terms.approvers)
         words = translate(locale, "{count} of {roles} must approve", count=terms.approvals, roles=roles)
         rows.append(text("🙋 ", words))
+    if hindrance:
+        rows.append(text("🕒 ", translate(locale, "Now it would have to wait."), " ", hindrance))
     return [*rows, *(text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks)]
 
 

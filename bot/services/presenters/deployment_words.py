@@ -76,8 +76,8 @@ OUTCOMES = {
     "order_lost": "Its order came to nothing: it is judged anew.",
     "not_configured": "It is not in the configuration any more.",
     "locked": "Locked.",
-    "freeze": "A freeze is on.",
-    "window": "It waits for its deploy window.",
+    "freeze": "A freeze is on:",
+    "window": "It waits for its deploy window:",
     "busy": "Another deployment is under way.",
     "turn": "Others go first:",
     "with_alerts": "Deployed, but some checks are not well.",
@@ -129,7 +129,7 @@ def emoji_of(deployment: Deployment) -> str:
 
 def said_of(deployment: Deployment, locale: str) -> list[str]:
     """Why it stands as it does: a line for what happened, one for each thing that follows."""
-    happened = _sentence(deployment.outcome, deployment.detail, locale)
+    happened = sentence_of(deployment.outcome, deployment.detail, locale)
     words = [happened] if happened else []
     if deployment.stop_asked_by and deployment.outcome not in _ENDED_BY_WORD:
         is_open = deployment.state is _S.DEPLOYING
@@ -155,10 +155,11 @@ def _unrestored(deployment: Deployment, locale: str) -> str:
     """That the version before is not back, and why."""
     number = deployment.rolled_back_by
     words = translate(locale, "#{number} did not bring the version before back: a person has to look.", number=number)
-    return f"{words} {_sentence(deployment.rollback_outcome, deployment.rollback_detail, locale)}".strip()
+    return f"{words} {sentence_of(deployment.rollback_outcome, deployment.rollback_detail, locale)}".strip()
 
 
-def _sentence(outcome: str, detail: str, locale: str) -> str:
+def sentence_of(outcome: str, detail: str, locale: str) -> str:
+    """What an outcome means, with what is known of it beside; empty where there is nothing to say."""
     if outcome in BY_PERSON:
         return translate(locale, BY_PERSON[outcome], name=detail) if detail else translate(locale, UNNAMED[outcome])
     words = translate(locale, OUTCOMES[outcome]) if outcome in OUTCOMES else ""

@@ -39,6 +39,22 @@ def reasons(stage: Stage, environment: str = "production") -> list[str]:
     return [lock.reason for lock in stage.world.store.read(lambda tx: tx.locks.over(SERVICE, environment))]
 
 
+def test_a_lock_needs_a_reason(stage: Stage) -> None:
+    """Whoever waits for it reads that."""
+    assert "Something is missing" in stage.ask(f"lock {SERVICE} in production")
+    assert reasons(stage) == []
+
+
+def test_the_card_of_a_rollback_says_that_it_locked_and_unlocks(stage: Stage) -> None:
+    """Its button is the command that takes the lock away."""
+    rolled_back(stage)
+    card = stage.card(stage.newest())
+    assert "production was locked" in str(card)
+    [unlock] = [action.command for action in card.actions if action.id == "unlock"]
+    assert "is unlocked" in stage.ask(unlock)
+    assert reasons(stage) == []
+
+
 def test_a_rollback_locks_beside_a_person(stage: Stage) -> None:
     """Both reasons stand; who ends the load test is told of the other one, and opens nothing."""
     rolled_back(stage, f"lock {SERVICE} in production because load test")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, Rejected, Unavailable
-from bot.services.presenters.replies import GONE, mistake, trouble
+from bot.services.presenters.replies import GONE, mistake, trouble, usage_of
 
 BUILDBOT = Path(__file__).parent.parent.parent / "integrations" / "buildbot"
 INTERNAL = {"not_found"}  # replaced by a word of its own before it gets out
@@ -65,3 +65,10 @@ def test_a_mistake_of_ours_says_whether_something_may_have_happened() -> None:
     said = {is_in_doubt: str(mistake("en", is_in_doubt=is_in_doubt).body) for is_in_doubt in (True, False)}
     assert "look at the build" in said[True]
     assert "nothing was done" in said[False]
+
+
+def test_usages_are_told_in_the_words_of_the_reader() -> None:
+    """Verbs and the small words between their arguments; what stands in angle brackets is the reader's to fill in."""
+    usage = "lock <service> [in <environment>] because <reason>"
+    assert usage_of(usage, "en") == usage
+    assert usage_of(usage, "zh-CN") == "锁定 <service> [在 <environment>] 因为 <reason>"

@@ -275,6 +275,8 @@ class DeploymentDesk:
 
     def _lock(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         asked = parse_place(line.arguments, LOCK_USAGE)
+        if line.verb is Verb.LOCK and not asked.reason:  # whoever waits reads it
+            raise CommandInvalid("missing_argument", LOCK_USAGE)
         service = self._requests.service(asked.service)
         if asked.environment:
             self._requests.target(service, asked.environment)
@@ -285,7 +287,7 @@ class DeploymentDesk:
         def work(tx: Transaction) -> tuple[Lock | None, Sequence[Lock]]:
             cause, now = self._cause(record, line), self._records.now()
             if line.verb is Verb.LOCK:
-                lock = Lock(service.name, asked.environment, asked.reason or "-", actor.account, actor.name, now)
+                lock = Lock(service.name, asked.environment, asked.reason, actor.account, actor.name, now)
                 is_new, over = tx.locks.put(lock), tx.locks.over(service.name, asked.environment)
                 stood = None if is_new else next(one for one in over if not one.is_of_rollback)
             else:

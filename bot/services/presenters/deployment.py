@@ -207,6 +207,8 @@ def story_of(deployment: Deployment, locale: str) -> tuple[Text, ...]:
     for one in deployment.struck:
         words = translate(locale, STRUCK.get(one.reason, one.reason))
         steps.append((one.at, text(f"🚫 {one.name} ", words)))
+    if (no := deployment.rejection) is not None:
+        steps.append((no.at, text("❌ ", translate(locale, "rejected"), " · ", no.name)))
     if deployment.started_at:
         steps.append((deployment.started_at, text("⏳ ", translate(locale, "began"))))
     parts: list[Any] = [f"{emoji_of(deployment)} ", Strong(translate(locale, WORD[deployment.state]))]

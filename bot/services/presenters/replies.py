@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,6 +112,7 @@ SUMMARIES = {
     "dora": "how often, how fast and how well things are deployed",
     "chart": "how the value of a check went on",
 }
+_SMALL_WORDS = {"to": "到", "in": "在", "because": "因为"}
 
 
 def remark(locale: str, emoji: str, message: str, /, **values: object) -> Notice:
@@ -123,7 +125,8 @@ def invalid(problem: CommandInvalid, locale: str, prefix: str) -> Notice:
     parts: list[Any] = [translate(locale, PROBLEMS.get(problem.problem, problem.problem))]
     if problem.suggestion and problem.problem in ("missing_argument", "unknown_verb", "unknown_project"):
         question = "Write it like this:" if problem.problem == "missing_argument" else "Did you mean"
-        word = problem.suggestion if problem.problem == "unknown_project" else f"{prefix} {problem.suggestion}"
+        line = usage_of(problem.suggestion, locale)
+        word = problem.suggestion if problem.problem == "unknown_project" else f"{prefix} {line}"
         parts += [" ", translate(locale, question), " ", Code(word)]
     elif problem.suggestion:
         parts += [" ", Code(problem.suggestion)]
@@ -186,14 +189,23 @@ def help_word(locale: str) -> str:
     return "帮助" if locale.startswith("zh") else "help"
 
 
+def usage_of(usage: str, locale: str) -> str:
+    """How a command is written, in the reader's words."""
+    word, _, rest = usage.partition(" ")
+    spec = next((one for one in VERBS if one.usage.partition(" ")[0] == word), None)
+    if spec is None or not locale.startswith("zh"):
+        return usage
+    for english, chinese in _SMALL_WORDS.items():
+        rest = re.sub(rf"(?<![\w<]){english}(?= <)", chinese, rest)
+    return f"{spec.chinese[0]} {rest}".strip()
+
+
 def help_card(locale: str, prefix: str, *, is_welcome: bool = False) -> Card:
     """The table of verbs."""
-    chinese = locale.startswith("zh")
     lines = []
     for spec in VERBS:
-        word, _, rest = spec.usage.partition(" ")
-        usage = f"{spec.chinese[0]} {rest}".strip() if chinese else f"{word} {rest}".strip()
-        parts: list[Any] = [Code(f"{prefix} {usage}"), f" — {translate(locale, SUMMARIES[spec.verb.value])}"]
+        summary = translate(locale, SUMMARIES[spec.verb.value])
+        parts: list[Any] = [Code(f"{prefix} {usage_of(spec.usage, locale)}"), f" — {summary}"]
         lines.append(text(*parts))
     intro = "I show builds as live cards and let you act on them from here. To see this channel's id, type"
     sections: list[Any] = [Lines(tuple(lines))]

@@ -52,7 +52,7 @@ def storm_hold(tx: Transaction, card: CardRecord, capabilities: Capabilities, no
         return until, "held:storm"
     going_on = tx.noise.storm(card.destination, for_change=True)
     if going_on.digest == card.subject:  # what comes from now on would not be seen in it
-        tx.noise.put_storm(card.destination, replace(going_on, quiet_at=now))
+        tx.noise.put_storm(card.destination, replace(going_on, quiet_at=0.0))
     return None
 
 

@@ -131,7 +131,7 @@ def _next_ready_at(dialect: str) -> Select[float | None]:
     other = cards.alias("other")
     earliest_after = (
         select(cards.c.id)
-        .where(cards.c.destination > wanted.c.place, cards.c.due_at >= 0.0, IS_DIRTY)
+        .where(cards.c.destination > wanted.c.place, IS_DIRTY)
         .order_by(cards.c.destination, cards.c.due_at)
         .limit(1)
         .correlate(wanted)

@@ -85,7 +85,7 @@ def _approved(buildbot_scene: BuildbotScene) -> int:
     """Ask for v1 of the greeter, with all that it takes to begin; its number."""
     scene = buildbot_scene.scene
     answer = scene.ask(CI, "/ship deploy greeter v1 to production", "Deploy greeter to production?")
-    number = int(answer.partition("confirm greeter#")[2].split()[0].strip("`"))
+    number = int(answer.partition("greeter#")[2].split()[0].strip("`"))
     scene.ask(CI, f"/ship confirm greeter#{number}", "waits for approval")
     card = scene.card(DEV_GROUP, f"greeter#{number} · v1", "等待批准", timeout_s=SLOW_S)
     assert scene.click(DEV_GROUP, card, "approve", "张敏")["ok"]

@@ -110,7 +110,7 @@ def _visit(folder: Path, path: str, version: str, checks: set[str]) -> None:
         assert set(re.findall(r"✅ (\w+) .* passed", first["text"])) == checks
         began = time.monotonic()
         client.act(platform="slack", channel=CI, as_="alice", say=f"/ship deploy greeter {version} to production")
-        wait_until(lambda: is_said_to_alice(client, "confirm greeter#2"), "a preview")
+        wait_until(lambda: is_said_to_alice(client, "greeter#2", "Confirm within"), "a preview")
         client.act(platform="slack", channel=CI, as_="alice", say="/ship confirm greeter#2")
         asked = wait_until(lambda: card(client, DEV_GROUP, "greeter#2", "等待批准"), "a card to approve")
         assert asked is not None

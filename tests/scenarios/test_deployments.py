@@ -40,7 +40,7 @@ def uploaded(scene: Scene, card: Json, title: str) -> Json | None:
 def deploy(scene: BuildbotScene, version: str, preview: str) -> int:
     """Ask for a version in Slack, confirm what is previewed, and approve it in DingTalk; its number."""
     answer = scene.scene.ask(CI, f"/ship deploy greeter {version} to production", preview)
-    number = int(answer.partition("confirm greeter#")[2].split()[0].strip("`"))
+    number = int(answer.partition("greeter#")[2].split()[0].strip("`"))
     scene.scene.ask(CI, f"/ship confirm greeter#{number}", "waits for approval")
     card = scene.scene.card(DEV_GROUP, f"greeter#{number} · {version}", "等待批准", timeout_s=SLOW_S)
     assert scene.scene.click(DEV_GROUP, card, "approve", "张敏")["ok"]

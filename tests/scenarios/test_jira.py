@@ -24,7 +24,14 @@ from tests.waiting import wait_until
 
 CONFIG = """
 server: {listen: "127.0.0.1:0"}
-sources: {ci: {kind: generic, secrets: "${HOOK_SECRET}"}}
+sources:
+  ci:
+    kind: buildbot
+    url: http://127.0.0.1:9
+    user: shipmate
+    password: "${HOOK_SECRET}"
+    webhook_token: "${HOOK_SECRET}"
+    projects: {deploy: {builder: deploy}}
 environments: {staging: {}}
 services:
   user-service: {deploy: {source: ci, project: deploy}, versions: any, environments: {staging: {}}}

@@ -73,7 +73,7 @@ def preview_card(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
             Action("abort", translate(locale, "Never mind"), f"abort {short}"),
         ),
-        footer=text(translate(locale, "Confirm within 10 minutes.")),
+        footer=text(Code(short), " · ", translate(locale, "Confirm within 10 minutes.")),
         locale=locale,
         timezone=timezone,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -103,7 +104,8 @@ class Settlement:
     """What an attempt came to; `detail` are the platform's own words on a failure, without secrets.
 
     A card that `is_dead` lives where its end was wanted meanwhile, at a later revision than `spares_end_after`.
-    `is_refused`: our credentials were, which says nothing of the card.
+    `is_refused`: our credentials were, which says nothing of the card. What was wanted meanwhile is due by `news_by`,
+    where that is before `due_at`.
     """
 
     card_id: int
@@ -114,6 +116,7 @@ class Settlement:
     forget_ref: bool = False
     keep_attempt: bool = False
     due_at: float = 0.0
+    news_by: float = math.inf
     tries: int = 0
     is_dead: bool = False
     is_refused: bool = False

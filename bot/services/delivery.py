@@ -20,6 +20,7 @@ from bot.services.contents import Contents, spent_scope
 from bot.services.dead_letters import DeadLetter, DeadLetters, record
 from bot.services.hands import Shares
 from bot.services.looks import looks_of, why_unchanged
+from bot.services.noise import ENDS_WITHIN_S
 from bot.services.outcomes import (
     DOUBT_PAUSE_S,
     LATE_START,
@@ -181,12 +182,14 @@ class Deliverer:
         return outcome.was_called and self._silence.end(delivery.place, self._now())
 
     def _shown(self, delivery: Delivery, looks: str, ref: str) -> Settlement:
-        card, is_final = delivery.card, delivery.is_final
+        card, is_final, now = delivery.card, delivery.is_final, self._now()
         due_at = 0.0
         if not is_final or delivery.digest is not None:
-            due_at = self._now() + card.options.get("progress_interval_s", self._progress_interval_s)
+            due_at = now + card.options.get("progress_interval_s", self._progress_interval_s)
         revision = delivery.subject.revision
         shown = Settlement(card.id, "sent", revision, looks, ref, due_at=due_at, shown_final=is_final)
+        if delivery.digest is not None:  # a build may have ended since it was claimed
+            shown = replace(shown, news_by=now + ENDS_WITHIN_S)
         if delivery.operation is Operation.UPDATE and self._now() < doubts.undone_until(card):
             return doubts.shown_for_now(card, shown)
         is_repeated = delivery.is_in_doubt and not delivery.capabilities.can_find

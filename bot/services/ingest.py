@@ -12,13 +12,13 @@ from bot.domain.events import Event
 from bot.domain.folding import fold
 from bot.domain.places import CARD_SLOT
 from bot.ports import Arrival, Clock, Slot, Store, SubjectRecord, Transaction
+from bot.services.noise import ENDS_WITHIN_S
 from bot.services.router import Router, join_options, slots_of, thread_slots
 from bot.services.signal import Signal
 from bot.services.storms import fold_away
 from bot.telemetry import EVENTS
 
 FIRST_POLL_S = 3.0
-ENDS_WITHIN_S = 10.0  # the end of one build is seen in its digest so soon, however slow the route's pace is
 
 
 class Outcome(StrEnum):

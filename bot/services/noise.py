@@ -13,6 +13,7 @@ from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, SubjectRecord, Transaction
 
 Hold = tuple[float, str]
+ENDS_WITHIN_S = 10.0  # the end of one build is seen in its digest so soon, however slow the route's pace is
 LONGEST_GATHERING_S = 120.0  # where a digest cannot be changed: people are not to wait for a storm's end
 
 
@@ -45,14 +46,16 @@ def storm_hold(tx: Transaction, card: CardRecord, capabilities: Capabilities, no
     if capabilities.can_edit or SubjectKey.parse(card.subject).kind is not SubjectKind.DIGEST:
         return None
     storm = tx.noise.storm(card.destination)
-    if storm.digest != card.subject or now >= storm.quiet_at:
+    if storm.digest != card.subject:
         return None
     until = min(storm.quiet_at, storm.begun_at + LONGEST_GATHERING_S)
     if now < until:
         return until, "held:storm"
     going_on = tx.noise.storm(card.destination, for_change=True)
-    if going_on.digest == card.subject:  # what comes from now on would not be seen in it
-        tx.noise.put_storm(card.destination, replace(going_on, quiet_at=0.0))
+    if going_on.digest == card.subject:
+        # What is stored from now on would not be seen in it, though it came before by a clock that is behind ours, or
+        # waited to be stored.
+        tx.noise.put_storm(card.destination, replace(going_on, digest=""))
     return None
 
 

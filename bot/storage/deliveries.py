@@ -93,13 +93,16 @@ IS_HELD = and_(
 )
 _HELD = select(destinations.c.key).where(IS_HELD).with_for_update()
 CHANGE_CARD = update(cards).where(cards.c.id == bindparam("card"))
-# The pace of progress: a final state that came meanwhile does not wait for it.
-_HAS_NEW_FINAL = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("shown"))
+# The pace of progress: a final state that came meanwhile does not wait for it, and news not for longer than they may.
+_HAS_NEWS = cards.c.wanted_revision > bindparam("shown")
+_HAS_NEW_FINAL = and_(cards.c.is_final, _HAS_NEWS)
 _END_CAME = and_(cards.c.is_final, cards.c.wanted_revision > bindparam("tried"))
 _GIVE_CARD_UP = CHANGE_CARD.values(
     is_dead=not_(_END_CAME), reason=case((_END_CAME, END_ONCE_MORE), else_=bindparam("given_up"))
 )
-_CHANGE_PACED_CARD = CHANGE_CARD.values(due_at=case((_HAS_NEW_FINAL, 0.0), else_=bindparam("paced_until")))
+_CHANGE_PACED_CARD = CHANGE_CARD.values(
+    due_at=case((_HAS_NEW_FINAL, 0.0), (_HAS_NEWS, bindparam("news_by")), else_=bindparam("paced_until"))
+)
 
 
 @cache
@@ -240,7 +243,9 @@ class SqlDeliveries:
             self._connection.later(attempt_id, _end_attempt(*ended), ended)
         changed = _changes(settlement)
         if settlement.shown_revision is not None and settlement.due_at > now:
-            changed |= {"shown": settlement.shown_revision, "paced_until": changed.pop("due_at")}
+            paced_until = changed.pop("due_at")
+            news_by = min(paced_until, settlement.news_by)
+            changed |= {"shown": settlement.shown_revision, "paced_until": paced_until, "news_by": news_by}
             self._change(settlement.card_id, changed, _CHANGE_PACED_CARD)
         elif settlement.is_dead and settlement.spares_end_after is not None:
             del changed["is_dead"]

@@ -55,6 +55,11 @@ class BuildbotScene:
         title = self.push()
         return title, self.scene.card(CI, title, "failed", "test_known_person", "AssertionError", timeout_s=SLOW_S)
 
+    def wait_for_releases(self) -> None:
+        """Until both versions of the greeter are built."""
+        path = "builders/greeter/builds?results=0&limit=2"
+        self.scene.eventually(lambda: len(self.buildbot.read(path)["builds"]) == 2, "both versions to be built", SLOW_S)
+
     def builds(self, builder: str) -> int:
         """How many builds of a builder Buildbot knows."""
         newest = self.buildbot.read(f"builders/{builder}/builds?order=-number&limit=1")["builds"]

@@ -34,6 +34,7 @@ def cancel_in_queue(buildbot_scene: BuildbotScene) -> Iterator[CancelRequest]:
         [request] = waiting(builder)
         buildbot.control(f"buildrequests/{request['buildrequestid']}", "cancel", reason="not now")
 
+    buildbot_scene.wait_for_releases()
     buildbot.control("workers/1", "pause", reason="busy")
     buildbot_scene.scene.eventually(is_paused, "the worker to pause", SLOW_S)
     yield cancel
@@ -85,7 +86,7 @@ def _approved(buildbot_scene: BuildbotScene) -> int:
     """Ask for v1 of the greeter, with all that it takes to begin; its number."""
     scene = buildbot_scene.scene
     answer = scene.ask(CI, "/ship deploy greeter v1 to production", "Deploy greeter to production?")
-    number = int(answer.partition("greeter#")[2].split()[0].strip("`"))
+    number = int(answer.rpartition("greeter#")[2].split()[0].strip("`"))
     scene.ask(CI, f"/ship confirm greeter#{number}", "waits for approval")
     card = scene.card(DEV_GROUP, f"greeter#{number} · v1", "等待批准", timeout_s=SLOW_S)
     assert scene.click(DEV_GROUP, card, "approve", "张敏")["ok"]

@@ -19,6 +19,7 @@ from bot.domain.routing import Match, Milestone, Route
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Rejected, Unavailable
 from bot.ports import CardRecord
+from bot.services.dispatcher import carry_out
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from tests.fakes import Call
@@ -198,6 +199,23 @@ def test_where_nothing_can_be_changed_nobody_waits_for_the_end_of_a_storm(make_w
     assert len({digest.subject for digest in digests(world)}) == 2
 
 
+def test_what_came_before_by_a_clock_that_is_behind_is_not_added_to_a_digest_that_is_sent(
+    make_world: Callable[..., World],
+) -> None:
+    """It waited to be stored, or came to another machine: it would be seen in no post."""
+    world = make_world(routes=(GROUPED,))
+    world.messenger.can_edit = world.messenger.can_thread = False
+    for number in range(1, 12):
+        world.accept(event_of(number, FAILED, at=float(number)))
+        world.deliver(15)
+    assert len(digests(world)) == 1
+    world.clock.advance(-14)
+    world.accept(event_of(12, FAILED, at=12.0))
+    world.clock.advance(14)
+    world.deliver(130)
+    assert "user-service#12" in "".join(lines(digests(world)[-1]))
+
+
 def test_ends_are_seen_in_a_digest_of_a_slow_route(make_world: Callable[..., World]) -> None:
     """One end within ten seconds, the last one at once, as on cards of their own."""
     world = make_world(routes=(replace(GROUPED, progress_interval_s=600.0),))
@@ -210,6 +228,20 @@ def test_ends_are_seen_in_a_digest_of_a_slow_route(make_world: Callable[..., Wor
     world.deliver(2)
     assert counts(digests(world)[0]) == "❌ 1 failed · ✅ 1 succeeded"
     assert digest_card(world).shown_final
+
+
+def test_an_end_that_comes_while_its_digest_is_shown_is_seen_soon(make_world: Callable[..., World]) -> None:
+    """What was posted a moment later does not tell of it, and the next change is not a slow route's pace away."""
+    world = make_world(routes=(replace(GROUPED, progress_interval_s=600.0),))
+    start(world, range(1, 4))
+    world.deliver(5)
+    start(world, range(4, 6))
+    (work,) = world.claim()
+    end(world, 4, FAILED)
+    carry_out(world.deliverer, work)
+    assert counts(digests(world)[0]) == "⏳ 2 running"
+    world.deliver(11)
+    assert counts(digests(world)[0]) == "❌ 1 failed · ⏳ 1 running"
 
 
 def test_a_card_that_another_route_opens_stands_alone(make_world: Callable[..., World]) -> None:

@@ -19,6 +19,7 @@ from bot.domain.deployment_effects import has_changed
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentKind, DeploymentState
 
 DAY_S = 86_400.0
+_S = DeploymentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def _figures(line: tuple[str, str], rows: Sequence[Deployment], built_at: Mappin
     ]
     ways_back = {one.number: one.rollback_of for one in rows if one.rollback_of}
     its_own = [one for one in failed if ways_back.get(one.rolled_back_by, one.number) == one.number]
-    restored = [_restored_after(one, rows) for one in its_own]
+    was_good = [one for one in rows if _succeeded(one) or (one.undone_from is _S.SUCCEEDED and one not in its_own)]
+    restored = [_restored_after(one, was_good) for one in its_own]
     known = [seconds for seconds in restored if seconds is not None]
     return Dora(
         *line,
@@ -84,10 +86,10 @@ def _figures(line: tuple[str, str], rows: Sequence[Deployment], built_at: Mappin
 
 
 def _succeeded(deployment: Deployment) -> bool:
-    return deployment.state is DeploymentState.SUCCEEDED
+    return deployment.state is _S.SUCCEEDED
 
 
-def _restored_after(failed: Deployment, rows: Sequence[Deployment]) -> float | None:
-    """Seconds until the environment was well again; None while it is not."""
-    later = [one.ended_at for one in rows if _succeeded(one) and one.ended_at >= failed.ended_at]
+def _restored_after(failed: Deployment, was_good: Sequence[Deployment]) -> float | None:
+    """Seconds until the environment was well again, whatever was undone together with something later; None if not."""
+    later = [one.ended_at for one in was_good if one.ended_at >= failed.ended_at]
     return min(later) - failed.ended_at if later else None

@@ -22,6 +22,7 @@ from bot.domain.places import (
     kind_of_slot,
     stands_alone,
 )
+from bot.domain.retries import pause_s
 from bot.domain.routing import Updates
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, DestinationLease, Ids, Messenger, Settlement, SubjectRecord, Transaction
@@ -41,9 +42,9 @@ DETAILS_GRACE_S = 4.0
 DIGEST_LINES = 60
 REST_S = 60.0
 NOT_CONFIGURED = "paused:not_configured"
-# What a newer version shows is left to it, for a day.
+# What a newer version shows is left to it, for a day, and looked at ever more seldom: it may begin any moment.
 SHOWN = frozenset({SubjectKind.BUILD, SubjectKind.DEPLOYMENT, SubjectKind.DIGEST, SubjectKind.DEAD_LETTER})
-LEFT_PAUSE_S = 300.0
+LEFT = "left:unknown_kind"
 MOST_LEFT = 288
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 
@@ -202,8 +203,10 @@ class _Visit:
         """The attempt to make for a due slot, or how it is settled without one, or None when it waits."""
         tx = self.tx
         if card.subject.partition(":")[0] not in SHOWN and card.tries < MOST_LEFT:
-            due_at = self.now + LEFT_PAUSE_S
-            return Settlement(card.id, "left:unknown_kind", due_at=due_at, tries=card.tries + 1)
+            due_at = self.now + pause_s(card.tries + 1)
+            return Settlement(card.id, LEFT, due_at=due_at, tries=card.tries + 1)
+        if card.reason == LEFT:  # nobody has tried to show it yet
+            card = replace(card, tries=0)
         subject = announced(card) if card.slot == ADMIN_SLOT else tx.subjects.get(SubjectKey.parse(card.subject))
         if subject is None:
             return Settlement(card.id, "dead:subject_gone", is_dead=True)

@@ -117,7 +117,8 @@ class Writer:
 
     def close(self) -> None:
         """Run what is queued, then end."""
-        self._is_closing = True
+        with self._has_locked_out:  # from here on nobody stands aside any more, whom nobody might wait for
+            self._is_closing = True
         self.queue.put(None)
         self._thread.join()
         with self._has_locked_out:
@@ -162,13 +163,13 @@ class Writer:
             else:
                 self._commit_apart(group, 0.0)
         except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
-            self._commit_each(group, problem)
+            self._commit_each(group, problem, is_last=len(group) == 1)
         else:
             _answer(group, results)
 
-    def _commit_each(self, group: list[Piece], problem: BaseException) -> None:
+    def _commit_each(self, group: list[Piece], problem: BaseException, *, is_last: bool) -> None:
         """What a group came to that raised something else than that it met a lock."""
-        if len(group) == 1 or isinstance(problem, CommitLost | NotBegun):
+        if is_last or isinstance(problem, CommitLost | NotBegun):
             for piece in group:
                 piece.answer.set_exception(problem)
         else:
@@ -178,7 +179,10 @@ class Writer:
     # --- standing aside
 
     def _commit_apart(self, group: list[Piece], patience_s: float) -> None:
-        """Run what goes at once; the rest stands aside, whoever was waited for in vain behind the others."""
+        """Run what goes at once; the rest stands aside, whoever was waited for in vain behind the others.
+
+        Where nothing was written each is run alone, as any other piece: what it met meanwhile may be over.
+        """
         assert self._run_apart is not None
         first, *others = group
         others.sort(key=lambda piece: piece.rank)
@@ -186,7 +190,7 @@ class Writer:
         try:
             results = self._run_apart(group, patience_s)
         except BaseException as problem:  # noqa: BLE001 - whatever a piece raised belongs to its caller
-            self._commit_each(group, problem)
+            self._commit_each(group, problem, is_last=False)
             return
         for piece, result in [*zip(others, results[1:], strict=True), (first, results[0])]:
             if isinstance(result, Locked):
@@ -195,11 +199,11 @@ class Writer:
                 _answer([piece], [result])
 
     def _stand_aside(self, piece: Piece, problem: Locked) -> None:
-        if self._is_closing or monotonic() >= piece.until:
-            piece.answer.set_exception(problem)
-            return
         self._forget(piece.answer)
         with self._has_locked_out:
+            if self._is_closing or monotonic() >= piece.until:
+                piece.answer.set_exception(problem)
+                return
             self._locked_out.append(piece)
             if self._waiter is None:
                 self._waiter = threading.Thread(target=self._wait_for_locks, name="writer-aside", daemon=True)

@@ -86,3 +86,15 @@ def test_what_was_undone_with_a_later_one_took_no_time_to_restore() -> None:
     ]
     found = figures(*rows)
     assert (found.failed, found.restore_s, found.open_failures) == (2, 300.0, 0)
+
+
+def test_what_restored_it_did_so_though_it_is_undone_by_now() -> None:
+    """A rollback that brought it back in five minutes is itself undone with something later: it was five minutes."""
+    way_back = ended(2, S.ROLLED_BACK, DAY_S + 300.0, kind=DeploymentKind.ROLLBACK)
+    rows = [
+        ended(1, S.ROLLED_BACK, DAY_S, undone_from=S.FAILED, rolled_back_by=2),
+        replace(way_back, rollback_of=1, undone_from=S.SUCCEEDED, rolled_back_by=4),
+        ended(3, S.ROLLED_BACK, 5 * DAY_S, undone_from=S.SUCCEEDED, rolled_back_by=4),
+        ended(4, S.SUCCEEDED, 5 * DAY_S + 300.0, kind=DeploymentKind.ROLLBACK, rollback_of=3),
+    ]
+    assert figures(*rows).restore_s == 300.0

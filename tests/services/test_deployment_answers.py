@@ -334,6 +334,16 @@ def test_what_is_under_way_is_what_changes_it_now(stage: Stage) -> None:
     assert "🙋 user-service#2 v2 waits for approval · 1 more wait" in what_is_where(stage)
 
 
+def test_what_would_begin_next_is_told_in_the_order_in_which_it_begins(store: SqlStore, database: Engine) -> None:
+    """Break-glass goes before what was asked for earlier."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    stage.approved("U2", "U3")
+    stage.ask(f"lock {SERVICE} in production because so")
+    stage.ask(f"deploy {SERVICE} v1 to production break-glass because fire")
+    stage.ask(f"confirm {SERVICE}#2")
+    assert "user-service#2 v1" in what_is_where(stage)
+
+
 @pytest.mark.parametrize(
     ("succeeded", "often"),
     [

@@ -101,3 +101,18 @@ def test_a_stop_that_is_under_way_is_said(stage: Stage) -> None:
     assert "wants its run stopped." in str(stage.card(number).sections[0])
     stage.go_on(20)
     assert "wants its run stopped." not in str(stage.card(number).sections[0])
+
+
+def test_the_way_back_is_tried_again_from_where_it_was_stopped(stage: Stage) -> None:
+    """The first one failed: what is undone is still what was stopped half way, and its card leads back."""
+    number = stage.carried_out("v2", is_run_ended=False)
+    stage.run_ends(BuildStatus.CANCELLED)
+    for again, status in enumerate((BuildStatus.FAILED, BuildStatus.SUCCESS), 1):
+        stage.ask(f"rollback {SERVICE}#{number} in production")
+        way_back = stage.deployment(number + again)
+        assert (way_back.rollback_of, way_back.previous and way_back.previous.name) == (number, "v2")
+        stage.ask(f"confirm {SERVICE}#{number + again}")
+        stage.go_on(1)
+        stage.run_ends(status)
+    stage.go_on(60)
+    assert (stage.state(number + 2), HALF_WAY in where_things_stand(stage)) == (S.SUCCEEDED, False)

@@ -216,3 +216,26 @@ def test_a_run_that_is_built_again_is_followed_further(stage: Stage) -> None:
     stage.run_ends()
     stage.go_on(60)
     assert (stage.state(number), len(stage.runs())) == (S.SUCCEEDED, 1)
+
+
+def test_people_are_called_where_no_order_is_taken(stage: Stage) -> None:
+    """The CI system answers what it is asked, and takes no orders: that is no reason to try on in silence."""
+    stage.builds.away = {"run"}
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(590)
+    assert stage.deployment().question == ""
+    stage.go_on(900)
+    assert (stage.state(), stage.deployment().question) == (S.QUEUED, "ci_away")
+    stage.builds.away = set()
+    stage.go_on(400)
+    stage.run_ends()
+    assert (stage.state(), len(stage.runs())) == (S.SUCCEEDED, 1)
+
+
+def test_orders_that_are_lost_one_after_the_other_call_people(stage: Stage, held: list[Callable[[], object]]) -> None:
+    """None of them is carried out: each has to wait longer than the one before it, and somebody has to look."""
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    stage.go_on(1500)
+    stage.world.deliver(5)
+    called = [call.title for call in stage.world.messenger.calls if "cannot begin: please look" in call.title]
+    assert (len(held) < 15, len(called)) == (True, 1)

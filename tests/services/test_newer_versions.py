@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import update
 
 from bot.domain.subjects import SubjectKey
 from bot.ports import Slot
+from bot.services import planning
 from bot.storage.tables import cards, commands
 from tests.services.world import CI, World
 from tests.stores import event_of
@@ -37,3 +39,15 @@ def test_a_card_of_another_kind_waits_for_who_can_draw_it(world: World) -> None:
     world.deliver(10)
     [given_up] = world.store.read(lambda tx: tx.cards.of_subject(key))
     assert (given_up.is_dead, given_up.reason) == (True, "dead:unreadable")
+
+
+def test_a_card_that_was_left_is_new_to_who_can_draw_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes as soon as there is a process for it, and what was no try of it is not counted."""
+    with monkeypatch.context() as older:
+        older.setattr(planning, "SHOWN", frozenset())
+        world.accept(event_of())
+        world.deliver(7.5)
+    assert world.card().tries == 4
+    world.messenger.renders = lambda _content: 1 // 0
+    world.deliver(8)
+    assert (world.card().is_dead, world.card().reason) == (False, "failed:render_failed")

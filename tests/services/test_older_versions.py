@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.domain.services import RollbackRule
@@ -101,3 +104,14 @@ def test_the_same_version_once_more_takes_nothing_away(stage: Stage) -> None:
     """It is no older than itself."""
     stage.ask(f"deploy {SERVICE} v2 to production")
     assert stage.deployment(3).undoes is None
+
+
+@pytest.mark.parametrize("typed", ["v1", "latest"])
+def test_what_is_only_built_again_is_no_newer_than_it_was(dropped: Stage, typed: str) -> None:
+    """Somebody retries the build of v1: its commit is still older than what cannot be undone."""
+    first = next(run.facts for run in dropped.builds.runs.values() if run.facts.branch == "v1")
+    again = dropped.builds.start(SERVICE)
+    dropped.builds.runs[again].facts = replace(first, started_at=dropped.builds.now)
+    dropped.builds.finish(again, BuildStatus.SUCCESS)
+    words = dropped.ask(f"deploy {SERVICE} {typed} to production")
+    assert f"cannot be undone ({DROP})" in words

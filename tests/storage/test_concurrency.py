@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from bot.domain.audit import AuditEntry, seal
 from bot.domain.budgets import Window
@@ -27,7 +27,8 @@ from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.storage import groups
 from bot.storage.locks import Lock, hold
-from bot.storage.tables import audit, cards, commands, destinations, subjects
+from bot.storage.tables import audit, budgets, cards, commands, destinations, subjects
+from bot.storage.transaction import SqlTransaction
 from tests.fakes import FakeClock
 from tests.stores import NOW, SqlStore, event_of, key_of, make_store
 from tests.waiting import wait_until
@@ -375,6 +376,29 @@ def test_who_stands_aside_is_not_said_to_wait_for_the_writer(postgres_database: 
             assert not settling.done()
             still.rollback()
         assert settling.result(10).paused_until == 0.0
+    store.close()
+
+
+@pytest.mark.postgres
+def test_who_stands_aside_is_tried_anew_where_its_row_was_made_meanwhile(postgres_database: Engine) -> None:
+    """As any single piece is: it meets a new state."""
+    store, row = make_store(postgres_database), {"scope": "slack:T/x", "arrival": 1.0}
+
+    def make(tx: Transaction) -> bool:
+        assert isinstance(tx, SqlTransaction)
+        is_new = tx.unit.execute(select(budgets.c.scope)).first() is None
+        if is_new:
+            tx.unit.execute(budgets.insert(), row)
+        return is_new
+
+    with ThreadPoolExecutor(1) as pool, postgres_database.connect() as other:
+        other.execute(budgets.insert(), row)
+        making = pool.submit(store.write, make)
+        wait_until(lambda: store._writer._waiter)
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        wait_until(lambda: other.scalar(waits))
+        other.commit()
+        assert making.result(10) is False
     store.close()
 
 

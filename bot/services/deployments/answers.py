@@ -15,6 +15,7 @@ from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.charting import Charting
+from bot.services.deployments.judging import turn_of
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.requests import Requests
 from bot.services.deployments.standing import good, good_version, wrong_there
@@ -159,9 +160,9 @@ def _standing(tx: Transaction, target: Target) -> Standing:
     )
 
 
-def _turn(waiting: Deployment) -> tuple[bool, bool, int]:
-    """Those that wait for their turn before those that wait for approval, rollbacks first, then by their numbers."""
-    return waiting.state is not DeploymentState.QUEUED, waiting.rollback_of == 0, waiting.number
+def _turn(waiting: Deployment) -> tuple[bool, tuple[bool, bool, int]]:
+    """Those that wait for their turn before those that wait for approval."""
+    return waiting.state is not DeploymentState.QUEUED, turn_of(waiting)
 
 
 def _is_preview(tx: Transaction, deployment: Deployment) -> bool:

@@ -168,7 +168,8 @@ def in_doubt(deployment: Deployment, target: Target, certain_at: float, now: flo
 def set_back(deployment: Deployment, now: float, outcome: str, *, run: Run | None, detail: str = "") -> Deployment:
     """The deployment back in the queue, for its order came to nothing: whether it may begin is judged anew.
 
-    With a `run` that one is looked for once more before anything else.
+    With a `run` that one is looked for once more before anything else. People are called where that goes on: its system
+    may answer what it is asked for, and take no order all the same.
     """
     since = deployment.unseen_since or now
     return move(
@@ -180,7 +181,7 @@ def set_back(deployment: Deployment, now: float, outcome: str, *, run: Run | Non
         run=run,
         started_at=0.0,
         unseen_since=since,
-        question=deployment.question if outcome == CI_AWAY else "",
+        question=CI_AWAY if now - since > DOUBT_S else "",
     )
 
 

@@ -93,7 +93,10 @@ class Running:
             deployment = step.deployment
             self._steps.settle(step, lambda now: move(deployment, _S.CANCELLED, now, outcome="stopped", detail=by))
         else:
-            self._steps.settle(step, lambda now: set_back(step.deployment, now, "order_lost", run=None))
+            pause_s = self._pause_s(step.deployment)
+            self._steps.settle(
+                step, lambda now: set_back(step.deployment, now, "order_lost", run=None), pause_s=pause_s
+            )
 
     def trigger(self, step: Step) -> None:
         """Start the run, once that was noted; a worker that took too long to get here starts nothing any more."""
@@ -122,14 +125,18 @@ class Running:
         self._steps.settle(step, lambda now: move(step.deployment, _S.FAILED, now, **failed))
 
     def _put_off(self, step: Step, problem: IntegrationError) -> None:
-        """Queue one anew whose order never arrived; the longer that goes on, the longer until the next one."""
+        """Queue one anew whose order never arrived."""
         log.warning("run not ordered, queued anew", number=step.deployment.number, error=problem)
         now = self._records.now()
-        went_s = now - (step.deployment.unseen_since or now)
-        pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0, min(went_s / 4, LONGEST_PAUSE_S))
+        pause_s = max(problem.retry_after_s or 0.0, self._pause_s(step.deployment))
         run = Run(step.deployment.run.asked_at if step.deployment.run else now)
         back = set_back(step.deployment, now, CI_AWAY, run=run, detail=problem.system)
         self._steps.settle(step, lambda _: back, pause_s=pause_s)
+
+    def _pause_s(self, deployment: Deployment) -> float:
+        """How long until its next order: the longer its orders come to nothing, the longer."""
+        now = self._records.now()
+        return max(UNREACHABLE_S, min((now - (deployment.unseen_since or now)) / 4, LONGEST_PAUSE_S))
 
     def _known(self, step: Step, run: Run) -> None:
         """Store what its system calls the run; it is followed from now on."""

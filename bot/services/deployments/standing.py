@@ -88,7 +88,7 @@ def to_undo(tx: Transaction, service: str, environment: str) -> Deployment | Non
     found = latest(tx, service, environment)
     while found is not None and found.rollback_of and found.state in (_S.FAILED, _S.CANCELLED):
         lost = tx.deployments.get(found.rollback_of)
-        if lost is None or lost.state not in (_S.ROLLBACK_FAILED, _S.ROLLING_BACK):
+        if lost is None or lost.state not in (_S.ROLLBACK_FAILED, _S.ROLLING_BACK, _S.CANCELLED):
             break
         found = lost
     return found

@@ -64,7 +64,7 @@ class Versions:
         if found is not None:
             if is_to_run and found.status is not BuildStatus.SUCCESS:
                 raise Conflict("{build} is no good build: it cannot be deployed.", build=found.key.short)
-            return _version(found, word)
+            return replace(_version(found, word), build=str(_first_of(builds, found).key))
         known = self._store.read(lambda tx: _deployed(tx, service.name, word))
         if known is not None:
             return known
@@ -180,6 +180,14 @@ def _find(builds: Sequence[Build], word: str) -> Build | None:
         named = [build for build in builds if (build.facts.commit or "").startswith(word.lower())]
     good = [build for build in named if build.status is BuildStatus.SUCCESS]
     return next(iter(good or named), None)
+
+
+def _first_of(builds: Sequence[Build], found: Build) -> Build:
+    """The first good build of the same commit: what was only built again is no newer than it was."""
+    about = (found.facts.commit, found.facts.branch)
+    good = [build for build in builds if build.status is BuildStatus.SUCCESS]
+    same = [build for build in good if found.facts.commit and (build.facts.commit, build.facts.branch) == about]
+    return same[-1] if same else found
 
 
 def _names_of(key: SubjectKey) -> tuple[str, ...]:

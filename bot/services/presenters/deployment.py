@@ -27,7 +27,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deployment_effects import BY_ITSELF, has_changed
+from bot.domain.deployment_effects import has_changed
 from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
@@ -263,11 +263,6 @@ def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Acti
     if deployment.state in _LEFT_THERE and has_changed(deployment):
         command = f"rollback {deployment.key.short} in {deployment.environment}"
         actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
-    if deployment.origin == BY_ITSELF and deployment.state.is_ended:
-        command = f"unlock {deployment.service} in {deployment.environment}"
-        actions.append(
-            Action("unlock", translate(locale, "Unlock"), command, confirm=_unlock_question(deployment, locale))
-        )
     if any(check.is_charted for check in deployment.checks):
         add("chart", "Chart")
     if deployment.run is not None and deployment.run.url:
@@ -302,15 +297,6 @@ def _end_question(deployment: Deployment, locale: str) -> Confirm:
         translate(locale, "It ends as failed, and is not rolled back by itself. Its run is left alone."),
         translate(locale, "End it here"),
         translate(locale, "Keep running"),
-    )
-
-
-def _unlock_question(deployment: Deployment, locale: str) -> Confirm:
-    return Confirm(
-        translate(locale, "Unlock {environment}?", environment=f"{deployment.service} · {deployment.environment}"),
-        translate(locale, "What waits there begins, if nothing else holds it back."),
-        translate(locale, "Unlock"),
-        translate(locale, "Keep it locked"),
     )
 
 

@@ -42,16 +42,12 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """The changes of a repository after `low` up to `high`, two changeids; `line` is the branch that leads there.
-
-    What lies between is all only where that branch `has_both`: what it had before that the old one lacks is not known.
-    """
+    """The changes of a repository after `low` up to `high`, two changeids; `line` is the branch that leads there."""
 
     end: _End
     line: tuple[object, ...]
     low: int
     high: int
-    has_both: bool = True
 
     @property
     def is_backwards(self) -> bool:
@@ -94,8 +90,7 @@ class BuildbotChanges:
         spans = [span for end in ends if (span := _span(rows, end, branch)) is not None]
         told = [(span, self._read(span, limit, deadline)) for span in spans]
         built = {end.last for end in ends} - {span.end.last for span in spans if span.is_backwards}
-        is_found = len(spans) == len(ends) and all(span.has_both for span in spans)
-        return _joined(built, told, branch, limit, is_found=is_found)
+        return _joined(built, told, branch, limit, is_found=len(spans) == len(ends))
 
     def _builds(self, builder: str, numbers: list[int], deadline: Deadline) -> Mapping[int, Json]:
         rows = self._api.rows(
@@ -189,7 +184,7 @@ def _span(rows: Sequence[Json], end: _End, branch: str) -> _Span | None:
     line = _line_of(goal)
     on_line = [number_in(row, "changeid") for row in starts if _line_of(row) == line]
     low = max(on_line) if on_line else min(number_in(row, "changeid") for row in starts)
-    return _Span(end, line, low, number_in(goal, "changeid"), bool(on_line))
+    return _Span(end, line, low, number_in(goal, "changeid"))
 
 
 def _joined(

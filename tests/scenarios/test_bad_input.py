@@ -148,7 +148,7 @@ def test_a_line_that_is_no_command_gets_a_hint(scene: Scene, line: str, words: t
 
 def test_a_mistyped_chinese_line_gets_a_hint(scene: Scene) -> None:
     """In a Chinese group the hint is Chinese."""
-    assert "@Shipmate status" in scene.ask(DEV_GROUP, "@Shipmate statsu", "🤔 我不认识这个命令", "@Shipmate 帮助")
+    assert "@Shipmate 状态" in scene.ask(DEV_GROUP, "@Shipmate statsu", "🤔 我不认识这个命令", "@Shipmate 帮助")
 
 
 def test_a_build_nobody_heard_of_is_said(scene: Scene) -> None:

@@ -186,14 +186,3 @@ def test_properties_of_another_shape_are_no_crash(reader: BuildbotReader, stand_
     with pytest.raises(Unavailable) as caught:
         reader.between(PROJECT, OLD, NEW, 100)
     assert caught.value.reason == "bad_answer"
-
-
-@pytest.mark.parametrize(("first", "last"), [("c4", "c5"), ("c5", "c4")])
-def test_what_lies_between_two_branches_is_not_all_known(
-    reader: BuildbotReader, stand_in: StandIn, first: str, last: str
-) -> None:
-    """What the one had before the other left it is no part of that: where they parted nobody here can tell."""
-    Changes(stand_in, change(1), change(2), change(3, title="[irreversible]"), change(4, "hotfix"), change(5))
-    built(stand_in, first, last, "main" if last == "c5" else "hotfix")
-    told = reader.between(PROJECT, OLD, NEW, 100)
-    assert (told.is_all, told.may_tell_more) == (False, False)

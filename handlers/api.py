@@ -64,11 +64,7 @@ def api(
         gate.guard(door, _later)
 
     def authentic(client: str) -> SignedDelivery:
-        keys = clients.get(client)
-        if keys is None:
-            raise SignatureInvalid("there is no such client")
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return verify(keys, headers, request.get_data(), clock.now())
+        return _authentic(clients.get(client), clock)
 
     @door.post("/api/<client>/deployments")
     def deploy(client: str) -> Response:
@@ -112,6 +108,13 @@ def api(
     door.register_error_handler(InputError, _refused)
     door.register_error_handler(StorageUnavailable, lambda _: _later())
     return door
+
+
+def _authentic(keys: Sequence[bytes] | None, clock: Clock) -> SignedDelivery:
+    if keys is None:
+        raise SignatureInvalid("there is no such client")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return verify(keys, headers, request.get_data(), clock.now())
 
 
 def _parsed(body: bytes) -> DeploymentBody:

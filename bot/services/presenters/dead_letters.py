@@ -70,40 +70,33 @@ def work_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notic
 
 def refused_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
     """Where our credentials are refused, and what to do; nothing is given up for that."""
-    reason = options["reason"]
     what = "Put a valid credential in place or grant what it lacks, and restart. Nothing is lost meanwhile."
-    body = text(
-        Strong(translate(locale, "No access")),
-        " · ",
-        Strong(_places(options, locale)),
-        f" ({options['platform']}) · ",
-        cause_words(reason, locale),
-        "" if locale.startswith("zh") else " ",
-        translate(locale, what),
-        " · ",
-        Code(f"failed:{reason}"),
-    )
-    lines = Preformatted("shipmate check\nshipmate deliveries")
-    return Notice("🔑", body, excerpt=lines, locale=locale, timezone=timezone)
+    return _waiting("🔑", "No access", what, "failed", options, locale, timezone)
 
 
 def unresolved_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:
     """Configured places that are not found: why, what waits for it, and where to look."""
-    reason = options["reason"]
     waits = "What is wanted there waits, and is posted as soon as the place is found."
+    return _waiting("🧭", "Not found", waits, "unresolved", options, locale, timezone)
+
+
+def _waiting(  # noqa: PLR0917 - two callers, above
+    emoji: str, title: str, what: str, kind: str, options: Mapping[str, Any], locale: str, timezone: str
+) -> Notice:
+    """Where something waits for whoever runs Shipmate, why, what to do, and where to look."""
     body = text(
-        Strong(translate(locale, "Not found")),
+        Strong(translate(locale, title)),
         " · ",
         Strong(_places(options, locale)),
         f" ({options['platform']}) · ",
-        cause_words(reason, locale),
+        cause_words(options["reason"], locale),
         "" if locale.startswith("zh") else " ",
-        translate(locale, waits),
+        translate(locale, what),
         " · ",
-        Code(f"unresolved:{reason}"),
+        Code(f"{kind}:{options['reason']}"),
     )
     lines = Preformatted("shipmate check\nshipmate deliveries")
-    return Notice("🧭", body, excerpt=lines, locale=locale, timezone=timezone)
+    return Notice(emoji, body, excerpt=lines, locale=locale, timezone=timezone)
 
 
 def dead_letter_notice(options: Mapping[str, Any], locale: str, timezone: str) -> Notice:

@@ -122,6 +122,9 @@ class WebServer:
         self._server.task_dispatcher.shutdown(timeout=5)
         wake(self._let_go)
         self._thread.join(5)
+        if not self._thread.is_alive():
+            for one in self._listeners:
+                one.trigger.close()
 
     def _stop_listening(self) -> None:
         for one in self._listeners:
@@ -129,8 +132,11 @@ class WebServer:
             one.socket.close()
 
     def _let_go(self) -> None:
-        """Of the connections that clients keep open; the loop ends with the last one."""
+        """Of the connections that clients keep open; the loop ends with the last one.
+
+        The triggers leave the loop, open: the very wake for this may still be writing to one.
+        """
         for one in self._listeners:
-            one.trigger.close()
+            one.trigger.del_channel()
         for one in self._sockets.values():
             one.close_when_flushed = True

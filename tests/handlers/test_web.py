@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 from flask import Blueprint, Response, request
+from waitress.trigger import trigger
 
 from handlers.web import MAX_BODY_BYTES, WebServer, create_app
 from tests.handlers.serving import Line, chunked, line_to, request_of, serve
@@ -250,3 +251,20 @@ def test_stopping_answers_what_is_under_way() -> None:
         Line(server.port).ask("GET", "/healthz")
     line.close()
     idle.close()
+
+
+def test_the_loop_may_be_gone_before_its_last_wake_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wake slow to be written, while the loop, woken by an earlier one, has let go and ended, hurts nobody."""
+    write = trigger._physical_pull
+
+    def write_late(self: trigger) -> None:
+        write(self)
+        assert wait_until(lambda: not self.thunks)
+        write(self)
+
+    server = WebServer(create_app([], lambda: None), "127.0.0.1:0", THREADS)
+    server.start()
+    monkeypatch.setattr(trigger, "_physical_pull", write_late)
+    server.stop()
+    with pytest.raises(ConnectionError):
+        Line(server.port).ask("GET", "/healthz")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Refusal(click.ClickException):
@@ -81,14 +82,10 @@ def _settings(path: Path) -> Settings:
 def _serve(path: Path, roles: frozenset[str]) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second one ends the process at once."""
     is_over = threading.Event()
-
-    def end(number: int, _frame: object) -> None:
-        if is_over.is_set():
-            os._exit(128 + number)
-        is_over.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    # All threads inherit that these are left to one. A handler would run amid the main thread's own wait for the event,
+    # whose lock that thread may hold just then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    threading.Thread(target=_heed_signals, args=(is_over,), name="signals", daemon=True).start()
     settings = _settings(path)
     from bot.bootstrap import build
     from bot.telemetry import logger, set_up_logging
@@ -108,6 +105,12 @@ def _serve(path: Path, roles: frozenset[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what still hangs in a call has had its time: the interpreter would wait for its thread
+
+
+def _heed_signals(is_over: threading.Event) -> None:
+    signal.sigwait(_ENDINGS)
+    is_over.set()
+    os._exit(128 + signal.sigwait(_ENDINGS))
 
 
 @cli.command()

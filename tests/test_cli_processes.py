@@ -37,6 +37,18 @@ server: {listen: "127.0.0.1:0"}
 log: {as_json: true}
 sources: {nightly: {kind: generic, secrets: "${NIGHTLY_SECRET}"}}
 """
+SIGNALLED_AT_ITS_WAIT = """
+import os, signal, sys, threading
+
+wait = threading.Condition.wait
+
+def signalled(self, timeout=None):
+    if sys._getframe(2).f_code.co_name == "_serve":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return wait(self, timeout)
+
+threading.Condition.wait = signalled
+"""
 TOLD = (
     MINIMAL
     + """
@@ -245,6 +257,14 @@ def test_a_second_signal_ends_the_process_at_once(start: Start, robot: Robot) ->
     run.wait_for("ending")
     assert run.child.process.poll() is None
     assert run.end() == 128 + signal.SIGTERM
+
+
+def test_a_signal_may_come_at_any_moment(start: Start, tmp_path: Path) -> None:
+    """Also at the one at which the process holds the lock of what it is about to wait for."""
+    (tmp_path / "sitecustomize.py").write_text(SIGNALLED_AT_ITS_WAIT, encoding="utf-8")
+    run = start("run", PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}")
+    assert run.child.process.wait(PATIENCE_S) == 0
+    assert [line["event"] for line in run.lines()][-2:] == ["running", "ending"]
 
 
 @pytest.mark.slow

@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from playground.buildbot import (
@@ -58,7 +60,10 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Demo:
-    """Starts everything, watches over it, and ends it. `stop_asked` may be set from a signal handler."""
+    """Starts everything, watches over it, and ends it when something is put into `stop_asked`.
+
+    A signal handler may do that at any moment, while the main thread waits for it or is about to.
+    """
 
     folder: Path
     ports: Ports
@@ -67,7 +72,7 @@ class Demo:
     others: Sequence[Program]
     buildbot_python: Path
     say: Callable[[str], None] = say
-    stop_asked: threading.Event = field(default_factory=threading.Event)
+    stop_asked: SimpleQueue[None] = field(default_factory=SimpleQueue)
     install_s: float = INSTALL_S
     slow_s: float = 30.0
     _children: list[Child] = field(default_factory=list)
@@ -97,7 +102,7 @@ class Demo:
         except Stopped:
             self.say("\nStopping …")
         finally:
-            self.stop_asked.set()
+            self.stop_asked.put(None)
             builder.join()
             self._stop()
 
@@ -143,7 +148,7 @@ class Demo:
                 greeter_url=f"http://127.0.0.1:{self.ports.greeter}",
             )
             buildbot = RunningBuildbot(paths, python=self.buildbot_python)
-            buildbot.start(READY_S, is_wanted=lambda: not self.stop_asked.is_set())
+            buildbot.start(READY_S, is_wanted=self.stop_asked.empty)
         except (BuildbotError, OSError) as error:
             self._buildbot_error = error
             return
@@ -170,7 +175,8 @@ class Demo:
         return f"http://127.0.0.1:{self.ports.playground}"
 
     def _pause(self) -> None:
-        if self.stop_asked.wait(POLL_S):
+        with suppress(Empty):
+            self.stop_asked.get(timeout=POLL_S)
             raise Stopped
 
     def _check(self) -> None:
@@ -232,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _asking_to_stop(demo: Demo) -> Callable[[int, FrameType | None], None]:
     def ask(_number: int, _frame: FrameType | None) -> None:
-        demo.stop_asked.set()
+        demo.stop_asked.put(None)
 
     return ask
 

@@ -7,9 +7,9 @@ import argparse
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 LOOK_S = 0.1
 STOP_S = 3.0
@@ -54,16 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
     (options.folder / "releases").mkdir(parents=True, exist_ok=True)
-    is_over = threading.Event()
+    endings: SimpleQueue[int] = SimpleQueue()  # unlike an event, what a handler may touch at any moment
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: is_over.set())
+        signal.signal(number, lambda number, _frame: endings.put(number))
     host = Host(options.folder, options.port)
     try:
-        while not is_over.wait(LOOK_S):
+        while _is_to_go_on(endings):
             host.look()
     finally:
         host.stop()
     return 0
+
+
+def _is_to_go_on(endings: SimpleQueue[int]) -> bool:
+    try:
+        endings.get(timeout=LOOK_S)
+    except Empty:
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def test_the_first_build_fails_before_the_eyes_of_the_bot(tmp_path: Path) -> Non
     try:
         wait_for(lambda: len(_told(tmp_path / "pushes", "user-service")) == 2, "two pushes")
     finally:
-        demo.stop_asked.set()
+        demo.stop_asked.put(None)
         running.join()
     started, ended = _told(tmp_path / "pushes", "user-service")
     assert (started["results"], ended["results"]) == (None, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, String, Table, all_, any_, bindparam, func
+from sqlalchemy import ARRAY, JSON, ColumnElement, Select, String, Table, all_, any_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -42,14 +42,18 @@ def greatest(dialect: str, *values: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def one_of(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Whether a column is one of the values in the list `name`; on PostgreSQL one plan serves any number of them."""
+    """Whether a column is one of the values in the list `name`; one statement serves any number of them."""
     if dialect == "postgresql":
         return column == any_(bindparam(name, type_=ARRAY(String)))
-    return column.in_(bindparam(name, expanding=True))
+    return column.in_(_listed(name))
 
 
 def none_of(dialect: str, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     """The opposite of `one_of`."""
     if dialect == "postgresql":
         return column != all_(bindparam(name, type_=ARRAY(String)))
-    return column.not_in(bindparam(name, expanding=True))
+    return column.not_in(_listed(name))
+
+
+def _listed(name: str) -> Select[tuple[str]]:
+    return select(func.json_each(bindparam(name, type_=JSON)).table_valued("value").c.value)

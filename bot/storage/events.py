@@ -15,7 +15,7 @@ from bot.storage.rows import NewRows
 from bot.storage.tables import events
 from bot.storage.unit import Unit
 
-_ADD = insert_new("sqlite", events, "source", "delivery_key")
+_ADD = insert_new("sqlite", events, "source", "delivery_key").returning(events.c.source, events.c.delivery_key)
 _NEW = NewRows(
     "postgresql", events, "source", "delivery_key", "kind", "subject_key", "occurred_at", "received_at", "body"
 )
@@ -46,14 +46,16 @@ class SqlEventLog:
         self._stored: dict[tuple[str, str], bool] = {}  # ahead of `add`, and whether that is to say so
 
     def expect(self, arrivals: Sequence[Arrival]) -> None:
-        """Store at once what `add` will be asked to store; SQLite, which has no round trips, does it then."""
+        """Store at once what `add` will be asked to store."""
+        coming = [(event, arrival.at) for arrival in arrivals for event in arrival.events]
+        rows = [_row(event, at) for event, at in coming]
         if self._connection.dialect.name == "postgresql":
-            coming = [(event, arrival.at) for arrival in arrivals for event in arrival.events]
-            given = _NEW.parameters([_row(event, at) for event, at in coming])
-            given["lines"] = sorted({f"{event.source}/{event.subject.project}" for event, _ in coming})
-            self._stored |= {(event.source, event.delivery_key): False for event, _ in coming}
-            for source, delivery in self._connection.aside(_lock_and_add(), given):
-                self._stored[source, delivery] = True
+            lines = sorted({f"{event.source}/{event.subject.project}" for event, _ in coming})
+            new = self._connection.aside(_lock_and_add(), {**_NEW.parameters(rows), "lines": lines})
+        else:
+            new = self._connection.aside(_ADD, rows)
+        self._stored |= {(event.source, event.delivery_key): False for event, _ in coming}
+        self._stored |= dict.fromkeys(new, True)
 
     def add(self, event: Event, received_at: float) -> bool:
         """Store an event; False when its delivery is known already.
@@ -64,8 +66,6 @@ class SqlEventLog:
         delivery = (event.source, event.delivery_key)
         if delivery not in self._stored:
             self.expect([Arrival((event,), received_at)])
-        if delivery not in self._stored:
-            return self._connection.aside(_ADD, _row(event, received_at)).rowcount == 1
         is_new, self._stored[delivery] = self._stored[delivery], False
         return is_new
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    CompoundSelect,
     Double,
     FromClause,
     Integer,
+    Row,
     Select,
     Text,
     and_,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     column,
     exists,
     func,
+    literal,
     not_,
     or_,
     select,
@@ -72,35 +73,30 @@ _ASKED: dict[str, TypeEngine[Any]] = {
     "width": Integer(),
     "number": Text(),
 }
-Asked = Mapping[str, ColumnElement[Any]]
+MOST_ASKED = 64  # runs at once, on SQLite
 
 
-def _neighbour(dialect: str, asked: Asked, *given: FromClause, earlier: bool) -> Select[Any]:
-    """The run before, or after, in the line of what is `asked`, which is `given` outside.
+def _neighbour(dialect: str, asked: FromClause, *wanted: ColumnElement[Any], earlier: bool) -> Select[*tuple[Any, ...]]:
+    """The run before, or after, the one that a row of `asked` is about, in its line.
 
     CI systems count whole seconds and start several runs in one: their numbers tell them apart, 9 before 10. The time
     is looked for first, along an index, so that only the runs of one second are ever sorted.
     """
     nearest = subjects.alias("nearest")
-    at = (
-        select(nearest.c.ordered_at)
-        .where(_is_beside(dialect, nearest, asked, earlier=earlier))
-        .limit(1)
-        .correlate(*given)
-    )
-    at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at).limit(1)
-    there = select(*SUBJECT_COLUMNS).where(
-        _is_beside(dialect, subjects, asked, earlier=earlier), subjects.c.ordered_at == at.scalar_subquery()
-    )
-    width, number = func.length(subjects.c.number), subjects.c.number
+    at = select(nearest.c.ordered_at).where(_is_beside(dialect, nearest, asked, earlier=earlier)).limit(1)
+    at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at).correlate(asked)
+    runs = subjects.alias("runs")
+    is_there = _is_beside(dialect, runs, asked, earlier=earlier), runs.c.ordered_at == at.scalar_subquery()
+    width, number = func.length(runs.c.number), runs.c.number
     order = (width.desc(), number.desc()) if earlier else (width, number)
-    return there.order_by(*order).limit(1).correlate(*given)
+    there = select(*(runs.c[column.name] for column in wanted)).where(*is_there)
+    return there.order_by(*order).limit(1).correlate(asked)
 
 
-def _is_beside(dialect: str, runs: FromClause, asked: Asked, *, earlier: bool) -> ColumnElement[bool]:
+def _is_beside(dialect: str, runs: FromClause, asked: FromClause, *, earlier: bool) -> ColumnElement[bool]:
     """Whether a run ended, is of the line that is asked about, and began before (or after) the one asked about."""
     at, width, number = runs.c.ordered_at, func.length(runs.c.number), runs.c.number
-    then, wide, numbered = asked["ordered_at"], asked["width"], asked["number"]
+    then, wide, numbered = asked.c.ordered_at, asked.c.width, asked.c.number
     is_beside: ColumnElement[bool] = (
         or_(at < then, width < wide, and_(width == wide, number < numbered))
         if earlier
@@ -108,7 +104,7 @@ def _is_beside(dialect: str, runs: FromClause, asked: Asked, *, earlier: bool) -
     )
     return and_(
         none_of(dialect, runs.c.key, "apart"),
-        *(runs.c[name] == asked[name] for name in ("source", "project", "branch")),
+        *(runs.c[name] == asked.c[name] for name in ("source", "project", "branch")),
         runs.c.is_finished.is_(True),
         at <= then if earlier else at >= then,
         is_beside,
@@ -116,26 +112,37 @@ def _is_beside(dialect: str, runs: FromClause, asked: Asked, *, earlier: bool) -
 
 
 @cache
-def _nearest() -> CompoundSelect[Any]:
-    """The finished runs of a line next to one, before and after it, but for those `apart`."""
-    asked = {name: bindparam(name, type_=of) for name, of in _ASKED.items()}
-    earlier = _neighbour("sqlite", asked, earlier=True).subquery("earlier")
-    later = _neighbour("sqlite", asked, earlier=False).subquery("later")
-    return union_all(select(earlier), select(later))
-
-
-@cache
-def _nearest_of_many() -> Select[Any]:
-    """The same for PostgreSQL, of many at once: a row for each, the run before it, and the one after it."""
+def _nearest_on_postgres() -> Select[*tuple[Any, ...]]:
+    """The finished runs next to many, but for those `apart`: for each a row of the run before it and the one after."""
     lists = [bindparam(name, type_=ARRAY(of)) for name, of in _ASKED.items()]
     columns = [column(name, of) for name, of in _ASKED.items()]
     asked = func.unnest(*lists).table_valued(*columns, with_ordinality="place").render_derived("asked")
     earlier, later = (
-        _neighbour("postgresql", dict(asked.c), asked, earlier=earlier).lateral(name)
+        _neighbour("postgresql", asked, *SUBJECT_COLUMNS, earlier=earlier).lateral(name)
         for name, earlier in (("earlier", True), ("later", False))
     )
     found = select(*earlier.c, *later.c).select_from(asked.outerjoin(earlier, true()).outerjoin(later, true()))
     return found.order_by(asked.c.place)
+
+
+@cache
+def _nearest_on_sqlite(runs: int) -> Select[*tuple[Any, ...]]:
+    """The same of so many; what is asked about the first of them is named `source0` and so on."""
+    columns = _ASKED.items()
+    of_each = [
+        select(
+            literal(place).label("place"), *(bindparam(f"{name}{place}", type_=of).label(name) for name, of in columns)
+        )
+        for place in range(runs)
+    ]
+    asked = union_all(*of_each).cte("asked")
+    earlier, later = subjects.alias("earlier"), subjects.alias("later")
+    found: FromClause = asked
+    for side, is_earlier in ((earlier, True), (later, False)):
+        key = _neighbour("sqlite", asked, subjects.c.key, earlier=is_earlier).scalar_subquery()
+        found = found.outerjoin(side, side.c.key == key)
+    shown = [side.c[one.name] for side in (earlier, later) for one in SUBJECT_COLUMNS]
+    return select(*shown).select_from(found).order_by(asked.c.place)
 
 
 _SILENT = (
@@ -242,18 +249,27 @@ class SqlSubjects:
 
     def _look_beside(self, runs: Sequence[_Run], apart: Sequence[str]) -> list[Sequence[SubjectRecord]]:
         """The stored neighbours of runs, but for those `apart`."""
-        asked = [dict(zip(_ASKED, (*run.line, *run.place), strict=True)) for run in runs]
-        if self._connection.dialect.name != "postgresql":
-            found = [self._connection.aside(_nearest(), {**one, "apart": list(apart)}) for one in asked]
-            return [readable(rows) for rows in found]
-        if not runs:
-            return []
-        lists = {name: [one[name] for one in asked] for name in _ASKED}
+        asked = [(*run.line, *run.place) for run in runs]
+        rows = self._rows_beside(asked, list(apart)) if asked else []
         width = len(SUBJECT_COLUMNS)
-        return [
-            readable(row[start : start + width] for start in (0, width) if row[start] is not None)
-            for row in self._connection.aside(_nearest_of_many(), {**lists, "apart": list(apart)})
-        ]
+        return [readable(row[start : start + width] for start in (0, width) if row[start] is not None) for row in rows]
+
+    def _rows_beside(self, asked: Sequence[Sequence[Any]], apart: Sequence[str]) -> list[Row[*tuple[Any, ...]]]:
+        if self._connection.dialect.name == "postgresql":
+            lists = dict(zip(_ASKED, map(list, zip(*asked, strict=True)), strict=True))
+            return list(self._connection.aside(_nearest_on_postgres(), {**lists, "apart": apart}))
+        found: list[Row[*tuple[Any, ...]]] = []
+        for start in range(0, len(asked), MOST_ASKED):
+            some = asked[start : start + MOST_ASKED]
+            size = 1 << (len(some) - 1).bit_length()  # statements of a few sizes: what is left is asked twice
+            named = {
+                f"{name}{place}": value
+                for place in range(size)
+                for name, value in zip(_ASKED, some[place % len(some)], strict=True)
+            }
+            rows = self._connection.aside(_nearest_on_sqlite(size), {**named, "apart": apart})
+            found += list(rows)[: len(some)]
+        return found
 
     def find(self, project: str, number: str) -> Sequence[SubjectRecord]:
         """Subjects that people may mean by `project#number`, of any source."""

@@ -42,8 +42,8 @@ log = logger(__name__)
 class CheckContext:
     """What is verified; times are seconds since 1970.
 
-    Until `started_at`, when its deployment began, the version before was there alone; since `there_since`, when its run
-    had gone well, the new one is. Both are 0 before.
+    Since `there_since`, when its run had gone well, the new version is there; until `well_until` nothing was wrong with
+    the one before. Both are 0 before its deployment began, at `started_at`.
     """
 
     service: str
@@ -53,6 +53,7 @@ class CheckContext:
     previous_version: str
     started_at: float
     there_since: float = 0.0
+    well_until: float = 0.0
 
     @property
     def values(self) -> dict[str, str]:
@@ -195,7 +196,7 @@ class Verification:
         reading = source.value(_query(spec, context, window_s), start=now - window_s, end=now)
         if spec.kind is CheckKind.METRIC:
             return _whole(judge(spec, reading.values), reading), reading.warnings
-        before, earlier_s = context.started_at, spec.baseline_window_s
+        before, earlier_s = context.well_until or context.started_at, spec.baseline_window_s
         baseline = source.value(_query(spec, context, earlier_s), start=before - earlier_s, end=before)
         outcome = _whole(judge(spec, reading.values, baseline.values), reading, baseline)
         return outcome, (*reading.warnings, *baseline.warnings)

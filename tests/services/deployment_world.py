@@ -42,10 +42,12 @@ class FakeVerification(Verification):
         self.verdicts: dict[str, Verdict] = {}
         self.problems: list[str] = []
         self.measured: list[tuple[str, str]] = []
+        self.contexts: list[CheckContext] = []
 
     def measure(self, spec: CheckSpec, context: CheckContext, now: float) -> Measurement:
         """See `Verification`."""
         self.measured.append((spec.name, context.version))
+        self.contexts.append(context)
         verdict = self.verdicts.get(f"{spec.name}@{context.version}", self.verdicts.get(spec.name, Verdict.PASSED))
         return Measurement(now, verdict, 200.0 if verdict is Verdict.PASSED else 500.0, detail=f"said {verdict.value}")
 

@@ -87,6 +87,8 @@ def test_a_comparison_asks_for_the_time_before_the_deployment(
         ("p95(production, 90s)", T0, T0 + 90),
         ("p95(production, 3600s)", T0 - 4200, T0 - 600),
     ]
+    verification.measure(LATENCY, replace(CONTEXT, well_until=T0 - 1200), T0 + 90)
+    assert source.asked[-1] == ("p95(production, 3600s)", T0 - 4800, T0 - 1200)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,20 @@ def wrong_there(tx: Transaction, service: str, environment: str) -> Sequence[Dep
     return stopped
 
 
+def well_until(tx: Transaction, deployment: Deployment) -> float:
+    """When the time before a deployment ended that says how a good version does: nothing was wrong there until then.
+
+    That is when it began itself; where it undoes or follows what went wrong, when the first of that began.
+    """
+    until = deployment.started_at
+    for one in _began(tx, deployment.service, deployment.environment):
+        if _order(one) < _order(deployment):
+            if one.state is _S.SUCCEEDED:
+                break
+            until = one.started_at
+    return until
+
+
 def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
     """The deployment with what is there at this moment as what it replaces: others may have ended while it waited."""
     if deployment.rollback_of:  # it replaces what it undoes, whatever that left behind

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from bot.domain.checks import CheckProgress, CheckSpec, Measurement, Reason, Verdict, advance, drop, hold
+from bot.domain.checks import CheckKind, CheckProgress, CheckSpec, Measurement, Reason, Verdict, advance, drop, hold
 from bot.domain.deployments import Deployment, note
 from bot.domain.services import Target
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease
 from bot.services.deployments.judging import context_of
 from bot.services.deployments.records import Records
+from bot.services.deployments.standing import well_until
 from bot.services.settling import Settling
 from bot.services.verification import CheckContext, Verification
 
@@ -31,13 +33,21 @@ class Verifying:
         """The checks after everything that is due was measured, and what is no check any more was given up."""
         now, specs = self._records.now(), {spec.name: spec for spec in target.checks}
         due = [one for one in deployment.checks if one.is_running and one.next_at <= now and one.name in specs]
-        looks = self._measured(lease, [specs[one.name] for one in due], context_of(deployment), now)
+        asked = [specs[one.name] for one in due]
+        looks = self._measured(lease, asked, self._seen(deployment, asked), now)
         seen = {}
         for one in due:
             look, spec = looks[one.name], specs[one.name]
             seen[one.name] = hold(spec, one, look) if look.pause_s else advance(spec, one, look)
         kept = (one if one.name in specs else drop(one) for one in deployment.checks)
         return tuple(seen.get(one.name, one) for one in kept)
+
+    def _seen(self, deployment: Deployment, specs: Sequence[CheckSpec]) -> CheckContext:
+        """What checks are told of it; what went wrong before it is no measure for those that compare."""
+        context = context_of(deployment)
+        if all(spec.kind is not CheckKind.COMPARE for spec in specs):
+            return context
+        return replace(context, well_until=self._records.store.read(lambda tx: well_until(tx, deployment)))
 
     def _measured(
         self, lease: DeploymentLease, specs: Sequence[CheckSpec], context: CheckContext, now: float

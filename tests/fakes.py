@@ -51,6 +51,7 @@ class FakeRequest:
     parameters: Mapping[str, str]
     retried: SubjectKey | None
     build: SubjectKey | None = None
+    withdrawn_by: str = ""
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ class FakeBuildSystem:
     def begin_queued(self) -> None:
         """Give every waiting request its build."""
         for request in self.requests:
-            if request.build is None:
+            if request.build is None and not request.withdrawn_by:
                 request.build = self.start(request.project)
 
     # --- BuildReader
@@ -218,7 +219,19 @@ class FakeBuildSystem:
         self._know(project)
         if not request.isdigit() or not 0 < int(request) <= len(self.requests):
             raise DestinationGone(self.source, "request_gone")
-        return self.requests[int(request) - 1].build
+        known = self.requests[int(request) - 1]
+        if known.project != project:
+            raise DestinationGone(self.source, "other_builder")
+        if known.withdrawn_by:
+            raise DestinationGone(self.source, "request_cancelled")
+        return known.build
+
+    def withdraw(self, project: str, request: str, *, asked_by: str) -> None:
+        """See `BuildControl`."""
+        self._reach("withdraw")
+        if self.follow(project, request) is None:
+            self.requests[int(request) - 1].withdrawn_by = asked_by
+        self._answer()
 
     def _trigger(self, request: FakeRequest) -> Triggered:
         self.requests.append(request)

@@ -10,6 +10,8 @@ from bot.domain.deployments import CHECKS, Approval, Deployment, DeploymentState
 from bot.domain.services import ApprovalRule
 from bot.errors import Conflict
 
+_OUT_OF_REACH = frozenset({"run_unseen", "run_unknown", "not_stopped"})
+
 
 def approve(deployment: Deployment, approval: Approval, persons: frozenset[str]) -> Deployment:
     """With one more person's consent; `persons` are all accounts of the person who gives it.
@@ -74,7 +76,8 @@ def strike(deployment: Deployment, struck: Sequence[Approval], at: float) -> Dep
     kept = tuple(one for one in deployment.approvals if one.account not in accounts)
     fewer = note(deployment, approvals=kept, struck=(*deployment.struck, *struck))
     if deployment.state is DeploymentState.QUEUED and not fewer.is_approved:
-        return _ask_again(fewer, at, "approval_struck" if struck else "more_approvals")
+        more = "more_approvals" if deployment.approvals else "approvals_needed"  # nobody was asked for one before
+        return _ask_again(fewer, at, "approval_struck" if struck else more)
     return fewer
 
 
@@ -92,14 +95,14 @@ def reject(deployment: Deployment, rejection: Approval) -> Deployment:
     )
 
 
-def is_out_of_sight(deployment: Deployment) -> bool:
-    """Whether people were asked to look at its run, because nobody here can see it."""
-    return deployment.state is DeploymentState.DEPLOYING and deployment.question in ("run_unseen", "run_unknown")
+def is_out_of_reach(deployment: Deployment) -> bool:
+    """Whether people were asked to look at its run, because nobody here can see it, or stop it."""
+    return deployment.state is DeploymentState.DEPLOYING and deployment.question in _OUT_OF_REACH
 
 
 def stop(deployment: Deployment, by: str, at: float) -> Deployment:
-    """With its run asked for its end; where that was asked before and its run is out of sight, at its own end."""
-    if deployment.stop_asked_by and is_out_of_sight(deployment):
+    """With its run asked for its end; where that was asked before and its run is out of reach, at its own end."""
+    if deployment.stop_asked_by and is_out_of_reach(deployment):
         return move(deployment, DeploymentState.FAILED, at, outcome=ABANDONED, detail=by)
     return note(deployment, stop_asked_by=by)
 
@@ -125,7 +128,7 @@ def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
 def _ask_again(deployment: Deployment, at: float, outcome: str = "") -> Deployment:
     """Waiting for approval once more, whatever held it back in the queue."""
     state = DeploymentState.AWAITING_APPROVAL
-    return move(deployment, state, at, outcome=outcome, question="", unseen_since=0.0)
+    return move(deployment, state, at, outcome=outcome, question="", unseen_since=0.0, put_off_since=0.0)
 
 
 def _must_wait(deployment: Deployment) -> None:

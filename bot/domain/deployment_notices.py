@@ -7,7 +7,18 @@ from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 
 WITH_ALERTS = "with_alerts"
 # Ends that nobody decided, before it began.
-VOID = frozenset({"requester_refused", "version_moved", "overtaken", "outdated", "went_wrong", "not_good_before"})
+VOID = frozenset(
+    {
+        "requester_refused",
+        "version_moved",
+        "overtaken",
+        "outdated",
+        "went_wrong",
+        "not_good_before",
+        "queued_too_long",
+        "never_taken",
+    }
+)
 
 
 def remind_at(deployment: Deployment) -> float | None:
@@ -24,7 +35,7 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("break_glass")
     if deployment.state is DeploymentState.AWAITING_APPROVAL:
         names += _asking_for_approval(deployment)
-    if deployment.question:
+    if deployment.question and not deployment.state.is_ended:
         names.append(_asking(deployment))
     if deployment.stop_asked_by and deployment.state in (DeploymentState.VERIFYING, DeploymentState.SUCCEEDED):
         names.append("stopped_late")
@@ -50,6 +61,13 @@ def _asking(deployment: Deployment) -> str:
     """A name for each kind of question, and another one for each more check that is asked about."""
     asked_about = len(deployment.asked_about) + len(deployment.kept) if deployment.asked_about else ""
     return f"question:{deployment.question.partition(':')[0]}{asked_about}"
+
+
+def question_in(notice: str) -> tuple[str, int]:
+    """The kind of question of such a notice, and how many checks people were asked about; 0 where it is about none."""
+    kind = notice.partition(":")[2]
+    words = kind.rstrip("0123456789")
+    return words, int(kind[len(words) :] or 0)
 
 
 def _asking_for_approval(deployment: Deployment) -> list[str]:

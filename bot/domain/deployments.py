@@ -183,9 +183,10 @@ class Deployment:
     service did while it was verified, by the names of `bot.ports.metrics.Figure`. `undone_from` is the state that
     its last rollback found it in, `rollback_outcome` and `rollback_detail` are what became of one that failed.
     `let_at` is when the calendar that kept it waiting last let it begin, `unseen_since` since when its CI system
-    tells nothing. `brought` are all the commits that it brings only if `changes_known`; else they are asked for
-    again at `learn_at`, or never (0). `aside` are commits of other branches that could not be undone, should they
-    be part of it. `undoes` is what a rollback, or an older version, takes away.
+    tells nothing, or does not do what it is told, `put_off_since` when an order for it came to nothing first.
+    `brought` are all the commits that it brings only if `changes_known`; else they are asked for again at
+    `learn_at`, or never (0). `aside` are commits of other branches that could not be undone, should they be part of
+    it. `undoes` is what a rollback, or an older version, takes away.
     """
 
     number: int
@@ -232,6 +233,7 @@ class Deployment:
     further: tuple[str, ...] = ()
     learn_at: float = 0.0
     undoes: Undoing | None = None
+    put_off_since: float = 0.0
 
     @property
     def brought(self) -> tuple[Change, ...]:

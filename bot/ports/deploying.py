@@ -64,7 +64,7 @@ class DeploySystem(Protocol):
         ...
 
     def stop(self, order: Order, run: Run) -> bool:
-        """Ask for its end; False when it had ended already."""
+        """Ask for its end, also while it waits for its turn; False when it had ended already. `look` tells the rest."""
         ...
 
 

@@ -120,7 +120,25 @@ class Triggered:
     build: SubjectKey | None = None
 
 
-class BuildControl(Protocol):
+class BuildRequests(Protocol):
+    """What was asked for in a CI system and may not have begun yet. Calls try once, within 8 s."""
+
+    def follow(self, project: str, request: str) -> SubjectKey | None:
+        """The build that a request became, or None while it waits; DestinationGone when it was dropped.
+
+        DestinationGone with another reason where it is none of the project's, as that is configured by now.
+        """
+        ...
+
+    def withdraw(self, project: str, request: str, *, asked_by: str) -> None:
+        """Take a request that waits for its turn away: `follow` tells whether it was, or became a build all the same.
+
+        Raises what `follow` raises, and other IntegrationErrors.
+        """
+        ...
+
+
+class BuildControl(BuildRequests, Protocol):
     """Acts on a CI system. Calls try once, within 8 s. OutcomeUnknown: ask `find_run` before anything else."""
 
     def retry(self, key: SubjectKey, *, correlation: str, asked_by: str) -> Triggered:
@@ -139,8 +157,4 @@ class BuildControl(Protocol):
         self, project: str, *, correlation: str, since: datetime, retried: SubjectKey | None
     ) -> Triggered | None:
         """The first run asked for after `since` that carries our correlation, or None when there certainly is none."""
-        ...
-
-    def follow(self, project: str, request: str) -> SubjectKey | None:
-        """The build that a request became, or None while it waits; DestinationGone when it was dropped."""
         ...

@@ -79,7 +79,7 @@ class BuildbotControl:
         """See `BuildControl.cancel`; OutcomeUnknown when the build still runs seconds after it was told to stop."""
         deadline = Deadline()
         build = self._reader.find_build(key, deadline)
-        reason = f"asked by {clean_line(asked_by, 60)}"
+        reason = _reason(asked_by)
         if build["complete"]:
             return _was_stopped_for(reason, build)
         self._api.control(f"builds/{build['buildid']}", "stop", {"reason": reason}, deadline)
@@ -111,11 +111,7 @@ class BuildbotControl:
     def follow(self, project: str, request: str) -> SubjectKey | None:
         """See `BuildControl.follow`; a request whose worker was lost waits again, until it has its next build."""
         deadline = Deadline()
-        self._reader.project(project)
-        try:
-            row = self._api.row(f"buildrequests/{quote(request, safe='')}", "buildrequests", deadline)
-        except DestinationGone:
-            raise DestinationGone(SYSTEM, "request_gone", "Buildbot does not know the request any more") from None
+        row = self._request(project, request, deadline)
         build = self._newest_build(row, deadline)
         if row.get("complete"):
             if build is None:
@@ -125,10 +121,27 @@ class BuildbotControl:
             return None
         return self._key_of(project, build)
 
+    def withdraw(self, project: str, request: str, *, asked_by: str) -> None:
+        """See `BuildControl.withdraw`; of a request that was taken on in the same moment Buildbot stops the build."""
+        deadline = Deadline()
+        waiting = number_in(self._request(project, request, deadline), "buildrequestid")
+        self._api.control(f"buildrequests/{waiting}", "cancel", {"reason": _reason(asked_by)}, deadline)
+
     def check_project(self, project: Project, deadline: Deadline) -> None:
         """Raise DestinationGone or Rejected, saying why, when a run of the project could not be started."""
         self._living_builder(project, deadline)
         self._fields_of(project, deadline)
+
+    def _request(self, project: str, request: str, deadline: Deadline) -> Json:
+        """A request of a project; DestinationGone where it is none of the builder that the project names now."""
+        name = self._reader.project(project).builder
+        try:
+            row = self._api.row(f"buildrequests/{quote(request, safe='')}", "buildrequests", deadline)
+        except DestinationGone:
+            raise DestinationGone(SYSTEM, "request_gone", "Buildbot does not know the request any more") from None
+        if number_in(row, "builderid") != number_in(self._reader.find_builder(name, deadline), "builderid"):
+            raise DestinationGone(SYSTEM, "other_builder", f"the request is none of the builder {name}")
+        return row
 
     def _living_builder(self, project: Project, deadline: Deadline) -> Json:
         """The builder, when a master still has it: one that was taken away can be read, and never builds again."""
@@ -196,6 +209,10 @@ class BuildbotControl:
         if build is None:
             return None
         return SubjectKey(SubjectKind.BUILD, self._source, project, str(number_in(build, "number")))
+
+
+def _reason(asked_by: str) -> str:
+    return f"asked by {clean_line(asked_by, 60)}"
 
 
 def _request_in(result: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -44,6 +44,9 @@ class Bench(Protocol):
     def running_build(self) -> SubjectKey:
         """A build of `SLOW` that has just started."""
 
+    def queued(self) -> tuple[SubjectKey, Triggered]:
+        """A running build of `SLOW`, and a request that waits for its end."""
+
     def lose_answers(self, lost: bool) -> None:
         """Let control calls happen without anybody hearing of it."""
 
@@ -67,6 +70,10 @@ class FakeBench:
 
     def running_build(self) -> SubjectKey:
         return self.system.start(SLOW)
+
+    def queued(self) -> tuple[SubjectKey, Triggered]:
+        running, self.system.queues = self.running_build(), True
+        return running, self.control.run(SLOW, {}, correlation=correlation(), asked_by="Ada")
 
     def lose_answers(self, lost: bool) -> None:
         self.system.loses_answers = lost
@@ -107,6 +114,9 @@ class BuildbotBench:
         build = self.server.force(SLOW)
         wait_for(lambda: len(self.server.steps(build["buildid"])) > 1, "the first step")
         return self._key(SLOW, build)
+
+    def queued(self) -> tuple[SubjectKey, Triggered]:
+        return self.running_build(), self.control.run(SLOW, {}, correlation=correlation(), asked_by="Ada")
 
     def lose_answers(self, lost: bool) -> None:
         self.adapter.loses_posts = lost
@@ -330,3 +340,23 @@ def test_an_unknown_request_is_gone(bench: Bench) -> None:
     """A request that the system has forgotten is not waited for."""
     with pytest.raises(DestinationGone):
         bench.control.follow(PROJECT, "999999")
+
+
+def test_a_request_in_the_queue_is_taken_back(bench: Bench) -> None:
+    """It never becomes a build, and is said to have been cancelled; by another project's name nobody gets at it."""
+    running, waiting = bench.queued()
+    assert bench.control.follow(SLOW, waiting.request) is None
+    with pytest.raises(DestinationGone) as caught:
+        bench.control.withdraw(PROJECT, waiting.request, asked_by="王磊")
+    assert caught.value.reason == "other_builder"
+    bench.control.withdraw(SLOW, waiting.request, asked_by="王磊")
+
+    def dropped() -> str:
+        try:
+            bench.control.follow(SLOW, waiting.request)
+        except DestinationGone as problem:
+            return problem.reason
+        return ""
+
+    assert wait_for(dropped, "the end of the request") == "request_cancelled"
+    assert bench.control.cancel(running, asked_by="王磊") is True

@@ -120,7 +120,7 @@ class LastingBuildbot:
         row = build(number, **{"results": FAILED, "started_at": now, "complete_at": now, **changed})
         self._builds[number] = (project, row)
         self._sets[number] = {"bsid": number, "reason": reason, "rebuilt_buildid": of, "submitted_at": now}
-        request = {"buildrequestid": number, "buildsetid": number}
+        request = {"buildrequestid": number, "buildsetid": number, "builderid": 7}
         self._stand_in.answers |= {
             f"GET builders/{project}": rows("builders", {"builderid": 7, "name": project, "masterids": [1]}),
             f"GET builders/{project}/builds": lambda _: self._newest(project),

@@ -62,6 +62,9 @@ def test_approvals_are_demanded_where_none_were(sqlite_store: SqlStore, sqlite_d
     configure(stage, approvals=ApprovalRule(1, ("release",)))
     stage.go_on(20)
     assert (stage.state(), stage.runs()) == (S.AWAITING_APPROVAL, [])
+    assert "none were when it was asked for" in str(stage.card().sections[0])
+    titles = [call.title for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    assert ["waits for approval" in title for title in titles] == [True]  # nobody was asked before: one call is enough
     stage.world.clock.advance(3 * 3600)
     stage.ask(f"approve {SERVICE}#1", "m2")
     stage.go_on(20)
@@ -132,6 +135,17 @@ def test_a_run_is_followed_where_it_was_asked_for(stage: Stage) -> None:
     stage.run_ends()
     stage.go_on(60)
     assert (stage.state(), len(stage.builds.requests)) == (S.SUCCEEDED, 1)
+
+
+def test_a_run_is_stopped_where_it_was_asked_for(stage: Stage) -> None:
+    """Another pipeline deploys by now, and has a run of the same number: that one is left alone."""
+    begun(stage)
+    stranger = stage.builds.start(OTHER_PROJECT)
+    configure(stage, deploy=SHIP)
+    stage.ask(f"abort {SERVICE}#1")
+    stage.go_on(20)
+    assert (stage.state(), stage.deployment().outcome) == (S.CANCELLED, "stopped")
+    assert not stage.builds.runs[stranger].is_finished
 
 
 def test_a_run_of_a_lost_answer_is_looked_for_where_it_was_asked_for(stage: Stage) -> None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from bot.domain.cards import Notice
+from bot.domain.cards import Notice, Paragraph
 from bot.domain.checks import CheckKind, CheckProgress, CheckSpec, Reason, Verdict
 from bot.domain.deployments import Deployment, DeploymentState, Requester, Version
+from bot.domain.routing import Match, Route
 from bot.services.verification import Verification
 from tests.metric_fakes import FakeMetricSource
 from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
@@ -156,3 +157,19 @@ def _deploying(stage: Stage) -> int:
     stage.go_on(1)
     assert stage.state(1) is S.DEPLOYING
     return 1
+
+
+def test_a_question_that_was_answered_before_its_notice_is_no_blank(store: SqlStore, database: Engine) -> None:
+    """The chat was away meanwhile: what is posted says what was asked and what became of it, and calls nobody."""
+    mentioned = Route("routes[0]", Match(kind=("deployment",)), ("ci",), mention=("slack:U7",))
+    stage = a_stage(store, database, routes=(mentioned,))
+    stage.verification.verdicts["health"] = Verdict.NO_DATA
+    _carried_out(stage)
+    stage.go_on(33)
+    assert stage.deployment(1).asked_about == ("health",)
+    stage.ask(f"keep {SERVICE}#1")
+    stage.card()
+    notices = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    asked = next(one for one in notices if "cannot tell" in str(one.body))
+    assert "keep it, or roll it back? · answered: keep health" in words_of([Paragraph(asked.body)])
+    assert asked.mentions == ()

@@ -20,6 +20,7 @@ from tests.services.deployment_world import SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 
 S = DeploymentState
+WEEK_S = 7 * 86_400.0
 ALL_CALLS = {"run", "find_run", "list_builds", "follow", "fetch"}
 
 
@@ -167,3 +168,50 @@ def test_a_run_that_is_there_after_all_is_followed(stage: Stage) -> None:
     stage.run_ends()
     stage.go_on(60)
     assert stage.state() is S.SUCCEEDED
+
+
+def lost(*_: Any, **__: Any) -> object:
+    """An order whose answer never comes, and which starts nothing."""
+    raise OutcomeUnknown("buildbot", "no_answer")
+
+
+def refused(*_: Any, **__: Any) -> object:
+    """An order that never arrives."""
+    raise RateLimited("buildbot", "rate_limited", 5.0)
+
+
+@pytest.mark.parametrize("order", [lost, refused])
+def test_orders_that_come_to_nothing_for_a_week_end_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, order: Callable[..., object]
+) -> None:
+    """Each try queues it anew, and renews nothing: it ends a week after the first one, and people are told why."""
+    monkeypatch.setattr(FakeBuildSystem, "run", order)
+    stage.ask(f"approve {SERVICE}#1", "U2")
+    stage.go_on(60)
+    stage.world.clock.advance(WEEK_S - 400)
+    stage.go_on(200)
+    assert stage.state() in (S.QUEUED, S.DEPLOYING)
+    stage.go_on(900)
+    ended = stage.deployment()
+    assert (ended.state, ended.outcome, ended.detail) == (S.EXPIRED, "never_taken", "buildbot")
+    why = "For a whole week the CI system did not answer, or took no order for it: buildbot"
+    assert why in str(stage.card().sections[0])
+    called = [str(one.content.body) for one in stage.world.messenger.calls if isinstance(one.content, Notice)]
+    assert why in called[-1]
+
+
+def test_the_week_begins_anew_when_a_freeze_ends(stage: Stage) -> None:
+    """No order was taken before it either: what the calendar held back does not count."""
+    stage.builds.away = {"run"}
+    stage.ask(f"approve {SERVICE}#1", "U2")
+    stage.go_on(60)
+    freeze(stage)
+    stage.go_on(600)
+    assert stage.deployment().outcome == "freeze"
+    stage.world.clock.advance(WEEK_S + 86_400)
+    stage.restart({SERVICE: a_service(approvals=ApprovalRule(1, ("release",), expires_s=4 * WEEK_S))})
+    stage.go_on(4000)
+    assert (stage.state(), stage.deployment().outcome) == (S.QUEUED, "ci_away")
+    stage.world.clock.advance(WEEK_S)
+    stage.go_on(600)
+    assert (stage.state(), stage.deployment().outcome) == (S.EXPIRED, "never_taken")

@@ -7,19 +7,22 @@ from dataclasses import replace
 
 from bot.domain.deployment_notices import remind_at
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState, move, note
-from bot.domain.services import Service
+from bot.domain.services import Service, Target
 from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
 from bot.ports.deploying import DeploymentLease, DeploySystem
 from bot.services.deployments.ending import Ending
-from bot.services.deployments.gate import QUEUE_S, RECHECK, SHUT, UNKNOWN, Gate, Held, Seen
+from bot.services.deployments.gate import QUEUE_S, RECHECK, UNKNOWN, Gate, Held, Seen
 from bot.services.deployments.judging import (
     CI_AWAY,
     REST_S,
+    SHUT,
     answered,
     judge_checks,
     next_look_at,
     ordered,
+    pipeline_of,
+    queued_since,
     unanswered,
 )
 from bot.services.deployments.orphans import Orphans
@@ -136,6 +139,9 @@ class DeploymentWorker:
             if why is None and seen is not None and seen.void:
                 self._ending.end(tx, self._gate.ended(tx, current, seen), target, RECHECK)
                 return
+            if why is None and current.put_off_since and self._is_late(current):
+                self._expire(tx, current, target, Held(CI_AWAY, pipeline_of(current, target).source, 0.0))
+                return
             if why is None and seen is not None:
                 why = self._begin(tx, step, self._gate.strike(tx, current, seen, target))
                 if why is None:
@@ -162,7 +168,7 @@ class DeploymentWorker:
 
     def _begin(self, tx: Transaction, step: Step, judged: Deployment) -> Held | None:
         """Store that it began, or that it may not any more; what holds it back where another one was faster."""
-        now = self._records.now()
+        now, has_opened = self._records.now(), judged.outcome in SHUT
         if judged.state is _S.AWAITING_APPROVAL:
             self._records.put(tx, judged, RECHECK, due_at=now)
             self._steps.give_back(tx, step.lease, now)
@@ -174,6 +180,7 @@ class DeploymentWorker:
             return None
         there = in_place_of(tx, judged)
         try:
+            there = replace(there, let_at=now if has_opened else there.let_at)
             started = move(there, _S.DEPLOYING, now, run=ordered(there, step.target, now), question="")
             self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
         except Conflict as problem:
@@ -181,13 +188,11 @@ class DeploymentWorker:
         return None
 
     def _stay_queued(self, tx: Transaction, step: Step, current: Deployment, why: Held) -> None:
-        """Wait on, for a week at most, which begins anew when the calendar lets it begin at last."""
+        """Wait on, for a week at most."""
         now, is_shut = self._records.now(), why.outcome in SHUT
         has_opened = current.outcome in SHUT and not is_shut
-        since = now if has_opened else max(current.state_since, current.let_at)
-        if now - since > QUEUE_S and not is_shut:
-            late = move(current, _S.EXPIRED, now, outcome="queued_too_long")
-            self._ending.end(tx, late, step.target, Cause("expire"))
+        if not is_shut and self._is_late(current):
+            self._expire(tx, current, step.target, why)
             return
         held = unanswered(current, now) if why.outcome == CI_AWAY else answered(current)
         if (held.outcome, held.detail) != (why.outcome, why.detail):
@@ -195,6 +200,18 @@ class DeploymentWorker:
         if held.revision != current.revision:
             self._records.progress(tx, held, due_at=why.due_at)
         self._steps.give_back(tx, step.lease, why.due_at)
+
+    def _is_late(self, current: Deployment) -> bool:
+        """Whether it waits for a whole week; where the calendar held it back until now, that begins now."""
+        now = self._records.now()
+        return current.outcome not in SHUT and now - queued_since(current) > QUEUE_S
+
+    def _expire(self, tx: Transaction, current: Deployment, target: Target, why: Held) -> None:
+        """End one that waited for too long, and say for what where that was its CI system."""
+        is_away = why.outcome == CI_AWAY
+        outcome, detail = ("never_taken", why.detail) if is_away else ("queued_too_long", "")
+        late = move(current, _S.EXPIRED, self._records.now(), outcome=outcome, detail=detail)
+        self._ending.end(tx, late, target, Cause("expire"))
 
     # --- the checks
 

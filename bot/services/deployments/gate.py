@@ -25,7 +25,6 @@ from bot.telemetry import logger
 
 QUEUE_S = 7 * 86_400.0
 APPROVAL_S = 7 * 86_400.0  # how long an approval counts; longer where people have longer to give one
-SHUT = frozenset({"window", "freeze"})  # what the calendar holds back waits for as long as it takes
 UNKNOWN = "approvers_unknown"  # what is held back by the directories of its own people holds up nobody else
 LONGEST_REST_S = 3600.0
 RECHECK = Cause("recheck")

@@ -21,6 +21,7 @@ ANSWER_S = 1800.0
 LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 DOUBT_S = 600.0
 CI_AWAY = "ci_away"
+SHUT = frozenset({"window", "freeze"})  # what the calendar holds back waits for as long as it takes
 _S = DeploymentState
 _VERBS = {
     DeploymentKind.DEPLOY: Verb.DEPLOY,
@@ -145,6 +146,18 @@ def still_running(deployment: Deployment, target: Target, run: Run, now: float) 
     return deployment, now + min(max(LOOK_S, went_s / 60.0), LONGEST_LOOK_S)
 
 
+def goes_on(deployment: Deployment, run: Run, now: float, *, at_once: bool) -> Deployment:
+    """The deployment while its run goes on though its end was asked for: people are asked to end it where it runs.
+
+    `at_once` where the system refuses to stop it, else after some time: it may be about to end.
+    """
+    since = deployment.unseen_since or now
+    question = "not_stopped" if at_once or now - since > DOUBT_S else deployment.question
+    if (run, since, question) == (deployment.run, deployment.unseen_since, deployment.question):
+        return deployment
+    return note(deployment, run=run, unseen_since=since, question=question)
+
+
 def unseen(deployment: Deployment, now: float) -> Deployment:
     """The deployment while nobody can say how its run goes: after some time people are asked to look."""
     since = deployment.unseen_since or now
@@ -181,8 +194,14 @@ def set_back(deployment: Deployment, now: float, outcome: str, *, run: Run | Non
         run=run,
         started_at=0.0,
         unseen_since=since,
+        put_off_since=deployment.put_off_since or now,
         question=CI_AWAY if now - since > DOUBT_S else "",
     )
+
+
+def queued_since(deployment: Deployment) -> float:
+    """Since when it waits: orders that come to nothing do not renew that, and a calendar that lets it begin does."""
+    return max(deployment.put_off_since or deployment.state_since, deployment.let_at)
 
 
 def unanswered(deployment: Deployment, now: float) -> Deployment:

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from bot.domain.builds import BuildStatus
 from bot.domain.deployments import Run
-from bot.domain.subjects import SubjectKey
-from bot.errors import Conflict, DestinationGone, Unavailable
+from bot.errors import DestinationGone, Unavailable
 from bot.ports import BuildControl, BuildReader, Triggered
 from bot.ports.deploying import Order, RunReport, RunState
 
@@ -49,43 +48,27 @@ class BuildDeploys:
         return _run(order, found) if found is not None else None
 
     def look(self, order: Order, run: Run) -> RunReport:
-        """See `DeploySystem.look`: the build is asked for itself, whatever any webhook said of it."""
-        with _in_sight():
-            run = self._begun(order, run)
-            if not run.build:
-                return RunReport(run, RunState.WAITING)
-            facts = self._reader.fetch(SubjectKey.parse(run.build), with_log=False).facts
-            state = _STATES[facts.status or BuildStatus.RUNNING]
-            if state is RunState.CANCELLED and (anew := self._built_again(order, run)) is not None:
-                return anew
-        return RunReport(replace(run, url=facts.url or run.url), state, facts.summary or "")
+        """See `DeploySystem.look`: the build is asked for itself, whatever any webhook said of it.
 
-    def _built_again(self, order: Order, run: Run) -> RunReport | None:
-        """How its request goes on after a build that came to nothing, as where its worker was lost; None if not."""
-        try:
+        It is found by its request each time: where its worker was lost the same request becomes another build, and
+        where the configuration names another pipeline by now a build of the same number is a stranger's.
+        """
+        with _in_sight():
             build = self._control.follow(order.pipeline, run.request)
-        except DestinationGone as problem:
-            if problem.reason in _GONE:
-                return None
-            raise
-        if str(build) == run.build:
-            return None
-        again = replace(run, build=str(build or ""), url="")
-        return RunReport(again, RunState.RUNNING if build else RunState.WAITING)
+            if build is None:
+                return RunReport(replace(run, build="", url=""), RunState.WAITING)
+            facts = self._reader.fetch(build, with_log=False).facts
+        state = _STATES[facts.status or BuildStatus.RUNNING]
+        return RunReport(replace(run, build=str(build), url=facts.url or run.url), state, facts.summary or "")
 
     def stop(self, order: Order, run: Run) -> bool:
-        """See `DeploySystem.stop`; Conflict while the request waits for its turn."""
+        """See `DeploySystem.stop`."""
         with _in_sight():
-            run = self._begun(order, run)
-            if not run.build:
-                raise Conflict("Its run has not begun yet; it can be stopped as soon as it has.")
-            return self._control.cancel(SubjectKey.parse(run.build), asked_by=order.asked_by)
-
-    def _begun(self, order: Order, run: Run) -> Run:
-        if run.build:
-            return run
-        build = self._control.follow(order.pipeline, run.request)
-        return replace(run, build=str(build)) if build is not None else run
+            build = self._control.follow(order.pipeline, run.request)
+            if build is not None:
+                return self._control.cancel(build, asked_by=order.asked_by)
+            self._control.withdraw(order.pipeline, run.request, asked_by=order.asked_by)
+        return True
 
 
 @contextmanager

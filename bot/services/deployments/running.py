@@ -14,6 +14,8 @@ from bot.services.checking import CERTAIN_AFTER_S, LONGEST_PAUSE_S
 from bot.services.deployments.judging import (
     CI_AWAY,
     LOOK_S,
+    REST_S,
+    goes_on,
     in_doubt,
     judge_run,
     order_of,
@@ -65,7 +67,7 @@ class Running:
             return False
         asked = ordered(deployment, step.target, self._records.now())
         run = replace(found, asked_at=asked.asked_at, source=asked.source, pipeline=asked.pipeline)
-        there = note(deployment, run=run, question="", unseen_since=0.0)
+        there = note(deployment, run=run, question="", unseen_since=0.0, put_off_since=0.0)
         self._steps.settle(step, lambda now: move(there, _S.DEPLOYING, now))
         return True
 
@@ -142,8 +144,8 @@ class Running:
         """Store what its system calls the run; it is followed from now on."""
         asked = step.deployment.run or run
         known = replace(run, asked_at=asked.asked_at, source=asked.source, pipeline=asked.pipeline)
-        told = {"run": known, "question": "", "unseen_since": 0.0}
-        self._steps.note(step, lambda now: (note(step.deployment, **told), now + LOOK_S))
+        told = note(step.deployment, run=known, question="", unseen_since=0.0, put_off_since=0.0)
+        self._steps.note(step, lambda now: (told, now + LOOK_S))
 
     def _unknown(self, step: Step, problem: IntegrationError, *, certain_at: float) -> None:
         """Nobody can say whether there is a run: looked for again, and a person is told when that takes long."""
@@ -160,8 +162,7 @@ class Running:
         deployment = step.deployment
         system, order = self._system(step), order_of(deployment, step.target)
         try:
-            if deployment.stop_asked_by:
-                self._stop(system, order, run)
+            unheeded = self._stop(system, order, run, by) if (by := deployment.stop_asked_by) else None
             report = system.look(order, run)
         except DestinationGone as problem:
             self._gone(step, run, problem)
@@ -171,21 +172,33 @@ class Running:
             pause_s = max(UNREACHABLE_S, problem.retry_after_s or 0.0)
             self._steps.note(step, lambda now: (unseen(deployment, now), now + pause_s))
             return
-        self._judge(step, report)
+        if unheeded is not None and report.state in (RunState.WAITING, RunState.RUNNING):
+            at_once = not unheeded.recoverable
+            self._steps.note(step, lambda now: (goes_on(deployment, report.run, now, at_once=at_once), now + REST_S))
+        else:
+            self._judge(step, report)
 
     def _gone(self, step: Step, run: Run, problem: DestinationGone) -> None:
-        """End one whose run its system has no more, or never began."""
-        never_ran = problem.reason in NEVER_RAN
-        to, outcome = (_S.CANCELLED, "never_ran") if never_ran else (_S.FAILED, "run_gone")
+        """End one whose run its system has no more, or never began: because we took it out of the queue, or others."""
+        never_ran, by = problem.reason in NEVER_RAN, step.deployment.stop_asked_by
         known = None if never_ran else run  # where nothing ran there is nothing to undo
-        why = {"outcome": outcome, "detail": problem.detail or problem.reason}
+        if never_ran and by:
+            to, why = _S.CANCELLED, {"outcome": "stopped", "detail": by}
+        else:
+            to, outcome = (_S.CANCELLED, "never_ran") if never_ran else (_S.FAILED, "run_gone")
+            why = {"outcome": outcome, "detail": problem.detail or problem.reason}
         self._steps.settle(step, lambda now: move(step.deployment, to, now, run=known, **why))
 
-    def _stop(self, system: DeploySystem, order: Order, run: Run) -> None:
+    def _stop(self, system: DeploySystem, order: Order, run: Run, by: str) -> IntegrationError | None:
+        """Ask for its end; why that came to nothing, where a look may still tell how it goes."""
         try:
-            system.stop(order, run)
-        except Conflict as problem:
-            log.info("run not stopped yet", error=problem)
+            system.stop(replace(order, asked_by=by), run)
+        except DestinationGone:
+            raise
+        except IntegrationError as problem:
+            log.warning("run not stopped", error=problem)
+            return problem
+        return None
 
     def _judge(self, step: Step, report: RunReport) -> None:
         deployment, target = step.deployment, step.target

@@ -36,6 +36,8 @@ from bot.services.presenters.deployment_words import (
     STRUCK,
     TONE,
     WORD,
+    asked_in,
+    asks_still,
     can_end_here,
     emoji_of,
     is_asking,
@@ -338,6 +340,7 @@ def _notice(
             called = [one for one in _callable(deployment, platform) if one not in agreed]
         case _ if name.startswith("question"):
             sentence, emoji = "", "❔"
+            called = called if asks_still(deployment, name) else []
         case "break_glass":
             sentence, emoji = "is deployed without approvals", "🚨"
         case _:
@@ -346,7 +349,7 @@ def _notice(
         short,
         what,
         " · ",
-        translate(locale, sentence) if sentence else question_of(deployment, locale),
+        translate(locale, sentence) if sentence else asked_in(deployment, name, locale),
     ]
     said = [line_of(deployment.reason)] if name == "break_glass" else said_of(deployment, locale)
     if name.startswith("struck"):

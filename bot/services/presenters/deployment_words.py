@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bot.domain.cards import Tone
-from bot.domain.deciding import is_out_of_sight
-from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED
+from bot.domain.deciding import is_out_of_reach
+from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, has_changed
+from bot.domain.deployment_notices import question_in
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
 
@@ -62,6 +63,7 @@ OUTCOMES = {
     "not_confirmed": "Not confirmed in time.",
     "not_approved": "Not approved in time, which means rejected.",
     "queued_too_long": "Waited a whole week for its turn.",
+    "never_taken": "For a whole week the CI system did not answer, or took no order for it:",
     "superseded": "A newer one took its place.",
     "overtaken": "Something else was deployed after it was confirmed, and would have been undone with it:",
     "outdated": "Something newer was deployed after it was asked for, and would have been undone with it:",
@@ -71,6 +73,7 @@ OUTCOMES = {
     "requester_refused": "Not started: who asked for it has no role any more that allows this:",
     "approval_struck": "An approval was struck out.",
     "more_approvals": "More approvals are needed by now than when it was asked for.",
+    "approvals_needed": "Approvals are needed by now; none were when it was asked for.",
     "approvers_unknown": "I cannot ask whether those who asked for it and approved it still may:",
     "ci_away": "The CI system does not answer, so it has not begun:",
     "order_lost": "Its order came to nothing: it is judged anew.",
@@ -115,6 +118,7 @@ QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",
     "run_unknown": "I do not know whether its run was started: please look in the CI system",
     "run_unseen": "I cannot see how its run goes: please look in the CI system",
+    "not_stopped": "its run goes on though I asked for its end: please stop it in the CI system",
     "not_configured": "what deploys it is not in the configuration any more: put it back, or look in the CI system",
     "ci_away": "the CI system does not answer, and it cannot begin: please look there",
     "takes_long": "takes longer than it may: please look",
@@ -131,10 +135,8 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
     """Why it stands as it does: a line for what happened, one for each thing that follows."""
     happened = sentence_of(deployment.outcome, deployment.detail, locale)
     words = [happened] if happened else []
-    if deployment.stop_asked_by and deployment.outcome not in _ENDED_BY_WORD:
-        is_open = deployment.state is _S.DEPLOYING
-        wish = "{name} wants its run stopped." if is_open else "{name} wanted its run stopped, which came too late."
-        words.append(translate(locale, wish, name=deployment.stop_asked_by))
+    if deployment.stop_asked_by:
+        words += _of_its_stop(deployment, locale)
     if deployment.not_rolled_back in NOT_ROLLED_BACK:
         words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
     if deployment.state is _S.ROLLBACK_FAILED:
@@ -149,6 +151,20 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
         sentence = "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it."
         words.append(translate(locale, sentence, environment=deployment.environment))
     return words
+
+
+def _of_its_stop(deployment: Deployment, locale: str) -> list[str]:
+    """What came of somebody's wish to have its run stopped, as far as its outcome does not say so."""
+    name, is_unbegun = deployment.stop_asked_by, not has_changed(deployment)
+    if deployment.state is _S.DEPLOYING:
+        return [translate(locale, "{name} wants its run stopped.", name=name)]
+    if deployment.outcome == "stopped" and is_unbegun:
+        return [translate(locale, "Its run had not begun: nothing was changed.")]
+    if deployment.outcome in _ENDED_BY_WORD:
+        return []
+    if is_unbegun or deployment.outcome == "run_gone":
+        return [translate(locale, "{name} wanted its run stopped.", name=name)]
+    return [translate(locale, "{name} wanted its run stopped, which came too late.", name=name)]
 
 
 def _unrestored(deployment: Deployment, locale: str) -> str:
@@ -176,18 +192,36 @@ def question_of(deployment: Deployment, locale: str) -> str:
     asked = translate(locale, QUESTIONS.get(deployment.question.partition(":")[0], deployment.question))
     if can_end_here(deployment):
         way = "{command} ends it here as failed, whatever its run does"
-    elif is_out_of_sight(deployment):
+    elif is_out_of_reach(deployment):
         way = "{command} asks for its end; said once more, it ends here as failed, whatever its run does"
     else:
         return asked
     return f"{asked} · {translate(locale, way, command=f'abort {deployment.key.short}')}"
 
 
+def asks_still(deployment: Deployment, notice: str) -> bool:
+    """Whether people are asked by now what a notice calls them for."""
+    return is_asking(deployment) and deployment.question.partition(":")[0] == question_in(notice)[0]
+
+
+def asked_in(deployment: Deployment, notice: str, locale: str) -> str:
+    """What a notice asks people; where that is over by the time it is posted, what it was and what became of it."""
+    if asks_still(deployment, notice):
+        return question_of(deployment, locale)
+    kind, about = question_in(notice)
+    if about and len(deployment.kept) >= about:
+        became = translate(locale, "answered: keep {checks}", checks=", ".join(deployment.kept))
+    else:
+        became = translate(locale, "not asked any more")
+    asked = translate(locale, QUESTIONS.get(kind, ""))
+    return " · ".join(part for part in (asked, became, translate(locale, WORD[deployment.state])) if part)
+
+
 def can_end_here(deployment: Deployment) -> bool:
     """Whether it ends at once when people want it to: nobody can ask its run, or asking did not help."""
     if deployment.state is not _S.DEPLOYING:
         return False
-    return deployment.question == NOT_CONFIGURED or (is_out_of_sight(deployment) and bool(deployment.stop_asked_by))
+    return deployment.question == NOT_CONFIGURED or (is_out_of_reach(deployment) and bool(deployment.stop_asked_by))
 
 
 def line_of(words: str, most: int = 300) -> str:

@@ -258,9 +258,14 @@ def test_a_call_still_in_buildbots_hands_is_waited_for(control: BuildbotControl,
 # --- following a request
 
 
+def request(number: int, **changed: Any) -> dict[str, Any]:
+    """A request of user-service that waits."""
+    return {"buildrequestid": number, "builderid": 7, "complete": False, **changed}
+
+
 def test_a_waiting_request_has_no_build_yet(control: BuildbotControl, stand_in: StandIn) -> None:
     """Every worker is busy: there is nothing to show, and nothing has failed."""
-    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", {"buildrequestid": 9, "complete": False})
+    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", request(9))
     stand_in.answers["GET buildrequests/9/builds"] = rows("builds")
     assert control.follow("user-service", "9") is None
 
@@ -270,7 +275,7 @@ def test_a_request_that_ended_without_a_build_is_dropped(
     control: BuildbotControl, stand_in: StandIn, results: int, reason: str
 ) -> None:
     """Cancelled in the queue, or collapsed into another request: nobody waits for ever."""
-    row = {"buildrequestid": 9, "complete": True, "results": results}
+    row = request(9, complete=True, results=results)
     stand_in.answers["GET buildrequests/9"] = rows("buildrequests", row)
     stand_in.answers["GET buildrequests/9/builds"] = rows("builds")
     with pytest.raises(DestinationGone) as caught:
@@ -283,9 +288,36 @@ def test_a_request_whose_worker_was_lost_waits_again(
     control: BuildbotControl, stand_in: StandIn, is_over: bool, results: int | None, is_there: bool
 ) -> None:
     """Buildbot builds it once more under a new number, unless somebody cancels it before."""
-    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", {"buildrequestid": 9, "complete": is_over})
+    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", request(9, complete=is_over))
     stand_in.answers["GET buildrequests/9/builds"] = rows("builds", build(40, results=results))
     assert (control.follow("user-service", "9") is not None) == is_there
+
+
+def test_a_request_of_another_builder_is_not_followed(control: BuildbotControl, stand_in: StandIn) -> None:
+    """The project names another builder by now: a build of the same number there is somebody else's."""
+    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", request(9, builderid=8))
+    stand_in.answers["GET buildrequests/9/builds"] = rows("builds", build(1))
+    asks: list[Callable[[], object]] = [
+        lambda: control.follow("user-service", "9"),
+        lambda: control.withdraw("user-service", "9", asked_by="Ada"),
+    ]
+    for ask in asks:
+        with pytest.raises(DestinationGone) as caught:
+            ask()
+        assert caught.value.reason == "other_builder"
+    assert stand_in.paths("POST") == []
+
+
+# --- taking a request back
+
+
+def test_a_waiting_request_is_cancelled(control: BuildbotControl, stand_in: StandIn) -> None:
+    """Buildbot is told which one, and who asked."""
+    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", request(9))
+    stand_in.answers["POST buildrequests/9"] = (200, {"result": None})
+    control.withdraw("user-service", "9", asked_by="Ada")
+    [sent] = [call.body for call in stand_in.calls if call.method == "POST" and call.path.endswith("buildrequests/9")]
+    assert (sent["method"], sent["params"]) == ("cancel", {"reason": "asked by Ada"})
 
 
 @pytest.mark.parametrize("request_id", ["x", "../builders", "9?x=1", ""])

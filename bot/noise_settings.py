@@ -52,13 +52,13 @@ class ThresholdSettings(_Frozen):
 
 
 class QuietSettings(_Frozen):
-    """Hours of each day in which nothing is posted, in the destination's zone."""
+    """Hours of each day in which nothing but what is spared is posted, in the destination's zone."""
 
     start: TimeOfDay = Field(alias="from")
     end: TimeOfDay = Field(alias="to")
     spared: Annotated[
         tuple[Literal["critical"], ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
-    ] = Field(default=(), alias="except")
+    ] = Field(default=(CRITICAL,), alias="except")
 
     @model_validator(mode="after")
     def _has_length(self) -> QuietSettings:

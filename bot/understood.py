@@ -16,7 +16,7 @@ from bot.domain.services import Pipeline, Service, Target
 from bot.domain.subjects import SubjectKind
 from bot.domain.templates import fill, names_in
 from bot.findings import DOUBT, OK, WRONG, Finding
-from bot.settings import RoleSettings, Settings, deployed_of
+from bot.settings import RoleSettings, RouteSettings, Settings, deployed_of
 from bot.tracker_settings import triggers_of
 
 API = "api"
@@ -158,6 +158,15 @@ def _routes(settings: Settings, projects: Sequence[str]) -> Iterator[Finding]:
         ):
             words = f"nothing tells of {', '.join(match.kind)} yet, only of {' and '.join(_TOLD_OF)}"
             yield Finding(DOUBT, f"{path}.kind", words)
+        if held := _held_though_critical(settings, route):
+            words = f"the quiet hours of {', '.join(held)} except nothing: what is critical is held there all the same"
+            yield Finding(DOUBT, f"routes[{index}].critical", words)
+
+
+def _held_though_critical(settings: Settings, route: RouteSettings) -> list[str]:
+    """The places of a critical route whose quiet hours hold it."""
+    hours = {name: route.quiet_hours or settings.destinations[name].quiet_hours for name in route.to}
+    return [name for name, quiet in hours.items() if route.critical and quiet is not None and not quiet.spared]
 
 
 def _fitting_nothing(path: str, globs: Sequence[str], known: Sequence[str], what: str) -> Iterator[Finding]:

@@ -84,6 +84,26 @@ def test_every_setting_reaches_its_place() -> None:
     assert destinations["by-id"].progress_interval_s == 30.0
 
 
+@pytest.mark.parametrize(
+    ("written", "spares_critical"),
+    [("", True), (", except: [critical]", True), (", except: critical", True), (", except: []", False)],
+)
+def test_quiet_hours_spare_what_is_critical_unless_they_say_otherwise(
+    written: str, spares_critical: bool, tmp_path: Path
+) -> None:
+    """Whoever wants to hold everything writes so; what is left out holds nobody's alarm until the morning."""
+    hours = f'{{from: "22:00", to: "08:00"{written}}}'
+    config = (
+        "platforms: {slack: {bot_token: '${SLACK_BOT_TOKEN}', app_token: '${SLACK_APP_TOKEN}'}}\n"
+        f'destinations: {{ci: {{slack: "#ci", quiet_hours: {hours}}}}}\n'
+        f"routes: [{{to: ci, quiet_hours: {hours}}}]\n"
+    )
+    settings = load(_write(tmp_path, config), ENVIRONMENT)
+    expected = QuietHours(time(22), time(8), spares_critical)
+    assert routes_of(settings)[0].quiet_hours == expected
+    assert connect_outside(settings, FakeClock()).destinations["ci"].quiet_hours == expected
+
+
 def test_what_a_service_says_of_an_environment_goes_before_what_holds_for_all() -> None:
     """The pipeline, the checks, the approvals and the rollback of a service's own replace those of everybody."""
     services = deployed_of(load(HERE / "good.deployments.yml", ENVIRONMENT))

@@ -77,6 +77,11 @@ def test_every_rule_is_read_back(tmp_path: Path) -> None:
         ('"stag*"]', '"test*"]', "?? routes[0].match.environment[1]: 'test*' fits no environment: there are"),
         (", project: shop}, to", ", project: shpo}, to", "?? routes[0].match.project[0]: 'shpo' fits no project: did"),
         ("kind: deployment", "kind: alert", "?? routes[0].match.kind: nothing tells of alert yet, only of build and"),
+        (
+            "project: shop}, to: ci",
+            'project: shop}, to: ci, critical: true, quiet_hours: {from: "22:00", to: "08:00", except: []}',
+            "?? routes[0].critical: the quiet hours of ci except nothing",
+        ),
         ("environment: staging}}", "environment: stagin}}", "?? roles.trains.on.environment[0]: 'stagin' fits no"),
         ('project: "sh*"', 'project: "parcl-*"', "?? roles.trains.on.project[0]: 'parcl-*' fits no project"),
         ('"api:release-train"', '"api:release-trane"', "?? roles.trains.members[0]: 'release-trane' is no client"),

@@ -71,7 +71,10 @@ class Router:
                 found.append(_opening(key, judgement, settings, is_muted=key in muted))
         for wish in subscriptions:
             if not wish.is_mute:
-                judgement, place = judge([_route_of(wish)], traits, reached)[0], wish.destination
+                judgement, place = (
+                    judge([replace(_route_of(wish), critical=is_loud)], traits, reached)[0],
+                    wish.destination,
+                )
                 said = self.settings_of(tx, place) or DestinationSettings("", "", wish.locale)
                 found.append(_opening(place, judgement, said, is_muted=place in muted))
         if is_loud and self._admin and not any(opening.opens for opening in found):

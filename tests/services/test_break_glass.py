@@ -9,11 +9,13 @@ from sqlalchemy import Engine
 
 from bot.domain.deployments import DeploymentState
 from bot.domain.noise import QuietHours
+from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Milestone, Route
 from bot.domain.services import ApprovalRule, WhenBusy
 from bot.domain.windows import Freeze
 from bot.errors import Unavailable
 from bot.ports import Subscription
+from bot.services.router import Router, slots_of
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
@@ -74,6 +76,21 @@ def test_quiet_hours_that_spare_what_is_critical_let_it_through(store: SqlStore,
     night = QuietHours(time(0), time(8), spares_critical=True)
     stage = a_stage(store, database, routes=(replace(FAILURES, quiet_hours=night),), break_glass=("sre",))
     assert any("without approvals" in title for title in broken(stage))
+
+
+def test_the_wish_of_a_channel_lets_it_through_as_a_route_does(store: SqlStore, database: Engine) -> None:
+    """The place's quiet hours hold what was subscribed to there, but not this."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    broken(stage)
+    night = QuietHours(time(0), time(8), spares_critical=True)
+    router = Router((), {"ci": DestinationSettings("ci", "slack:#ci", quiet_hours=night)})
+    wish = Subscription("slack:T/ci", SERVICE, False, ("failed",), "en", "slack:U1")
+    store.write(lambda tx: tx.subscriptions.put(wish, 0.0))
+    deployment = store.read(lambda tx: tx.deployments.get(1))
+    assert deployment is not None
+    slots = slots_of(store.read(lambda tx: router.openings(tx, deployment)), deployment)
+    assert slots
+    assert not any("quiet" in slot.options for slot in slots)
 
 
 def test_a_deployment_with_approvals_is_as_quiet_as_was_asked(store: SqlStore, database: Engine) -> None:

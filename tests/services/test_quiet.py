@@ -94,7 +94,7 @@ def test_what_is_critical_is_not_held(make_world: Callable[..., World]) -> None:
 
 
 def test_hours_that_except_nothing_hold_what_is_critical(make_world: Callable[..., World]) -> None:
-    """Without `except` all is held."""
+    """With `except: []` all is held."""
     strict = quiet_place(quiet_hours=replace(NIGHT, spares_critical=False))
     world = make_world(routes=(CRITICAL,), destinations=strict)
     world.accept(event_of(status=FAILED))

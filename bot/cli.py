@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
+LONGEST_END_S = 9.8  # more than an orderly end takes
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -108,8 +109,12 @@ def _serve(path: Path, roles: frozenset[str]) -> None:
 
 
 def _heed_signals(is_over: threading.Event) -> None:
-    signal.sigwait(_ENDINGS)
+    number = signal.sigwait(_ENDINGS)
     is_over.set()
+    # Whatever the process is in, such as waiting for another one to upgrade the database, it is not there much longer.
+    last = threading.Timer(LONGEST_END_S, os._exit, [128 + number])
+    last.daemon = True
+    last.start()
     os._exit(128 + signal.sigwait(_ENDINGS))
 
 

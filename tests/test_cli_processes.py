@@ -49,6 +49,19 @@ def signalled(self, timeout=None):
 
 threading.Condition.wait = signalled
 """
+SIGNALLED_AT_A_WAIT_WITHOUT_END = """
+import os, signal, threading
+
+from bot import bootstrap, cli
+
+cli.LONGEST_END_S = 0.1
+
+def build(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait()
+
+bootstrap.build = build
+"""
 TOLD = (
     MINIMAL
     + """
@@ -265,6 +278,13 @@ def test_a_signal_may_come_at_any_moment(start: Start, tmp_path: Path) -> None:
     run = start("run", PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}")
     assert run.child.process.wait(PATIENCE_S) == 0
     assert [line["event"] for line in run.lines()][-2:] == ["running", "ending"]
+
+
+def test_a_start_that_hangs_ends_too(start: Start, tmp_path: Path) -> None:
+    """A process that waits for something, such as another one's upgrade of the database, is soon over all the same."""
+    (tmp_path / "sitecustomize.py").write_text(SIGNALLED_AT_A_WAIT_WITHOUT_END, encoding="utf-8")
+    run = start("run", PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}")
+    assert run.child.process.wait(PATIENCE_S) == 128 + signal.SIGTERM
 
 
 @pytest.mark.slow

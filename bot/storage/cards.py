@@ -84,16 +84,19 @@ def _open(dialect: str) -> Write:
 
 _DIED_OF_CONTENT = cards.c.reason.in_([literal_column(f"'dead:{reason}'") for reason in sorted(OF_CONTENT)])
 END_ONCE_MORE = "end_once_more"
+DROPPED = "dropped"
 
 
 def lives_again(differs: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whether a card that was given up is tried once more for the end that comes now; `differs`: it is another end.
 
-    Where it stood already each revision of the end is tried. Where it was never shown only what was refused for its
-    content is, and only for an end that was not: a place that is gone, or takes nothing, takes no end either.
+    Where it stood already each revision of the end is tried; of one that an operator dropped, only an end that was not.
+    Where it was never shown only what was refused for its content is, and only for such an end: a place that is gone,
+    or takes nothing, takes no end either.
     """
-    is_new_end = and_(_DIED_OF_CONTENT, or_(not_(cards.c.is_final), differs))
-    return and_(cards.c.is_dead, or_(cards.c.message_ref.is_not(None), is_new_end))
+    is_new_end = or_(not_(cards.c.is_final), differs)
+    stood = and_(cards.c.message_ref.is_not(None), or_(cards.c.reason != DROPPED, is_new_end))
+    return and_(cards.c.is_dead, or_(stood, and_(_DIED_OF_CONTENT, is_new_end)))
 
 
 _IS_CARD = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)

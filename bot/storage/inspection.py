@@ -10,14 +10,13 @@ from sqlalchemy import Select, and_, bindparam, func, or_, select, text, update
 
 from bot.domain.places import ADMIN_SLOT
 from bot.ports import AttemptRecord, CardRecord, DeliveryQuery, DeliveryRecord
-from bot.storage.cards import CARD_COLUMNS
+from bot.storage.cards import CARD_COLUMNS, DROPPED
 from bot.storage.dialects import Insert, insert_into
 from bot.storage.tables import attempts, cards, destinations
 from bot.storage.unit import Unit
 
 AT_ONCE = 500  # a statement takes only so many values
 DEAD_REASON = "dead:"
-DROPPED = "dropped"
 MOST_OTHERS = 100  # that a notice names
 _IS_DEAD = and_(text("cards.is_dead"), cards.c.reason.startswith(DEAD_REASON))
 _IS_PENDING = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")

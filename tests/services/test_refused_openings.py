@@ -115,6 +115,39 @@ def test_what_comes_while_an_end_is_refused_does_not_try_it_again(world: World) 
     assert (world.card().reason, _dead(world)) == ("dead:msg_too_long", 1)
 
 
+def _drop_it(world: World) -> None:
+    card = world.card()
+    assert card.is_dead
+    assert world.store.write(lambda tx: tx.inspection.drop([card.id])) == [card.id]
+
+
+def test_a_dropped_end_stays_dropped_whatever_is_learned_of_it(world: World) -> None:
+    """Its card stood; what adds to the end is not tried, and the operator sees the letter no more."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, TOO_LONG)
+    world.accept(event_of(status=SUCCESS, at=10, started=0))
+    world.deliver(5)
+    _drop_it(world)
+    world.accept(event_of(status=SUCCESS, at=10, started=0, commit_title="a name"))
+    world.deliver(60)
+    assert (world.operations(), world.card().reason, _dead(world)) == (["post"], "dropped", 0)
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_another_end_of_a_dropped_card_that_stands_is_shown(attempt: int, world: World) -> None:
+    """The build was run again, or its source corrects itself: that was not what the operator saw."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.fail(CI, TOO_LONG)
+    world.accept(event_of(status=SUCCESS, at=10, started=0))
+    world.deliver(5)
+    _drop_it(world)
+    world.accept(event_of(status=FAILED, at=70, started=0 if attempt == 1 else 60, attempt=attempt))
+    world.deliver(5)
+    assert world.messenger.standing(CI)[0] == "user-service #12 · failed"
+
+
 def test_an_opening_that_cannot_be_drawn_does_not_cost_the_end(world: World) -> None:
     """The end may be drawn from other things."""
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from bot.domain.deployment_lines import (
     CHART_USAGE,
+    KEEP_USAGE,
     LOCK_USAGE,
     PROMOTE_USAGE,
     ROLLBACK_USAGE,
@@ -122,9 +123,7 @@ VERBS: tuple[VerbSpec, ...] = (
     VerbSpec(
         Verb.REJECT, ("reject",), ("拒绝",), Target.DEPLOYMENT, "reject <service>#<number> [reason]", changes=True
     ),
-    VerbSpec(
-        Verb.KEEP, ("keep",), ("保留",), Target.DEPLOYMENT, "keep <service>#<number>", changes=True, needs="deploy"
-    ),
+    VerbSpec(Verb.KEEP, ("keep",), ("保留",), Target.DEPLOYMENT, KEEP_USAGE, changes=True, needs="deploy"),
     VerbSpec(
         Verb.ABORT, ("abort",), ("中止",), Target.DEPLOYMENT, "abort <service>#<number>", changes=True, needs="deploy"
     ),

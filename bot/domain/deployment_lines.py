@@ -14,6 +14,7 @@ _TO = frozenset({"to", "into", "到", "至"})
 _IN = frozenset({"in", "at", "在"})
 _BETWEEN = _TO | _IN | {"from", "and", "从", "和"}
 _BECAUSE = frozenset({"because", "reason", "因为", "原因"})
+_COMMAS = re.compile("[,，、]")
 _GLUED = re.compile("(因为|原因)[:：,，]?(.+)")
 _BREAK_GLASS = frozenset({"break-glass", "紧急"})
 _NUMBER = re.compile(r"(?:deployment:)?(?:shipmate/)?(?:(?P<service>[^#\s]*)#)?(?P<number>\d{1,12})")
@@ -21,6 +22,7 @@ DEPLOY_USAGE = "deploy <service> <version> to <environment> [because <reason>]"
 PROMOTE_USAGE = "promote <service> to <environment>"
 ROLLBACK_USAGE = "rollback <service>[#<number>] [in <environment>] [to <version>]"
 UNLOCK_USAGE = "unlock <service> [in <environment>]"
+KEEP_USAGE = "keep <service>#<number> [checks] [because <reason>]"
 CHART_USAGE = "chart <service>[#<number>] [check]"
 WHATS_IN_USAGE = "whats-in <service> <environment or version> [version or environment]"
 LOCK_USAGE = "lock <service> [in <environment>] because <reason>"
@@ -140,10 +142,15 @@ def parse_number(words: Sequence[str], usage: str) -> NumberLine:
     return NumberLine(int(found["number"]), found["service"] or "", " ".join(rest)[:300])
 
 
-def parse_checks(words: str, known: Collection[str]) -> tuple[str, ...]:
-    """The checks that an answer names, before its reason if it has one; none where it says anything else."""
-    named, _ = _reason(words.replace(",", " ").split())
-    return tuple(named) if set(named) <= set(known) else ()
+def parse_checks(words: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """The checks that an answer names, before its reason if it has one; empty where it names none.
+
+    CommandInvalid for any other word, lest one that is misspelt speaks for all checks.
+    """
+    named = [name for word in _reason(words)[0] for name in _COMMAS.split(word) if name]
+    if not set(named) <= set(known):
+        raise CommandInvalid("none_of_its_checks", ", ".join(known) or None)
+    return tuple(named)
 
 
 def parse_chart(words: Sequence[str]) -> tuple[NumberLine | str, str]:

@@ -71,13 +71,23 @@ def test_a_rollback_and_a_chart_name_their_deployment() -> None:
         ("errors", ("errors",)),
         ("errors,health", ("errors", "health")),
         ("errors, health because it is a known one", ("errors", "health")),
-        ("errors are known, fine", ()),
-        ("latency", ()),
+        ("errors，health 因为已知", ("errors", "health")),
+        ("errors、health", ("errors", "health")),
+        ("because errors are known", ()),
+        ("因为已知", ()),
     ],
 )
 def test_an_answer_names_checks_or_is_about_all(typed: str, meant: tuple[str, ...]) -> None:
-    """A sentence that happens to begin with a check's name speaks of all that was asked."""
-    assert parse_checks(typed, {"errors", "health"}) == meant
+    """What follows `because` is a reason, whatever it names."""
+    assert parse_checks(typed.split(), ["errors", "health"]) == meant
+
+
+@pytest.mark.parametrize("typed", ["latancy", "errors latancy", "errors are known, fine", "it looks fine to me"])
+def test_an_answer_with_another_word_is_none(typed: str) -> None:
+    """A check that is misspelt, or a reason that is not said to be one, speaks for no check at all."""
+    with pytest.raises(CommandInvalid, match="none_of_its_checks") as refused:
+        parse_checks(typed.split(), ["errors", "health"])
+    assert refused.value.suggestion == "errors, health"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,9 @@ def test_a_press_answers_for_what_its_card_showed(store: SqlStore, database: Eng
     assert (stage.state(), stage.deployment().asked_about) == (S.VERIFYING, ("errors",))
     stage.ask(old)
     assert (stage.state(), stage.deployment().asked_about) == (S.VERIFYING, ("errors",))
-    stage.ask(f"keep {SERVICE}#1 it looks fine to me")
+    assert "Its checks are" in stage.ask(f"keep {SERVICE}#1 erors")
+    assert stage.deployment().asked_about == ("errors",)
+    stage.ask(f"keep {SERVICE}#1 because it looks fine to me")
     stage.go_on(1)
     assert stage.state() is S.SUCCEEDED
 

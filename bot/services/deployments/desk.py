@@ -205,7 +205,7 @@ class DeploymentDesk:
                     after = reject(current, said)
                     self._ending.end(tx, after, target, cause)
                 case Verb.KEEP:
-                    after = keep(current, parse_checks(about.reason, {one.name for one in current.checks}))
+                    after = keep(current, parse_checks(line.arguments[1:], [one.name for one in current.checks]))
                     self._records.put(tx, after, cause, due_at=now)
                 case _ if is_own_alone and not current.state.is_waiting:  # it began a moment ago
                     raise too_late(current)

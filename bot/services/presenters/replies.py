@@ -30,6 +30,7 @@ PROBLEMS = {
     "unknown_version": "I know no such version. The newest good build is:",
     "unknown_deployment": "I know no such deployment.",
     "unknown_check": "There is no such check with a value over time. There are:",
+    "none_of_its_checks": "Say nothing more, the names of checks, or because and a reason. Its checks are:",
     "nothing_charted": "None of its checks has a value over time:",
     "no_tracker": "I know no issue tracker: none is configured.",
     "unknown_issue": "That is no issue's key, such as USER-12, or not one of a project that I know.",

@@ -53,6 +53,10 @@ class TrackerTasks(Protocol):
         """What is remembered under a key."""
         ...
 
+    def known(self, tracker: str, keys: Sequence[str]) -> frozenset[str]:
+        """Those of the keys under which something is stored, done or not."""
+        ...
+
     def of_kind(self, tracker: str, kind: str, since: float) -> Sequence[Mapping[str, Any]]:
         """What was stored of one kind since then, done or not."""
         ...
@@ -65,6 +69,10 @@ class TrackerTasks(Protocol):
 
     def settle(self, task: TrackerTask, outcome: str, *, due_at: float | None = None, tries: int = 0) -> bool:
         """End a piece of work, or put it off to `due_at`; False when the lease was lost."""
+        ...
+
+    def amend(self, task: TrackerTask, body: Mapping[str, Any]) -> bool:
+        """Replace what a leased piece of work says, for whoever tries it again; False when the lease was lost."""
         ...
 
     def next_due_at(self) -> float | None:

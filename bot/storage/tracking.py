@@ -19,6 +19,10 @@ from bot.storage.unit import Unit
 
 MAX_KEY = 250
 _IS_OPEN = text("tracker_tasks.is_open")  # as the partial index says it, or SQLite does not use it
+_AT_ONCE = 500
+_KNOWN = select(tracker_tasks.c.key).where(
+    tracker_tasks.c.tracker == bindparam("of"), tracker_tasks.c.key.in_(bindparam("named", expanding=True))
+)
 _OURS = and_(tracker_tasks.c.tracker == bindparam("of"), tracker_tasks.c.key == bindparam("named"))
 
 
@@ -70,6 +74,15 @@ class SqlTrackerTasks:
         )
         return found
 
+    def known(self, tracker: str, keys: Sequence[str]) -> frozenset[str]:
+        """Those of the keys under which something is stored, done or not."""
+        stored = {_bounded(key): key for key in keys}
+        names, found = list(stored), set[str]()
+        for start in range(0, len(names), _AT_ONCE):
+            page = {"of": tracker, "named": names[start : start + _AT_ONCE]}
+            found.update(stored[row] for row in self._connection.scalars(_KNOWN, page))
+        return frozenset(found)
+
     def of_kind(self, tracker: str, kind: str, since: float) -> Sequence[Mapping[str, Any]]:
         """What was stored of one kind since then, done or not."""
         is_meant = and_(tracker_tasks.c.tracker == tracker, tracker_tasks.c.kind == kind)
@@ -111,6 +124,11 @@ class SqlTrackerTasks:
         changed: dict[str, Any] = {"outcome": outcome[:80], "lease_until": 0.0}
         changed |= {"is_open": False} if due_at is None else {"due_at": due_at, "tries": tries}
         return self._connection.execute(update(tracker_tasks).where(held).values(changed)).rowcount == 1
+
+    def amend(self, task: TrackerTask, body: Mapping[str, Any]) -> bool:
+        """Replace what a leased piece of work says; False when the lease was lost."""
+        held = and_(tracker_tasks.c.id == task.id, tracker_tasks.c.fence == task.fence, _IS_OPEN)
+        return self._connection.execute(update(tracker_tasks).where(held).values(body=dict(body))).rowcount == 1
 
     def next_due_at(self) -> float | None:
         """When the next piece of work can be taken."""

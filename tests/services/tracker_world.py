@@ -165,6 +165,8 @@ class TrackerWorld:
     told: Told = field(default_factory=Told)
     shows: bool = False
     locale: str = "en"
+    projects: tuple[str, ...] = ("USER",)
+    url: str = "https://acme.atlassian.net"
     clock: FakeClock = field(default_factory=FakeClock)
     tracker: FakeTracker = field(default_factory=FakeTracker)
     deployments: FakeTriggers = field(default_factory=FakeTriggers)
@@ -172,7 +174,7 @@ class TrackerWorld:
     def __post_init__(self) -> None:
         access = TrackerAccess(
             tracker=self.tracker,
-            rules=KeyRules(frozenset({"USER"}), page="https://acme.atlassian.net/browse/{key}"),
+            rules=KeyRules(frozenset(self.projects), page=f"{self.url}/browse/{{key}}"),
             releases=self.tracker,
             relations=self.tracker,
             records=self.tracker if self.shows else None,
@@ -233,7 +235,7 @@ def moved(status: str = "Ready", *, key: str = "changelog:1:status", at: float =
 
 
 def released(version: str = "1.4.2", *, number: str = "7", at: float = 0.0, project: str = "") -> IssueChange:
-    """A version was released."""
+    """A version was released; a poll tells its project, a webhook does not."""
     release = Release(number, version, project)
     when = EPOCH + timedelta(seconds=at)
     return IssueChange(ChangeKind.VERSION_RELEASED, f"version:{number}:released", version, when, release=release)

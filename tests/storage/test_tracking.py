@@ -38,6 +38,27 @@ def test_a_key_is_stored_once(store: SqlStore) -> None:
     assert store.read(lambda tx: tx.tracker_tasks.get("jira", "changelog:2")) is None
 
 
+def test_known_keys_are_told_of_at_once(store: SqlStore) -> None:
+    """However many are asked about, done or not, and one tracker's only."""
+    add(store)
+    add(store, "k" * 400, due_at=None)
+    store.write(lambda tx: tx.tracker_tasks.add("other", "changelog:7", "k", {}, due_at=None, at=NOW))
+    asked = [f"changelog:{number}" for number in range(1200)] + ["k" * 400]
+    assert store.read(lambda tx: tx.tracker_tasks.known("jira", asked)) == {"changelog:1", "k" * 400}
+    assert store.read(lambda tx: tx.tracker_tasks.known("jira", [])) == frozenset()
+
+
+def test_what_a_piece_of_work_says_is_amended_under_its_lease(store: SqlStore) -> None:
+    """Whoever takes it up later finds what was done; one that lost the lease changes nothing."""
+    add(store)
+    [slow] = lease(store)
+    [task] = lease(store, NOW + 31)
+    assert not store.write(lambda tx: tx.tracker_tasks.amend(slow, {"did": ["late"]}))
+    assert store.write(lambda tx: tx.tracker_tasks.amend(task, {"did": ["moved"]}))
+    [again] = lease(store, NOW + 62)
+    assert again.body == {"did": ["moved"]}
+
+
 def test_a_key_that_is_too_long_is_still_one_key(store: SqlStore) -> None:
     """Bounded by its digest: two long keys that begin alike are two."""
     assert [add(store, "k" * 400), add(store, "k" * 400), add(store, "k" * 399 + "x")] == [True, False, True]

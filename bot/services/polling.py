@@ -44,25 +44,28 @@ class Poller:
         is_anew = before is None or now - before[1] > MOST_AGE_S
         begun_at, polled_at = (now, now) if before is None or is_anew else before
         found = access.tracker.changes(_instant(max(begun_at, polled_at - OVERLAP_S)))
-        moved = [
-            one for one in found if one.release is None and one.occurred_at.timestamp() >= begun_at and not is_anew
-        ]
+        moved = [] if is_anew else [one for one in found if one.release is None and _at(one) >= begun_at]
         fresh = self._unknown(name, found)
         news = [one for one in fresh if one.project in watched and not is_anew]
-        taken = self._inbox.accept(name, [*moved, *news])
+        taken = [] if is_anew else self._inbox.accept(name, [*moved, *news])
         wanted = {one.key for one, what in zip(news, taken[len(moved) :], strict=True) if what is not Taken.IGNORED}
+        old = [one for one in fresh if one.key not in wanted]
+        self._remember(name, (name, *lines.values()), old, (begun_at, now))
+        if is_anew or len(watched) < len(lines):
+            log.info("polling begins", tracker=name, versions_known=len(old))
+        return taken.count(Taken.ACCEPTED)
+
+    def _remember(self, name: str, rows: Sequence[str], old: Sequence[IssueChange], asked: tuple[float, float]) -> None:
+        """Remember the versions that start nothing, and since when it is asked, and was last."""
+        now = asked[1]
 
         def work(tx: Transaction) -> None:
-            for one in fresh:
-                if one.key not in wanted:
-                    tx.tracker_tasks.add(name, one.key, one.kind.value, one.to_json(), due_at=None, at=now)
-            for row in (name, *lines.values()):
-                tx.polls.put(row, begun_at, now)
+            for one in old:
+                tx.tracker_tasks.add(name, one.key, one.kind.value, one.to_json(), due_at=None, at=now)
+            for row in rows:
+                tx.polls.put(row, *asked)
 
         self._store.write(work)
-        if is_anew or len(watched) < len(lines):
-            log.info("polling begins", tracker=name, versions_known=len(fresh) - len(news))
-        return taken.count(Taken.ACCEPTED)
 
     def _unknown(self, name: str, found: Sequence[IssueChange]) -> list[IssueChange]:
         """Those of the versions that were not told before."""
@@ -92,6 +95,10 @@ def _lines(name: str, access: TrackerAccess) -> dict[str, str]:
     rules = access.rules
     names = {project: f"{name}\n{project}\n{rules.page}" for project in sorted(rules.projects)}
     return {project: f"versions:{sha256(words.encode()).hexdigest()[:31]}" for project, words in names.items()}
+
+
+def _at(change: IssueChange) -> float:
+    return change.occurred_at.timestamp()
 
 
 def _instant(at: float) -> datetime:

@@ -164,8 +164,8 @@ _BOARDS = {
     "before_item_settle": before(f"{TRACKING}._end", load="boards"),
 }
 _POLLED = {
-    "before_first_poll": before(f"{POLLER}._begin", load="polled"),
-    "after_first_poll": after(f"{POLLER}._begin", load="polled"),
+    "before_first_poll": before(f"{POLLER}._remember", load="polled"),
+    "after_first_poll": after(f"{POLLER}._remember", load="polled"),
     "before_asking_changes": before(f"{JIRA}.changes", since=LOAD, is_elsewhere=True, load="polled"),
     "after_asking_changes": after(f"{JIRA}.changes", since=LOAD, is_elsewhere=True, load="polled"),
     "before_changes_stored": before(INBOX, since=LOAD, is_elsewhere=True, load="polled"),
@@ -189,7 +189,7 @@ _RELEASED = {
     "after_release_told_again": after(INBOX, call=2, load="released"),
     # versions that were released before anybody asked are known, and that this was asked is not
     "after_old_release_row": after(f"{TASKS}.add", load="released_unheard"),
-    "after_old_releases": after(f"{POLLER}._begin", load="released_unheard"),
+    "after_old_releases": after(f"{POLLER}._remember", load="released_unheard"),
     "after_releases_asked": after(f"{JIRA}.releases", since=LOAD, is_elsewhere=True, load="released_unheard"),
     "after_polled_release_row": after(f"{TASKS}.add", since=LOAD, is_elsewhere=True, load="released_unheard"),
     # the release is stored, how far was asked is not

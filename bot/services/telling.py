@@ -15,18 +15,21 @@ from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState
 from bot.domain.issues import RemoteLink
 from bot.domain.subjects import SubjectKey
 from bot.domain.triggers import Firing
-from bot.errors import DestinationGone, Rejected
+from bot.errors import AuthFailed, DestinationGone, Rejected
 from bot.ports import Clock, Store, SubjectRecord, Transaction
 from bot.ports.trackers import Relations, Releases, Submission
 from bot.ports.tracking import TrackerTask
 from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
 from bot.services.reporting import Reporting
+from bot.services.settling import Settling
 from bot.services.trackers import TrackerAccess, Trackers, is_among
 from bot.telemetry import logger
 
 TELL, REFUSE, SUBMIT, BUILD, ORIGIN = "tell", "refuse", "submit", "build", "origin"
 UNKNOWN_KIND = "unknown_kind"
 EVERYBODY = ""  # whose memory what no tracker told is
+_MOVES = ("status", "comment")  # in this order: a comment that stands says that the issue was moved
+_STEPS = (*_MOVES, "link", "relate", "fix_version")
 _S = DeploymentState
 _BAD_ENDS = frozenset({_S.FAILED, _S.ROLLED_BACK, _S.ROLLBACK_FAILED, _S.CANCELLED, _S.EXPIRED})
 
@@ -95,13 +98,14 @@ class Tidings:
 
 
 class Teller:
-    """Tells a tracker what was written down; every call may be made again.
+    """Tells a tracker what was written down; every call may be made again, but an issue is moved once.
 
     Ends may be told out of their order, for one that failed is tried again later: the comment of an earlier end is
     written all the same, but where an issue stands and what it is linked to follow the last one.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self._settling = Settling.of(store)
         self._store = store
         self._clock = clock
 
@@ -109,7 +113,7 @@ class Teller:
         """Do it, and say what it came to; raises IntegrationError."""
         match task.kind:
             case "tell":
-                return self._deployment(task.body, access)
+                return self._deployment(task, access)
             case "refuse":
                 sections = refusal_comment(Refusal(**task.body["refusal"]), access.locale)
                 written = access.tracker.comment(task.body["issue"], sections, task.body["marker"])
@@ -121,26 +125,63 @@ class Teller:
             case _:
                 return UNKNOWN_KIND
 
-    def _deployment(self, body: Mapping[str, Any], access: TrackerAccess) -> str:
-        deployment, key = Deployment.from_json(body["deployment"]), body["issue"]
-        sections = deployment_comment(deployment, access.locale) if body["comment"] else ()
-        marker = _marker(deployment)
-        troubles = []
-        if body["status"] and self._last(deployment) is deployment:
+    def _deployment(self, task: TrackerTask, access: TrackerAccess) -> str:
+        """Step by step; each is noted before the next one, for a try that failed later must not do it once more.
+
+        People may have passed the issue on since. What we may not do there (403) is tried again, and keeps nothing
+        else from being done.
+        """
+        body = task.body
+        done: dict[str, list[str]] = dict(body.get("done", {}))
+        open_steps = [step for step in _STEPS if body.get(step) and step not in done]
+        refused: AuthFailed | None = None
+        for step in open_steps:
             try:
-                access.tracker.transition(key, body["status"], sections, marker)
-            except Rejected as problem:  # the workflow's matter: the rest is told all the same
-                log.warning("issue not moved", issue=key, status=body["status"], error=problem)
-                troubles.append(problem.reason)
-        if body["comment"]:
-            access.tracker.comment(key, sections, marker)
-        if body["link"] and deployment.run is not None and deployment.run.url:
-            access.tracker.link(key, _link(self._last(deployment)))
-        if body.get("relate") and access.relations is not None:
-            troubles += _relate(access.relations, body["origin"], key, body["relate"])
-        if body["fix_version"] and access.releases is not None:
-            troubles += _add_fix_version(access.releases, key, deployment.version.name)
+                done[step] = self._step(step, body, access)
+            except AuthFailed as problem:
+                if step in _MOVES or problem.reason != "http_403":
+                    raise
+                refused = problem
+                continue
+            is_more = refused is not None or step != open_steps[-1]
+            if is_more and not self._note(task, {**body, "done": done}):
+                return "done:lease_lost"
+        if refused is not None:
+            raise refused
+        troubles = [trouble for step in _STEPS for trouble in done.get(step, ())]
         return f"done:{','.join(troubles)}" if troubles else "done"
+
+    def _step(self, step: str, body: Mapping[str, Any], access: TrackerAccess) -> list[str]:
+        """Do one thing at the issue; what could not be done there for good, in words of the outcome."""
+        deployment, key = Deployment.from_json(body["deployment"]), body["issue"]
+        match step:
+            case "status":
+                return self._move(deployment, body, access)
+            case "comment":
+                access.tracker.comment(key, deployment_comment(deployment, access.locale), _marker(deployment))
+            case "link" if deployment.run is not None and deployment.run.url:
+                access.tracker.link(key, _link(self._last(deployment)))
+            case "relate" if access.relations is not None:
+                return _relate(access.relations, body["origin"], key, body["relate"])
+            case "fix_version" if access.releases is not None:
+                return _add_fix_version(access.releases, key, deployment.version.name)
+        return []
+
+    def _move(self, deployment: Deployment, body: Mapping[str, Any], access: TrackerAccess) -> list[str]:
+        """Move the issue, unless the deployment has come to another end since."""
+        if self._last(deployment) is not deployment:
+            return []
+        sections = deployment_comment(deployment, access.locale) if body["comment"] else ()
+        key, status = body["issue"], body["status"]
+        try:
+            access.tracker.transition(key, status, sections, _marker(deployment))
+        except Rejected as problem:  # the workflow's matter: the rest is told all the same
+            log.warning("issue not moved", issue=key, status=status, error=problem)
+            return [problem.reason]
+        return []
+
+    def _note(self, task: TrackerTask, body: Mapping[str, Any]) -> bool:
+        return self._settling.settle(task, lambda tx: tx.tracker_tasks.amend(task, body))
 
     def _last(self, ended: Deployment) -> Deployment:
         """The deployment as it ended last: one that succeeded or failed may have been rolled back since."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
+from bot.domain.cards import Section
 from bot.domain.checks import CheckProgress, Verdict
 from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Requester, Run, Version
+from bot.domain.issues import RemoteLink
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, Rejected, Unavailable
 from bot.ports import SubjectRecord
 from bot.ports.trackers import Submission
 from bot.services.trackers import Told
 from tests.fakes import EPOCH
-from tests.services.tracker_world import TRIGGER, TrackerWorld, moved
+from tests.services.tracker_world import TRIGGER, FakeTracker, TrackerWorld, moved
 from tests.stores import SqlStore, event_of
 
 _S = DeploymentState
@@ -115,17 +117,94 @@ def test_a_tracker_that_is_away_is_told_later(started: TrackerWorld) -> None:
     assert [call[0] for call in started.tracker.calls] == ["transition", "comment"]
 
 
-def test_a_lost_answer_to_the_transition_says_nothing_twice(started: TrackerWorld) -> None:
+@dataclass
+class LossyTracker(FakeTracker):
+    """One whose first transition is carried out, and its answer lost."""
+
+    is_lost: bool = False
+
+    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+        """See `Tracker`."""
+        moved = super().transition(key, status, comment, marker)
+        if not self.is_lost:
+            self.is_lost = True
+            raise OutcomeUnknown("jira", "no_answer")
+        return moved
+
+
+def test_a_lost_answer_to_the_transition_says_nothing_twice(make: Make) -> None:
     """The issue is there already, and its comment is found by its marker."""
-    started.tell(deployment())
-    started.work()
-    said = started.worker._teller
-    body = {"issue": "USER-12", "deployment": deployment().to_json(), "status": "In Staging"}
-    body |= {"comment": True, "link": False, "fix_version": False}
-    access = started.trackers.get("jira")
-    assert access is not None
-    assert said._deployment(body, access) == "done"
-    assert len(started.tracker.calls) == 2
+    world = make(tracker=LossyTracker())
+    world.hear(moved())
+    world.work()
+    world.tell(deployment())
+    world.work(60)
+    assert world.outcomes()[-1] == "done"
+    assert [call[0] for call in world.tracker.calls] == ["transition", "comment"]
+
+
+@dataclass
+class StubbornTracker(FakeTracker):
+    """One that takes no comment in a transition, and whose `steps` fail with `problem`, so many times."""
+
+    steps: tuple[str, ...] = ()
+    problem: Exception = field(default_factory=lambda: Unavailable("jira", "unreachable"))
+    times: int = 1
+
+    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+        """See `Tracker`."""
+        return super().transition(key, status)
+
+    def comment(self, key: str, sections: Sequence[Section], marker: str) -> bool:
+        """See `Tracker`."""
+        self._stumble("comment")
+        return super().comment(key, sections, marker)
+
+    def link(self, key: str, link: RemoteLink) -> None:
+        """See `Tracker`."""
+        self._stumble("link")
+        super().link(key, link)
+
+    def add_fix_version(self, key: str, name: str) -> None:
+        """See `Releases`."""
+        self._stumble("fix_version")
+        super().add_fix_version(key, name)
+
+    def _stumble(self, step: str) -> None:
+        if step in self.steps and self.times:
+            self.times -= 1
+            raise self.problem
+
+
+@pytest.mark.parametrize(("step", "comments"), [("comment", True), ("link", False), ("fix_version", False)])
+def test_an_issue_that_people_passed_on_is_not_moved_back(make: Make, step: str, comments: bool) -> None:
+    """Whatever fails after it was moved: only what is left is tried again."""
+    tracker = StubbornTracker(steps=(step,))
+    told = Told(link=("*",), fix_version=("*",))
+    world = make(triggers=(replace(TRIGGER, comments=comments),), told=told, tracker=tracker)
+    world.hear(moved())
+    world.work()
+    world.tell(deployment())
+    world.work()
+    assert tracker.issues["USER-12"].status == "In Staging"
+    tracker.issues["USER-12"] = replace(tracker.issues["USER-12"], status="Accepted")
+    world.work(60)
+    assert tracker.issues["USER-12"].status == "Accepted"
+    made = ["transition", "comment", "link", "fix_version"] if comments else ["transition", "link", "fix_version"]
+    assert [call[0] for call in tracker.calls] == made
+    assert world.outcomes()[-1] == "done"
+
+
+def test_a_right_that_is_missing_keeps_nothing_else_from_being_done(make: Make) -> None:
+    """It is tried again for a day, for somebody may give it; nothing else is done a second time."""
+    tracker = StubbornTracker(steps=("link",), problem=AuthFailed("jira", "http_403"), times=10**6)
+    world = make(triggers=(TRIGGER,), told=Told(link=("*",), fix_version=("*",)), tracker=tracker)
+    world.hear(moved())
+    world.work()
+    world.tell(deployment())
+    world.work(90_000)
+    assert [call[0] for call in tracker.calls] == ["transition", "comment", "fix_version"]
+    assert world.outcomes()[-1] == "failed:http_403"
 
 
 @pytest.mark.parametrize(("late", "last"), [(_S.SUCCEEDED, _S.ROLLED_BACK), (_S.FAILED, _S.ROLLBACK_FAILED)])

@@ -11,6 +11,7 @@ from sqlalchemy import ARRAY, Executable, Text, bindparam, func, select
 from bot.domain.events import Event
 from bot.ports import Arrival
 from bot.storage.dialects import insert_new
+from bot.storage.groups import lines_of
 from bot.storage.rows import NewRows
 from bot.storage.tables import events
 from bot.storage.unit import Unit
@@ -50,7 +51,7 @@ class SqlEventLog:
         coming = [(event, arrival.at) for arrival in arrivals for event in arrival.events]
         rows = [_row(event, at) for event, at in coming]
         if self._connection.dialect.name == "postgresql":
-            lines = sorted({f"{event.source}/{event.subject.project}" for event, _ in coming})
+            lines = sorted(lines_of([event for event, _ in coming]))
             new = self._connection.aside(_lock_and_add(), {**_NEW.parameters(rows), "lines": lines})
         else:
             new = self._connection.aside(_ADD, rows)

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
+from bot.domain.events import Event
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Transaction
 
@@ -41,6 +42,11 @@ class Piece:
         """Its place in a group: what stores events first, claims last."""
         return 0 if self.arrival is not None else 1 + self.is_claim
 
+    @property
+    def lines(self) -> frozenset[str]:
+        """The projects of its events, each of which is one transaction's at a time."""
+        return frozenset() if self.arrival is None else lines_of(self.arrival.events)
+
 
 class RunApart(Protocol):
     """Commits pieces together and gives each piece's result; `Locked` for one that met a lock: that changed nothing.
@@ -53,6 +59,11 @@ class RunApart(Protocol):
         ...
 
 
+def lines_of(events: Sequence[Event]) -> frozenset[str]:
+    """The projects of events, as their locks are named."""
+    return frozenset(f"{event.source}/{event.subject.project}" for event in events)
+
+
 class CommitLost(StorageUnavailable):
     """Whether a group was committed is not known: none of its pieces may be run again unasked."""
 
@@ -63,6 +74,10 @@ class NotBegun(StorageUnavailable):
 
 class Locked(StorageUnavailable):
     """A piece met a lock that is held by somebody else, perhaps for long: others need not wait with it."""
+
+
+class LineLocked(Locked):
+    """It was that of a project whose events somebody else stores: all events of that project need it."""
 
 
 class Writer:

@@ -20,8 +20,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Arrival, Transaction
-from bot.storage.groups import PATIENCE_S, CommitLost, Locked, NotBegun, Piece, Writer
+from bot.storage.groups import PATIENCE_S, CommitLost, LineLocked, Locked, NotBegun, Piece, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
+from bot.storage.tables import events
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ PAUSE_S = 0.02  # at most, after the first try
 _PASSING = frozenset({"40001", "40P01", "23505"})
 _REFUSED = "22"  # the class of values that a column cannot hold
 _LOCKED = "55P03"
+_STORES_EVENTS = f"INSERT INTO {events.name} "  # which locks their projects before
 _READ_ONLY = "25006"
 # Who holds a lock may be a process that stands still. A group waits so long for one; then those that need it are told
 # from the others by a glance each, and wait aside.
@@ -167,13 +169,32 @@ class PostgresStore:
                 results = self._run_or_leave(connection, [first])
                 self._patience.note(patience_s, is_locked=isinstance(results[0], Locked))
                 _wait_at_most(connection, GLANCE_S)
-                together = self._run_or_leave(connection, others) if patience_s else None
-                if together is None or any(isinstance(result, Locked) for result in together):
-                    together = [one for piece in others for one in self._run_or_leave(connection, [piece])]
+                is_taken = isinstance(results[0], LineLocked) and len(first.lines) == 1
+                taken = first.lines if is_taken else frozenset[str]()
+                results += self._run_others(connection, others, taken, results[0])
                 _commit(connection)
-                return results + together
+                return results
         except DBAPIError as problem:
             raise _as_error(problem) from None
+
+    def _run_others(
+        self, connection: Connection, pieces: Sequence[Piece], taken: frozenset[str], problem: object
+    ) -> list[Any]:
+        """What pieces return, together where that goes; the lines that are `taken` are not asked for one by one."""
+        if not any(piece.lines & taken for piece in pieces):
+            together = self._run_or_leave(connection, pieces)
+            if not any(isinstance(result, Locked) for result in together):
+                return together
+        results = []
+        for piece in pieces:
+            if not piece.lines & taken:
+                (result,) = self._run_or_leave(connection, [piece])
+                if isinstance(result, LineLocked) and len(piece.lines) == 1:
+                    taken, problem = taken | piece.lines, result
+                results.append(result)
+            else:
+                results.append(problem)
+        return results
 
     def _run_or_leave(self, connection: Connection, pieces: Sequence[Piece]) -> list[Any]:
         """What the pieces return; `Locked` for each, and nothing changed, where one of them met a lock."""
@@ -264,4 +285,7 @@ def _as_error(problem: DBAPIError) -> Exception:
     state = _state_of(problem)
     if state.startswith(_REFUSED) or "NUL" in str(problem.orig):
         return PayloadInvalid(f"the database cannot hold it: {first_line(problem)}")
-    return (Locked if state == _LOCKED else StorageUnavailable)(f"the database did not commit: {first_line(problem)}")
+    kind: type[StorageUnavailable] = StorageUnavailable
+    if state == _LOCKED:
+        kind = LineLocked if _STORES_EVENTS in (problem.statement or "") else Locked
+    return kind(f"the database did not commit: {first_line(problem)}")

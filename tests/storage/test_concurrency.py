@@ -17,15 +17,16 @@ from bot.domain.audit import AuditEntry, seal
 from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
+from bot.domain.events import Event
 from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
 from bot.errors import StorageUnavailable
-from bot.ports import Settlement, Slot, Transaction
+from bot.ports import Arrival, Settlement, Slot, Transaction
 from bot.services import budgeting
 from bot.services.ingest import Ingest, Outcome
 from bot.services.router import Router
 from bot.services.signal import Signal
-from bot.storage import groups
+from bot.storage import groups, postgres
 from bot.storage.locks import Lock, hold
 from bot.storage.tables import audit, budgets, cards, commands, destinations, subjects
 from bot.storage.transaction import SqlTransaction
@@ -361,6 +362,32 @@ def test_a_held_lock_stops_only_who_needs_it(postgres_database: Engine, monkeypa
             still.rollback()
         assert settling.result(10).paused_until == left.result(10).paused_until == 0.0
     store.close()
+
+
+@pytest.mark.postgres
+def test_events_of_a_project_that_is_taken_cost_others_one_glance(
+    postgres_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another door holds the project for long: of twelve events that wait for it one asks, and others pass."""
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", groups.WRITE_DEADLINE_S)  # for slow machines
+    monkeypatch.setattr(postgres, "GLANCE_S", 0.9)  # twelve of them would be too long for anybody
+    store, begun, gathered = make_store(postgres_database), threading.Event(), threading.Event()
+    with ThreadPoolExecutor(ROUNDS + 1) as pool, postgres_database.connect() as door:
+        door.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('buildbot/user-service', 0))"))
+        busy = pool.submit(store.write, lambda _tx: (begun.set(), gathered.wait(20)))
+        assert begun.wait(20)
+        waiting = [pool.submit(_adding(store, event_of(number))) for number in range(ROUNDS)]
+        wait_until(lambda: store._writer.queue.qsize() == ROUNDS)
+        gathered.set()
+        busy.result(30)
+        assert _adding(store, event_of(1, project="web"))() is True
+        door.rollback()
+        assert [one.result(30) for one in waiting] == [True] * ROUNDS
+    store.close()
+
+
+def _adding(store: SqlStore, event: Event) -> Callable[[], bool]:
+    return lambda: store.write(lambda tx: tx.events.add(event, NOW), Arrival((event,), NOW))
 
 
 @pytest.mark.postgres

@@ -32,7 +32,6 @@ from bot.services.dispatcher import Crew, Dispatcher
 from bot.services.expiry import Expiry
 from bot.services.ingest import Ingest
 from bot.services.jobs import JobWorker
-from bot.services.leaps import OTHERS_S
 from bot.services.people import People
 from bot.services.reading import Reading
 from bot.services.reconciling import plan_reconciling
@@ -190,7 +189,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
     checks += [core.link.trouble] if core.link else []
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
-        dispatcher = _dispatcher(core, 0.0 if roles == ALL_ROLES else OTHERS_S)
+        dispatcher = _dispatcher(core, has_others=roles != ALL_ROLES)
         parts += [core.settling, dispatcher]
         checks.append(dispatcher.trouble)
         if "web" not in roles and core.link is None:
@@ -244,7 +243,7 @@ def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:
     return lambda: leader.leads() and task()
 
 
-def _dispatcher(core: Core, others_s: float) -> Dispatcher:
+def _dispatcher(core: Core, *, has_others: bool) -> Dispatcher:
     outside, store, clock = core.outside, core.settling, core.clock
     letters = DeadLetters(outside.destinations.get(core.settings.admin))
     deliverer = Deliverer(
@@ -290,7 +289,7 @@ def _dispatcher(core: Core, others_s: float) -> Dispatcher:
         ),
         Crew("deployments", core.deployments.worker(outside.verification()), *DEPLOYMENT_HANDS),
     )
-    return Dispatcher(store, clock, core.signal, crews, others_s=others_s)
+    return Dispatcher(store, clock, core.signal, crews, has_others=has_others)
 
 
 def _webhooks(core: Core) -> Blueprint:

@@ -53,6 +53,8 @@ log = logger(__name__)
 class CommandWorker:
     """Executes stored commands and answers who asked."""
 
+    lease_s = LEASE_S
+
     def __init__(
         self,
         *,

@@ -50,6 +50,8 @@ class Deliverer:
     destination name none.
     """
 
+    lease_s = LEASE_S
+
     def __init__(
         self,
         store: Store,

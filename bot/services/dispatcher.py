@@ -27,7 +27,9 @@ log = logger(__name__)
 
 
 class Worker(Protocol):
-    """Something that takes work under a lease and carries it out."""
+    """Something that takes work under a lease of `lease_s` and carries it out."""
+
+    lease_s: float
 
     def claim(self, limit: int) -> Sequence[Any]:
         """Take up to `limit` pieces of due work."""
@@ -85,11 +87,11 @@ class Crew:
 class Dispatcher:
     """Runs the crews in one thread that claims and a pool a crew; `stop` drains what is in hand.
 
-    `others_s`: see `Leaps`.
+    `has_others`: see `Leaps`.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, signal: Signal, crews: Sequence[Crew], *, others_s: float = 0.0
+        self, store: Store, clock: Clock, signal: Signal, crews: Sequence[Crew], *, has_others: bool = False
     ) -> None:
         self._store = store
         self._clock = clock
@@ -100,7 +102,7 @@ class Dispatcher:
         }
         self._hands = {crew.name: Hands(crew.size, spare=crew.spare, bench=crew.bench) for crew in crews}
         self._rests_until: dict[str, float] = {}
-        self._leaps = Leaps(others_s)
+        self._leaps = Leaps(has_others=has_others)
         self._tickets = count()
         self._lock = threading.Lock()
         self._is_stopping = threading.Event()
@@ -156,7 +158,7 @@ class Dispatcher:
         sleep_s = LONGEST_SLEEP_S
         for crew in self._crews:
             due = dues[crew.name]
-            if due is None:
+            if due is None or self._leaps.others_may_hold(crew.worker.lease_s):
                 continue
             wait_s = max(due - now, self._rests_until.get(crew.name, 0.0) - monotonic())
             if wait_s > 0:

@@ -36,6 +36,8 @@ log = logger(__name__)
 class JobWorker:
     """Carries out `enrich`, `poll` and `reconcile`; what they find is stored as an event and folds like any other."""
 
+    lease_s = LEASE_S
+
     def __init__(
         self, store: Store, clock: Clock, sources: Sources, ingest: Ingest, letters: DeadLetters | None = None
     ) -> None:

@@ -12,19 +12,19 @@ from time import monotonic
 from bot.telemetry import logger
 
 LEAP_S = 5.0
-OTHERS_S = 75.0  # the longest lease, and what workers may hear of their database's clock later than others
+HEARD_LATE_S = 15.0  # workers compare their database's clock every 10 s: until then others take work by the former time
 
 log = logger(__name__)
 
 
 class Leaps:
-    """Notices leaps of a clock; `others_s` is for how long other processes may have work under way, 0 without any."""
+    """Notices leaps of a clock; with `has_others`, other processes may have work under way, too."""
 
-    def __init__(self, others_s: float, monotonic: Callable[[], float] = monotonic) -> None:
-        self._others_s = others_s
+    def __init__(self, *, has_others: bool, monotonic: Callable[[], float] = monotonic) -> None:
+        self._has_others = has_others
         self._monotonic = monotonic
         self._ahead_s = float("inf")
-        self._waits_until = float("-inf")
+        self._leapt_at = float("-inf")
         self._waits_for: Set[int] = frozenset()
 
     def forbids(self, now: float, in_hand: Set[int]) -> bool:
@@ -33,6 +33,10 @@ class Leaps:
         leapt_s, self._ahead_s = now - at - self._ahead_s, now - at
         if leapt_s > LEAP_S:
             log.warning("the clock was set forward, what is under way is waited for", seconds=round(leapt_s))
-            self._waits_for, self._waits_until = in_hand, at + self._others_s
+            self._waits_for, self._leapt_at = in_hand, at
         self._waits_for &= in_hand
-        return bool(self._waits_for) or at < self._waits_until
+        return bool(self._waits_for)
+
+    def others_may_hold(self, lease_s: float) -> bool:
+        """Whether another process may be at work that it took for so long before it heard of the leap."""
+        return self._has_others and self._monotonic() < self._leapt_at + HEARD_LATE_S + lease_s

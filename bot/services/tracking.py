@@ -105,6 +105,8 @@ class ChangeInbox:
 class TrackerWorker:
     """Acts on what trackers told, and tells them, and systems that keep figures, what is to be told."""
 
+    lease_s = LEASE_S
+
     def __init__(
         self,
         store: Store,

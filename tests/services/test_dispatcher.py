@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 
 import pytest
 
 from bot.errors import StorageUnavailable
-from bot.services import dispatcher
+from bot.services import dispatcher, leaps
 from bot.services.dispatcher import STUCK_S, Crew, Dispatcher
 from bot.services.signal import Signal
 from tests.fakes import FakeClock
@@ -29,6 +30,7 @@ class FakeWorker:
     limits: list[int] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     rested: list[str] = field(default_factory=list)
+    lease_s: float = 30.0
 
     def claim(self, limit: int) -> list[str]:
         """See `Worker`."""
@@ -55,6 +57,8 @@ class Loop:
     workers: dict[str, FakeWorker]
     signal: Signal
     clock: FakeClock
+    store: SqlStore
+    crews: list[Crew]
 
 
 @pytest.fixture
@@ -66,9 +70,11 @@ def loop(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
         "bot.services.dispatcher._dues",
         lambda _tx: {name: NOW if worker.waiting else None for name, worker in workers.items()},
     )
-    running = Dispatcher(store, clock, signal, [Crew(name, workers[name], 2) for name in CREWS])
-    yield Loop(running, workers, signal, clock)
-    running.stop()
+    crews = [Crew(name, workers[name], 2) for name in CREWS]
+    running = Dispatcher(store, clock, signal, crews)
+    made = Loop(running, workers, signal, clock, store, crews)
+    yield made
+    made.dispatcher.stop()
 
 
 def test_a_ring_wakes_the_loop(loop: Loop) -> None:
@@ -169,6 +175,25 @@ def test_a_clock_that_leaps_gives_no_work_to_two_hands(loop: Loop) -> None:
     release.set()
     wait_until(lambda: len(worker.done) == 2)
     assert worker.done[0] == "a"
+
+
+def test_where_others_are_at_work_a_leap_is_waited_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as they may hold such work; what is taken for long waits for longer."""
+    monkeypatch.setattr(leaps, "HEARD_LATE_S", 0.0)
+    loop.dispatcher = Dispatcher(loop.store, loop.clock, loop.signal, loop.crews, has_others=True)
+    short, long = loop.workers["deliveries"], loop.workers["commands"]
+    short.lease_s, long.lease_s = 0.5, 1000.0
+    long.waiting.append("first")
+    loop.dispatcher.start()
+    wait_until(lambda: long.done == ["first"])
+    loop.clock.advance(3600)
+    begun_at = monotonic()
+    for worker in (short, long):
+        worker.waiting.append("later")
+    loop.signal.ring()
+    wait_until(lambda: short.done == ["later"])
+    assert monotonic() - begun_at >= short.lease_s
+    assert (long.waiting, loop.dispatcher.trouble()) == (["later"], None)
 
 
 def test_stopping_ends_what_is_in_hand(loop: Loop) -> None:

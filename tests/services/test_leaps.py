@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.services.leaps import Leaps
+from bot.services.leaps import HEARD_LATE_S, Leaps
 
 NOTHING: frozenset[int] = frozenset()
 
@@ -27,16 +27,16 @@ class Times:
         self.at += seconds
 
 
-def times(others_s: float = 0.0) -> Times:
+def times(*, has_others: bool = False) -> Times:
     """Leaps of a clock in hand."""
-    made = Times(Leaps(others_s))
-    made.leaps = Leaps(others_s, lambda: made.at)
+    made = Times(Leaps(has_others=has_others))
+    made.leaps = Leaps(has_others=has_others, monotonic=lambda: made.at)
     return made
 
 
 def test_time_that_passes_is_no_leap() -> None:
     """However long nobody looked; and a clock that is corrected a little is followed."""
-    clock = times(75.0)
+    clock = times(has_others=True)
     assert not clock.forbids(frozenset({1}))
     for seconds in (0.0, 3600.0):
         clock.pass_by(seconds)
@@ -45,6 +45,7 @@ def test_time_that_passes_is_no_leap() -> None:
     assert not clock.forbids(frozenset({1}))
     clock.now -= 3600.0
     assert not clock.forbids(frozenset({1}))
+    assert not clock.leaps.others_may_hold(60.0)
 
 
 def test_what_was_under_way_is_waited_for() -> None:
@@ -67,12 +68,22 @@ def test_where_nothing_was_under_way_nothing_is_waited_for() -> None:
 
 
 def test_what_others_have_under_way_is_waited_for() -> None:
-    """Whoever is not alone waits until no lease of before can be held any more."""
-    clock = times(75.0)
+    """Whoever is not alone waits until no lease of before can be held any more, of each kind of work by itself."""
+    clock = times(has_others=True)
     clock.forbids()
     clock.now += 3600.0
-    assert clock.forbids()
-    clock.pass_by(74.0)
-    assert clock.forbids()
-    clock.pass_by(1.0)
     assert not clock.forbids()
+    assert clock.leaps.others_may_hold(30.0)
+    clock.pass_by(HEARD_LATE_S + 29.0)
+    assert (clock.leaps.others_may_hold(30.0), clock.leaps.others_may_hold(120.0)) == (True, True)
+    clock.pass_by(1.0)
+    assert (clock.leaps.others_may_hold(30.0), clock.leaps.others_may_hold(120.0)) == (False, True)
+
+
+def test_who_is_alone_waits_for_nobody_else() -> None:
+    """Its own work is known."""
+    clock = times()
+    clock.forbids()
+    clock.now += 3600.0
+    assert not clock.forbids()
+    assert not clock.leaps.others_may_hold(120.0)

@@ -44,6 +44,8 @@ _S = DeploymentState
 class DeploymentWorker:
     """Carries deployments out, under leases."""
 
+    lease_s = LEASE_S
+
     def __init__(
         self,
         records: Records,

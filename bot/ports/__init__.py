@@ -16,6 +16,7 @@ from bot.ports.sources import (
     WebhookSource,
 )
 from bot.ports.storage import (
+    UNREADABLE,
     CardRecord,
     DestinationLease,
     Settlement,
@@ -28,6 +29,7 @@ from bot.ports.system import Clock, Ids
 from bot.ports.work import CommandRecord, JobRecord
 
 __all__ = [
+    "UNREADABLE",
     "Arrival",
     "AttemptRecord",
     "Begun",

@@ -90,9 +90,23 @@ class Inspection(Protocol):
         """Take deliveries off the list of dead letters for good; returns those that were dead."""
         ...
 
-    def announce(self, subject: str, destination: str, options: Mapping[str, Any], *, at: float, after: float) -> bool:
+    def announce(
+        self,
+        subject: str,
+        destination: str,
+        options: Mapping[str, Any],
+        *,
+        at: float,
+        after: float,
+        after_end: float = ...,
+    ) -> bool:
         """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`.
 
-        That one is changed to name the new `place` as well, among those in `others`.
+        Where what that one tells of is over (see `end`) it counts since `after_end` only. Otherwise it is changed to
+        name the new `place` as well, among those in `others`.
         """
+        ...
+
+    def end(self, subject: str, destination: str) -> None:
+        """Note that what a notice tells of is over: what comes after it is something new."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from bot.domain.builds import Build
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bot.ports.inspection import Inspection  # which needs the records of this module
 
 T = TypeVar("T")
+UNREADABLE: Mapping[str, Any] = MappingProxyType({})  # options that make no sense
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class CardRecord:
     options: Mapping[str, Any]
     reason: str
     folded_into: str | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can be told how the card is to be shown."""
+        return self.options is not UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +244,10 @@ class Deliveries(Protocol):
         """Record what came of an attempt; False (and no change) when the lease was lost."""
         ...
 
-    def hurry(self, account: str, at: float) -> None:
+    def hurry(self, account: str, at: float, *, leaves_out: bool = True) -> None:
         """Let what failed at the places of an account (`slack:T024`) not wait: due now, or at `at` where in doubt.
 
-        Remarks that ends are late are not sent any more: all that was late is shown in its turn now.
+        With `leaves_out`, remarks that ends are late are not sent any more: what was late is shown in its turn now.
         """
         ...
 

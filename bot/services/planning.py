@@ -46,6 +46,7 @@ NOT_CONFIGURED = "paused:not_configured"
 SHOWN = frozenset({SubjectKind.BUILD, SubjectKind.DEPLOYMENT, SubjectKind.DIGEST, SubjectKind.DEAD_LETTER})
 LEFT = "left:unknown_kind"
 MOST_LEFT = 288
+UNREADABLE = "dead:unreadable"
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 
 log = logger(__name__)
@@ -191,7 +192,7 @@ class _Visit:
                 planned = self._plan_card(card)
             except _UNREADABLE as problem:
                 log.exception("card cannot be read", subject=card.subject, slot=card.slot, error=problem)
-                planned = Settlement(card.id, "dead:unreadable", is_dead=True)
+                planned = Settlement(card.id, UNREADABLE, is_dead=True)
             if isinstance(planned, Delivery):
                 return planned
             if planned is not None:
@@ -202,9 +203,8 @@ class _Visit:
     def _plan_card(self, card: CardRecord) -> Delivery | Settlement | None:
         """The attempt to make for a due slot, or how it is settled without one, or None when it waits."""
         tx = self.tx
-        if card.subject.partition(":")[0] not in SHOWN and card.tries < MOST_LEFT:
-            due_at = self.now + pause_s(card.tries + 1)
-            return Settlement(card.id, LEFT, due_at=due_at, tries=card.tries + 1)
+        if (passed_over := self._pass_over(card)) is not None:
+            return passed_over
         if card.reason == LEFT:  # nobody has tried to show it yet
             card = replace(card, tries=0)
         subject = announced(card) if card.slot == ADMIN_SLOT else tx.subjects.get(SubjectKey.parse(card.subject))
@@ -231,6 +231,16 @@ class _Visit:
         digests = subject.key.kind is SubjectKind.DIGEST
         shown = tx.noise.digest(subject.key, DIGEST_LINES) if digests else None
         return replace(delivery, digest=shown, flapping=flapping)
+
+    def _pass_over(self, card: CardRecord) -> Settlement | None:
+        """How a card is settled that this version cannot make sense of."""
+        if card.subject.partition(":")[0] not in SHOWN and card.tries < MOST_LEFT:
+            due_at = self.now + pause_s(card.tries + 1)
+            return Settlement(card.id, LEFT, due_at=due_at, tries=card.tries + 1)
+        if not card.is_readable:
+            log.error("card cannot be read", subject=card.subject, slot=card.slot)
+            return Settlement(card.id, UNREADABLE, is_dead=True)
+        return None
 
     def _hushed(self, card: CardRecord, flapping: Flapping | None) -> Hold | None:
         """Until when a due slot waits so that its channel is quiet; neither an edit nor a post in doubt."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from bot.domain.places import CARD_SLOT, ONCE_MORE, OVERDUE_SLOT
 from bot.domain.retries import OF_CONTENT
-from bot.ports import CardRecord, Slot
+from bot.ports import UNREADABLE, CardRecord, Slot
 from bot.storage.dialects import one_of
 from bot.storage.rows import NewRows, Row, Write
 from bot.storage.tables import cards
@@ -240,7 +240,7 @@ class SqlCards:
 
     def of_subject(self, subject: str) -> Sequence[CardRecord]:
         """All slots of a subject."""
-        return [CardRecord(*row) for row in self._connection.execute(_OF_SUBJECT, {"subject": subject})]
+        return [card_record(row) for row in self._connection.execute(_OF_SUBJECT, {"subject": subject})]
 
     def forget(self, subject: str) -> None:
         """Drop all slots of a subject: its number now names another run."""
@@ -251,8 +251,14 @@ class SqlCards:
     def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
         """Shown cards whose final state is wanted since before `before`, neither shown nor said; the oldest first."""
         rows = self._connection.execute(_OVERDUE, {"before": before, "most": limit})
-        return [CardRecord(*row) for row in rows]
+        return [record for record in map(card_record, rows) if record.is_readable]
 
 
-def _slot(destination: str, options: Mapping[str, Any], folded_into: str | None) -> Slot:
-    return Slot(destination, CARD_SLOT, options, folded_into)
+def card_record(row: Sequence[Any]) -> CardRecord:
+    """A card as it was stored, of a row of CARD_COLUMNS; whether its options make sense, it says itself."""
+    record = CardRecord(*row)
+    return record if isinstance(record.options, dict) else replace(record, options=UNREADABLE)
+
+
+def _slot(destination: str, options: Any, folded_into: str | None) -> Slot:  # noqa: ANN401 - any JSON
+    return Slot(destination, CARD_SLOT, options if isinstance(options, dict) else UNREADABLE, folded_into)

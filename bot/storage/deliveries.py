@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from bot.domain.places import CARD_SLOT, OVERDUE_SLOT, Operation, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
-from bot.storage.cards import CARD_COLUMNS, END_ONCE_MORE, IS_DIRTY
+from bot.storage.cards import CARD_COLUMNS, END_ONCE_MORE, IS_DIRTY, card_record
 from bot.storage.dialects import greatest
 from bot.storage.rows import NewRows, Write
 from bot.storage.tables import attempts, cards, destinations
@@ -212,7 +212,7 @@ class SqlDeliveries:
         """A destination's due slots: cards before threads, new and final states before progress, oldest first."""
         # What waits to be written is about other destinations: claims and settlings look at each once.
         rows = self._connection.aside(_DUE, {"destination": destination, "now": now, "most": limit})
-        return [CardRecord(*row) for row in rows]
+        return [card_record(row) for row in rows]
 
     def begin(self, card: CardRecord, attempt_id: str, operation: str, now: float) -> None:
         """Record that an attempt is about to be made; one that makes a new post stays open on the card until settled.
@@ -255,9 +255,10 @@ class SqlDeliveries:
             self._change(settlement.card_id, changed)
         return True
 
-    def hurry(self, account: str, at: float) -> None:
+    def hurry(self, account: str, at: float, *, leaves_out: bool = True) -> None:
         """Let what failed at the places of an account not wait, and leave out that ends are late; see the port."""
-        self._connection.execute(_LEAVE_OUT, {"account": f"{account}/"})
+        if leaves_out:
+            self._connection.execute(_LEAVE_OUT, {"account": f"{account}/"})
         self._connection.execute(_HURRY, {"account": f"{account}/", "at": at})
 
     def _change(self, card_id: int, changed: Mapping[str, Any], statement: Update = CHANGE_CARD) -> None:

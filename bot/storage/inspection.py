@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, func, or_, select, text, update
 
 from bot.domain.places import ADMIN_SLOT
-from bot.ports import AttemptRecord, CardRecord, DeliveryQuery, DeliveryRecord
-from bot.storage.cards import CARD_COLUMNS, DROPPED
+from bot.ports import AttemptRecord, DeliveryQuery, DeliveryRecord
+from bot.storage.cards import CARD_COLUMNS, DROPPED, card_record
 from bot.storage.dialects import Insert, insert_into
 from bot.storage.tables import attempts, cards, destinations
 from bot.storage.unit import Unit
@@ -53,15 +53,14 @@ _REVIVE = _DEAD_ONES.values(is_dead=False, tries=0, due_at=0.0, reason="replayed
 _DROP = _DEAD_ONES.values(reason=DROPPED)
 
 
-_STANDING = (
-    select(cards.c.id, cards.c.options)
-    .where(
-        cards.c.subject_key == bindparam("subject"),
-        cards.c.destination == bindparam("place"),
-        cards.c.slot == ADMIN_SLOT,
-    )
-    .with_for_update()
+_IS_NOTICE = and_(
+    cards.c.subject_key == bindparam("subject"),
+    cards.c.destination == bindparam("place"),
+    cards.c.slot == ADMIN_SLOT,
 )
+_STANDING = select(cards.c.id, cards.c.options).where(_IS_NOTICE).with_for_update()
+_IS_OVER = cards.c.final_since == 0.0  # what a notice tells of
+_END = update(cards).where(_IS_NOTICE).values(final_since=0.0)
 _ADD_PLACE = update(cards).where(cards.c.id == bindparam("notice")).values(wanted_revision=cards.c.wanted_revision + 1)
 
 
@@ -72,6 +71,7 @@ def _announce(dialect: str) -> Insert:
     renewed = {
         "options": statement.excluded.options,
         "opened_at": statement.excluded.opened_at,
+        "final_since": statement.excluded.final_since,
         "wanted_revision": cards.c.wanted_revision + 1,
         "message_ref": None,
         "attempt_id": None,
@@ -83,7 +83,7 @@ def _announce(dialect: str) -> Insert:
     return statement.on_conflict_do_update(
         index_elements=["subject_key", "destination", "slot"],
         set_=renewed,
-        where=cards.c.opened_at <= bindparam("after"),
+        where=or_(cards.c.opened_at <= bindparam("after"), and_(_IS_OVER, cards.c.opened_at <= bindparam("after_end"))),
     ).execution_options(preserve_rowcount=True)
 
 
@@ -116,10 +116,20 @@ class SqlInspection:
         """Take deliveries off the list of dead letters for good; returns those that were dead."""
         return self._change(_DROP, card_ids)
 
-    def announce(self, subject: str, destination: str, options: Mapping[str, Any], *, at: float, after: float) -> bool:
+    def announce(
+        self,
+        subject: str,
+        destination: str,
+        options: Mapping[str, Any],
+        *,
+        at: float,
+        after: float,
+        after_end: float = float("-inf"),
+    ) -> bool:
         """Want a notice to the admin as a post of its own; False when one was wanted for this subject since `after`.
 
-        That one is changed to name the new `place` as well, among those in `others`.
+        Where what that one tells of is over it counts since `after_end` only. Otherwise it is changed to name the new
+        `place` as well, among those in `others`.
         """
         row = {
             "subject_key": subject,
@@ -132,19 +142,24 @@ class SqlInspection:
             "opened_at": at,
         }
         statement = _announce(self._connection.dialect.name)
-        if self._connection.execute(statement, {**row, "after": after}).rowcount == 1:
+        if self._connection.execute(statement, {**row, "after": after, "after_end": after_end}).rowcount == 1:
             return True
         standing = self._connection.execute(_STANDING, {"subject": subject, "place": destination}).one()
-        others = list(standing.options.get("others", []))
-        if len(others) < MOST_OTHERS and options["place"] not in (standing.options["place"], *others):
-            added = {"options": {**standing.options, "others": [*others, options["place"]]}}
+        said = standing.options if isinstance(standing.options, dict) else dict(options)
+        others = list(said.get("others", []))
+        if len(others) < MOST_OTHERS and options["place"] not in (said["place"], *others):
+            added = {"options": {**said, "others": [*others, options["place"]]}}
             self._connection.execute(_ADD_PLACE, {"notice": standing.id, **added})
         return False
+
+    def end(self, subject: str, destination: str) -> None:
+        """Note that what a notice tells of is over."""
+        self._connection.aside(_END, {"subject": subject, "place": destination})
 
     def _find(self, wanted: Select[Any], limit: int) -> list[DeliveryRecord]:
         known = len(CARD_COLUMNS)
         rows = self._connection.execute(wanted.limit(limit))
-        return [DeliveryRecord(CardRecord(*row[:known]), *row[known:]) for row in rows]
+        return [DeliveryRecord(card_record(row[:known]), *row[known:]) for row in rows]
 
     def _change(self, statement: Any, card_ids: Sequence[int]) -> list[int]:  # noqa: ANN401 - an UPDATE with RETURNING
         changed: list[int] = []

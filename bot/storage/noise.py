@@ -101,7 +101,9 @@ class SqlNoise:
             first = {"destination": destination, "recent": []}
             self._connection.execute(_first_storm(self._connection.dialect.name), first)
             row = self._connection.execute(_STORM_FOR_CHANGE, place).one()
-        return Storm() if row is None else Storm(tuple(row.recent), row.digest, row.size, row.begun_at, row.quiet_at)
+        return (
+            Storm() if row is None else Storm(tuple(row.recent or ()), row.digest, row.size, row.begun_at, row.quiet_at)
+        )
 
     def put_storm(self, destination: str, storm: Storm) -> None:
         """Store what came to a destination."""

@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Arrival, Transaction
+from bot.storage.decoding import loads_or_none
 from bot.storage.groups import PATIENCE_S, CommitLost, LineLocked, Locked, NotBegun, Piece, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.tables import events
@@ -229,6 +230,7 @@ def open_postgres(url: str) -> Engine:
     try:
         return create_engine(
             url,
+            json_deserializer=loads_or_none,
             hide_parameters=True,
             pool_size=CONNECTIONS,
             max_overflow=0,

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Transaction
+from bot.storage.decoding import loads_or_none
 from bot.storage.groups import NotBegun, Piece, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
@@ -102,6 +103,7 @@ def open_sqlite(url: str) -> Engine:
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
+        json_deserializer=loads_or_none,
         hide_parameters=True,  # what people typed and what logs said would stand in tracebacks
     )
 

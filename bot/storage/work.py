@@ -8,7 +8,22 @@ from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import Column, ColumnElement, Row, Select, and_, case, delete, func, not_, or_, select, text, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.commands import Actor, Command, CommandState, ReplyTo
@@ -336,13 +351,15 @@ def _readable(
     unit: Unit, rows: Select[Any], key: Column[Any], set_aside: Callable[[str, Exception], None]
 ) -> Sequence[Row[Any]]:
     """The rows of a table that a query finds; those whose values cannot be decoded are set aside, each by itself."""
-    try:
-        return unit.execute(rows).all()
-    except ValueError:
-        found: list[Row[Any]] = []
-    for name in unit.scalars(rows.with_only_columns(key)).all():
-        try:
-            found += unit.execute(select(key.table).where(key == name)).all()
-        except ValueError as problem:
-            set_aside(name, problem)
+    found = []
+    for row in unit.execute(rows).all():
+        lost = [column.name for column in key.table.c if _is_lost(column, row)]
+        if lost:
+            set_aside(getattr(row, key.name), ValueError(f"no JSON in {', '.join(lost)}"))
+        else:
+            found.append(row)
     return found
+
+
+def _is_lost(column: Column[Any], row: Row[Any]) -> bool:
+    return isinstance(column.type, JSON) and not column.nullable and getattr(row, column.name) is None

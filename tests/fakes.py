@@ -20,7 +20,7 @@ from bot.domain.events import Event, EventKind
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected, Unavailable
-from bot.ports import Begun, Between, Calls, Commit, PersonFacts, Triggered
+from bot.ports import Begun, Between, Calls, Commit, PersonFacts, Triggered, nothing_more
 
 HANGS_UP_S = 8.0  # who waits for an answer
 EPOCH = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -313,8 +313,8 @@ class FakeMessenger:
     """A chat platform in memory. `fails` holds errors, and what to do before them, for the next calls to a place.
 
     A failure `(error, is_done)` with `is_done` carries the call out and raises all the same: the answer was lost.
-    While it `is_away` nobody answers; `asked` counts the questions for a post. With `held_s` it is slow: posts are made
-    so many seconds later, and nobody waits for their answers; with `holds_changes`, so are changes.
+    While it `is_away` nobody answers; to find a post takes so many `pages`. With `held_s` it is slow: posts are made so
+    many seconds later, and nobody waits for their answers; with `holds_changes`, so are changes.
     """
 
     clock: FakeClock
@@ -335,12 +335,18 @@ class FakeMessenger:
     gone: set[str] = field(default_factory=set)
     moved: dict[str, str] = field(default_factory=dict)
     is_away: bool = False
-    asked: int = 0
+    asked_at: list[datetime] = field(default_factory=list)
+    pages: int = 1
     held_s: float = 0.0
     holds_changes: bool = False
     held: list[tuple[datetime, Callable[[datetime], object]]] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
     renders: Callable[[Content], None] = lambda _content: None
+
+    @property
+    def asked(self) -> int:
+        """How many questions for a post came, by their pages."""
+        return len(self.asked_at)
 
     def fail(self, place: str, *errors: Exception, is_done: bool = False) -> None:
         """Let the next calls to a place fail."""
@@ -428,9 +434,20 @@ class FakeMessenger:
         for at, make in sorted(due, key=lambda one: one[0]):
             make(at)
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
+    def find(
+        self,
+        place: Place,
+        *,
+        attempt_id: str,
+        since: datetime,
+        parent: str | None = None,
+        more: Callable[[], None] = nothing_more,
+    ) -> str | None:
         """See `Messenger`."""
-        self.asked += 1
+        for page in range(self.pages):
+            if page:
+                more()
+            self.asked_at.append(self.clock.at)
         self._catch_up()
         if self.is_away:
             raise Unavailable(self.platform, "no_answer")

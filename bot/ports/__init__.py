@@ -2,7 +2,7 @@
 
 from bot.ports.inspection import AttemptRecord, DeliveryQuery, DeliveryRecord
 from bot.ports.places import Subscription
-from bot.ports.platforms import Calls, Directory, Messenger, Modals, PersonFacts, Responder
+from bot.ports.platforms import Calls, Directory, Messenger, Modals, PersonFacts, Responder, nothing_more
 from bot.ports.sources import (
     Arrival,
     Begun,
@@ -61,4 +61,5 @@ __all__ = [
     "Transaction",
     "Triggered",
     "WebhookSource",
+    "nothing_more",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,10 @@ from typing import Protocol
 from bot.domain.cards import Card, Content
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
+
+
+def nothing_more() -> None:
+    """Let further calls be made, however many."""
 
 
 class Messenger(Protocol):
@@ -38,8 +43,19 @@ class Messenger(Protocol):
         """
         ...
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
-        """The reference of the post that `attempt_id` made, in the thread of `parent`; None when it made none."""
+    def find(
+        self,
+        place: Place,
+        *,
+        attempt_id: str,
+        since: datetime,
+        parent: str | None = None,
+        more: Callable[[], None] = nothing_more,
+    ) -> str | None:
+        """The reference of the post that `attempt_id` made, in the thread of `parent`; None when it made none.
+
+        `more` is called before each call after the first, and raises RateLimited where none may be made now.
+        """
         ...
 
 

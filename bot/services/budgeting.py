@@ -8,14 +8,15 @@ itself is passed by after a moment.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from bot.domain.budgets import Window
-from bot.domain.places import Capabilities, Operation
-from bot.errors import StorageUnavailable
+from bot.domain.places import Capabilities, Operation, Place
+from bot.errors import RateLimited, StorageUnavailable
 from bot.ports import Store, Transaction
 from bot.ports.budgets import BudgetState, Turn
+from bot.services.owed import BUDGET
 from bot.telemetry import BUDGET_AVAILABLE, BUDGET_PAUSED, BUDGET_WAITING, BUDGET_WAITS, logger
 
 PROGRESS_RESERVE = 0.5
@@ -97,6 +98,64 @@ def take_at_once(tx: Transaction, windows: Sequence[Window], waiter: str, *, now
     if refusals:
         return max(refusals, key=lambda refusal: refusal.until)
     return tuple(_take(tx, window, state, Turn(0, now), waiter, now) for window, state in asked)
+
+
+def take_more(
+    tx: Transaction, windows: Sequence[Window], destination: str, *, made: int, now: float
+) -> tuple[Held, ...] | Refusal:
+    """The same for one more call of an attempt that has `made` some: what it has begun goes before all others.
+
+    Where there is no room as many as it made are kept free, so that the next attempt, which begins anew, comes further.
+    """
+    asked = []
+    refusals = []
+    for window in windows:
+        state = tx.budgets.open(window)
+        state = BudgetState(window.fresh(state.spent, now), state.paused_until)
+        asked.append((window, state))
+        if state.paused_until > now or window.room(state.spent) <= 0:
+            kept = min(made, window.calls // 2)
+            opens_at = window.opens_at(state.spent, now, ahead=kept)
+            until = max(state.paused_until, opens_at, now + LEAST_WAIT_S)
+            refusals.append(Refusal(until, "paused:budget"))
+            tx.budgets.store(window, state.spent, now)
+            for number in range(1, kept + 1):
+                name = _further(destination, number)
+                tx.budgets.line_up(window.scope, name, is_urgent=True, now=FIRST, until=until + PATIENCE_S)
+    if refusals:
+        return max(refusals, key=lambda refusal: refusal.until)
+    return tuple(_take(tx, window, state, Turn(0, now), _further(destination, made), now) for window, state in asked)
+
+
+def _further(destination: str, number: int) -> str:
+    """A name in the line that no destination has."""
+    return f"more{number}:{destination}"[:200]
+
+
+class FurtherCalls:
+    """The calls of an attempt after its first one, out of budgets; `held` is what was taken. To be called before each.
+
+    `RateLimited` where there is no room.
+    """
+
+    def __init__(self, store: Store, place: Place, windows: Sequence[Window], now: Callable[[], float]) -> None:
+        self._store = store
+        self._place = place
+        self._windows = windows
+        self._now = now
+        self._made = 0
+        self.held: list[Held] = []
+
+    def __call__(self) -> None:
+        """Take one more."""
+        self._made += 1
+        if not self._windows:
+            return
+        now, made = self._now(), self._made
+        calls = self._store.write(lambda tx: take_more(tx, self._windows, self._place.key, made=made, now=now))
+        if isinstance(calls, Refusal):
+            raise RateLimited(self._place.platform, BUDGET, calls.until - now)
+        self.held += calls
 
 
 def _take(tx: Transaction, window: Window, state: BudgetState, turn: Turn, destination: str, now: float) -> Held:

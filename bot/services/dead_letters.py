@@ -22,8 +22,9 @@ from bot.telemetry import DEAD_LETTERS, logger
 QUIET_S = 3600.0
 DAY_S = 86_400.0
 MOST_WORDS = 80
-GIVEN_UP, NOT_FOUND = "given_up", "not_found"
-_DEAD = "dead:"
+GIVEN_UP, NOT_FOUND, CREDENTIAL = "given_up", "not_found", "credential"
+ARRIVED = frozenset({"sent", "found", "repeated"})
+_DEAD, _FAILED = "dead:", "failed:"
 _CONSEQUENCES = frozenset({"no_card"})  # of another dead letter, which was told of
 
 log = logger(__name__)
@@ -71,7 +72,11 @@ class DeadLetters:
             return False, None
         if settlement.is_refused and self._admin is not None and card.slot != ADMIN_SLOT:
             reason = settlement.reason.partition(":")[2]
-            self._tell(tx, self._admin, lease.key, lease.label, reason, now, refused="credential")
+            self._tell(tx, self._admin, lease.key, lease.label, reason, now, refused=CREDENTIAL)
+        elif settlement.reason in ARRIVED and card.reason.startswith(_FAILED) and self._admin is not None:
+            # Perhaps of refused credentials, which are good now.
+            key = _key_of(lease.key, CREDENTIAL, card.reason.removeprefix(_FAILED))
+            tx.inspection.end(key, _place_of(tx, self._admin))
         if not (settlement.is_dead and settlement.reason.startswith(_DEAD)):
             return True, None
         letter = DeadLetter(card, lease.label, settlement.reason.removeprefix(_DEAD))
@@ -113,14 +118,14 @@ class DeadLetters:
             "platform": Place(place, "").platform,
             "reason": reason,
         }
-        told = tx.places.key_of(admin.address) or admin.address
         what = more.get("work") or more.get("refused") or (GIVEN_UP if more else NOT_FOUND)
         tx.inspection.announce(
-            _key_of(options["platform"], what, reason),
-            told,
+            _key_of(place, what, reason),
+            _place_of(tx, admin),
             options,
             at=now,
-            after=now - (DAY_S if "refused" in more else QUIET_S),
+            after=now - (DAY_S if what == CREDENTIAL else QUIET_S),
+            after_end=now - QUIET_S,
         )
 
 
@@ -144,5 +149,12 @@ def announced(card: CardRecord) -> SubjectRecord:
     return SubjectRecord(SubjectKey.parse(card.subject), Folded(0, 1, Phase.FINISHED, 0.0), card.wanted_revision)
 
 
-def _key_of(platform: str, what: str, reason: str) -> str:
-    return str(SubjectKey(SubjectKind.DEAD_LETTER, platform, what, reason))
+def _place_of(tx: Transaction, admin: DestinationSettings) -> str:
+    return tx.places.key_of(admin.address) or admin.address
+
+
+def _key_of(key: str, what: str, reason: str) -> str:
+    """A cause, by the key of a place: each account has credentials of its own."""
+    place = Place(key, "")
+    about = f"{what}:{place.account}" if what == CREDENTIAL else what
+    return str(SubjectKey(SubjectKind.DEAD_LETTER, place.platform, about, reason))

@@ -17,7 +17,7 @@ from bot.errors import IntegrationError, StorageUnavailable, Unavailable
 from bot.ports import CardRecord, Clock, Ids, Messenger, Settlement, Store, Transaction
 from bot.services import budgeting, doubts
 from bot.services.contents import Contents, spent_scope
-from bot.services.dead_letters import DeadLetter, DeadLetters, record
+from bot.services.dead_letters import ARRIVED, DeadLetter, DeadLetters, record
 from bot.services.hands import Shares
 from bot.services.looks import looks_of, why_unchanged
 from bot.services.noise import ENDS_WITHIN_S
@@ -26,18 +26,19 @@ from bot.services.outcomes import (
     LATE_START,
     Outcome,
     after_failure,
+    asking,
     give_up_slowly,
+    may_ask,
     not_found,
     spare_the_end,
 )
 from bot.services.planning import LEASE_S, Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
 from bot.services.settling import Settling, held_for
-from bot.services.silence import Silence
+from bot.services.silence import Heard, Silence
 from bot.telemetry import ATTEMPTS, logger
 
 NOT_MOVED: Mapping[str, Place] = MappingProxyType({})
-_ARRIVED = frozenset({"sent", "found", "repeated"})
 _PLACE_GONE = frozenset({"channel_not_found", "is_archived"})
 
 log = logger(__name__)
@@ -93,7 +94,8 @@ class Deliverer:
             self._resolver.resolve(work)
             return
         outcome = self._attempt(work)
-        is_back = self._is_back(work, outcome)
+        heard = self._listen(work, outcome)
+        outcome = self._asks_again(work, outcome)
         settlement = outcome.settlement
         if settlement.is_dead and settlement.reason.partition(":")[2] in _PLACE_GONE:
             try:
@@ -103,9 +105,9 @@ class Deliverer:
             except IntegrationError as problem:
                 outcome = after_failure(work, problem, work.operation, self._now())
         self._settle(work, outcome)
-        if is_back:
-            at = self._now() + DOUBT_PAUSE_S
-            self._settling.settle(work.lease, lambda tx: tx.deliveries.hurry(work.place.whole_account, at))
+        if heard is not Heard.NOTHING_NEW:
+            account, at, is_end = work.place.whole_account, self._now() + DOUBT_PAUSE_S, heard is Heard.SILENCE_ENDED
+            self._settling.settle(work.lease, lambda tx: tx.deliveries.hurry(account, at, leaves_out=is_end))
 
     def put_off(self, work: Delivery | Resolution) -> None:
         """Let a destination rest after a mistake of ours; the card's try counts, and three of them end it."""
@@ -132,6 +134,12 @@ class Deliverer:
 
     def _attempt(self, delivery: Delivery) -> Outcome:
         """What came of it."""
+        windows = delivery.capabilities.account_budgets.get(Operation.FIND, ())
+        further = budgeting.FurtherCalls(self._store, delivery.place, windows, self._now)
+        outcome = self._try(delivery, further)
+        return replace(outcome, further=tuple(further.held))
+
+    def _try(self, delivery: Delivery, further: budgeting.FurtherCalls) -> Outcome:
         card, messenger = delivery.card, self._messengers[delivery.place.platform]
         operation = delivery.operation
         try:
@@ -143,7 +151,7 @@ class Deliverer:
             self._must_be_in_time(delivery, LATE_START)
             if delivery.asks_first:
                 operation = Operation.FIND
-                found = self._find(messenger, delivery)
+                found = self._find(messenger, delivery, further)
                 if found is not None:
                     return Outcome(Settlement(card.id, "found", card.attempt_revision, "", found))
                 if delivery.only_looks:
@@ -175,13 +183,23 @@ class Deliverer:
             return rendered, looks_of(rendered, None if steady is None else rendered)
         return rendered, looks_of(rendered, messenger.render(steady, delivery.place))
 
-    def _is_back(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Whether an account answers again after a long silence."""
+    def _listen(self, delivery: Delivery, outcome: Outcome) -> Heard:
+        """Note whether an account answers; what its answer tells."""
         if outcome.unanswered:
             was_asked = delivery.asks_first and outcome.unanswered is not Operation.FIND
             self._silence.begin(delivery.place, self._now(), was_asked=was_asked)
-            return False
-        return outcome.was_called and self._silence.end(delivery.place, self._now())
+            return Heard.NOTHING_NEW
+        if not outcome.was_called:
+            return Heard.NOTHING_NEW
+        return self._silence.end(delivery.place, delivery.card, self._now())
+
+    def _asks_again(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+        """The same, or tried again sooner: one card of a silent account finds out for all whether it is back."""
+        now = self._now()
+        if not may_ask(delivery, outcome, now):
+            return outcome
+        at = self._silence.asks_again_at(delivery.place, now)
+        return outcome if at is None else asking(delivery, outcome, now, at)
 
     def _shown(self, delivery: Delivery, looks: str, ref: str) -> Settlement:
         card, is_final, now = delivery.card, delivery.is_final, self._now()
@@ -197,13 +215,15 @@ class Deliverer:
         is_repeated = delivery.is_in_doubt and not delivery.capabilities.can_find
         return replace(shown, reason="repeated") if is_repeated else shown
 
-    def _find(self, messenger: Messenger, delivery: Delivery) -> str | None:
+    def _find(self, messenger: Messenger, delivery: Delivery, further: budgeting.FurtherCalls) -> str | None:
         """What the platform knows of an attempt, which may be one that was not begun before."""
         started_at = delivery.card.attempt_started_at if delivery.is_in_doubt else self._now()
         if started_at is None:
             return None
         since = datetime.fromtimestamp(started_at, UTC)
-        found = messenger.find(delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent)
+        found = messenger.find(
+            delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent, more=further
+        )
         if found is None and not delivery.only_looks:
             self._must_be_in_time(delivery, "slow_search")
         return found
@@ -237,7 +257,7 @@ class Deliverer:
                 tx.pacing.postpone(delivery.card.id, doubts.undone_until(delivery.card), settlement.reason)
             for window in outcome.paused:
                 tx.pacing.pause(window.scope, settlement.due_at)
-            if settlement.reason in _ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:
+            if settlement.reason in ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:
                 tx.pacing.spend(scope, now + delivery.flapping.per_s)
             for address, found in moved.items():
                 tx.places.move(address, lease.key, found)
@@ -254,7 +274,7 @@ class Deliverer:
             "attempt", subject=delivery.card.subject, slot=delivery.card.slot, destination=lease.label, outcome=said
         )
         if is_held:
-            budgeting.end(self._store, delivery.calls, was_made=outcome.was_called, now=now)
+            budgeting.end(self._store, (*delivery.calls, *outcome.further), was_made=outcome.was_called, now=now)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

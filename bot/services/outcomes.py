@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 
 from bot.domain.budgets import Window
 from bot.domain.places import CARD_SLOT, Operation
-from bot.domain.retries import MOST_TRIES, OF_CONTENT, pause_s
+from bot.domain.retries import LONGEST_PAUSE_S, MOST_TRIES, OF_CONTENT, pause_s
 from bot.domain.routing import Updates
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import CardRecord, Settlement
 from bot.services import doubts
+from bot.services.budgeting import Held
+from bot.services.owed import BUDGET
 from bot.services.planning import NOT_CONFIGURED, REST_S, Delivery
+from bot.services.silence import ASK_EVERY_S, LONG_TRIES
 from bot.telemetry import redact
 
 DOUBT_PAUSE_S = 2.0
@@ -25,7 +28,7 @@ class Outcome:
 
     `was_called` says that the platform may have been called, `unanswered` which call of it got no answer. `paused` are
     windows in which nothing goes before the slot is due again. `is_repeated` says that a post was made a second time,
-    and may stand twice.
+    and may stand twice. `further` are the calls that it took beside those that it was claimed with.
     """
 
     settlement: Settlement
@@ -34,6 +37,7 @@ class Outcome:
     unanswered: Operation | None = None
     paused: tuple[Window, ...] = ()
     is_repeated: bool = False
+    further: tuple[Held, ...] = ()
 
 
 def after_failure(delivery: Delivery, problem: IntegrationError, operation: Operation, now: float) -> Outcome:
@@ -79,6 +83,10 @@ def _after_refusal(delivery: Delivery, problem: RateLimited, operation: Operatio
     pause = problem.retry_after_s or DOUBT_PAUSE_S
     windows = delivery.capabilities.account_budgets.get(operation, ()) if problem.scope == "account" else ()
     card, is_in_doubt = delivery.card, delivery.is_in_doubt
+    if problem.reason == BUDGET:  # ours, for what it takes to look further
+        return Outcome(
+            Settlement(card.id, "paused:budget", keep_attempt=is_in_doubt, due_at=now + pause, tries=card.tries)
+        )
     tries = card.tries if is_in_doubt else 0
     settlement = Settlement(card.id, "paused:rate_limited", keep_attempt=is_in_doubt, due_at=now + pause, tries=tries)
     return Outcome(settlement, 0.0 if windows else pause, paused=tuple(windows[:1]))
@@ -117,6 +125,31 @@ def give_up_slowly(card: CardRecord, reason: str, now: float, *, is_hopeless: bo
     pause = pause_s(tries)
     settlement = Settlement(card.id, f"failed:{reason}", due_at=now + pause, tries=tries)
     return Outcome(settlement, min(pause, LONGEST_REST_S))
+
+
+def may_ask(delivery: Delivery, outcome: Outcome, now: float) -> bool:
+    """Whether a card that got no answer could be tried again soon, to find out whether its account is back.
+
+    Not one that may stand there already, where nobody can be asked: each further try might be a post too many.
+    """
+    settlement = outcome.settlement
+    may_double = settlement.keep_attempt and not delivery.capabilities.can_find
+    return (
+        outcome.unanswered is not None
+        and not settlement.is_dead
+        and settlement.due_at > now + ASK_EVERY_S
+        and not may_double
+    )
+
+
+def asking(delivery: Delivery, outcome: Outcome, now: float, at: float) -> Outcome:
+    """How such a card is settled: to be tried again `at` then. What is asked for all counts as little as waiting would.
+
+    That is a try for each of the longest pauses between tries.
+    """
+    counts = int(at // LONGEST_PAUSE_S) - int(now // LONGEST_PAUSE_S)
+    tries = min(outcome.settlement.tries, max(delivery.card.tries, LONG_TRIES) + counts)
+    return replace(outcome, settlement=replace(outcome.settlement, due_at=at, tries=tries))
 
 
 def spare_the_end(delivery: Delivery, settlement: Settlement) -> Settlement:

@@ -7,7 +7,7 @@ There is no call that reads a card, so one in doubt is asked for by an update th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from bot.domain.cards import Content, Person
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
-from bot.ports import Calls, Clock, PersonFacts
+from bot.ports import Calls, Clock, PersonFacts, nothing_more
 from integrations.dingtalk.api import App, post_markdown, send_to_robot
 from integrations.dingtalk.config import ROBOT_ACCOUNT, SYSTEM, USER_PREFIX, Budgets, Config, Robot
 from integrations.dingtalk.failures import is_missing
@@ -98,7 +98,15 @@ class DingTalkMessenger:
         self._change_card(app, ref, rendered.payload["cardData"])
         return ref
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
+    def find(
+        self,
+        place: Place,
+        *,
+        attempt_id: str,
+        since: datetime,
+        parent: str | None = None,
+        more: Callable[[], None] = nothing_more,
+    ) -> str | None:
         """Whether the attempt's card exists: an update tells, there being no call that reads one."""
         track_id = _track_id(attempt_id)
         try:

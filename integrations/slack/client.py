@@ -16,7 +16,7 @@ from bot.domain.budgets import Budget, Window
 from bot.domain.cards import Content
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 from bot.errors import DestinationGone, OutcomeUnknown
-from bot.ports import Clock
+from bot.ports import Clock, nothing_more
 from integrations.slack.channels import Channels
 from integrations.slack.config import SlackConfig
 from integrations.slack.errors import SYSTEM
@@ -157,17 +157,26 @@ class SlackMessenger:
             raise OutcomeUnknown(SYSTEM, "not_json", "no ts")
         return f"{answer.get('channel', place.id)}/{answer['ts']}"
 
-    def find(self, place: Place, *, attempt_id: str, since: datetime, parent: str | None = None) -> str | None:
-        """Look through what was said since: in the channel, or in the thread of `parent`."""
+    def find(
+        self,
+        place: Place,
+        *,
+        attempt_id: str,
+        since: datetime,
+        parent: str | None = None,
+        more: Callable[[], None] = nothing_more,
+    ) -> str | None:
+        """Look through what was said since, a call a page: in the channel, or in the thread of `parent`."""
         oldest = self._by_slacks_clock(since) - CLOCK_SKEW_S
         said = (
-            self._messages("conversations.history", self._web.conversations_history, place, oldest)
+            self._messages("conversations.history", self._web.conversations_history, place, oldest, more)
             if parent is None
             else self._messages(
                 "conversations.replies",
                 self._web.conversations_replies,
                 place,
                 oldest,
+                more,
                 ts=parent.partition("/")[2],
             )
         )
@@ -185,17 +194,24 @@ class SlackMessenger:
         return since.timestamp() if slacks is None else slacks - ago_s
 
     def _messages(
-        self, method: str, call_api: Callable[..., SlackResponse], place: Place, oldest: float, **more: str
+        self,
+        method: str,
+        call_api: Callable[..., SlackResponse],
+        place: Place,
+        oldest: float,
+        more: Callable[[], None],
+        **where: str,
     ) -> Iterator[dict[str, Any]]:
         return pages(
             method,
             call_api,
             "messages",
+            more=more,
             channel=place.id,
             oldest=f"{oldest:.6f}",
             include_all_metadata=True,
             limit=_PAGE,
-            **more,
+            **where,
         )
 
     def _place(self, channel: str, label: str) -> Place:
@@ -206,11 +222,15 @@ def pages(
     method: str,
     call_api: Callable[..., SlackResponse],
     key: str,
+    *,
+    more: Callable[[], None] = nothing_more,
     **arguments: Any,  # noqa: ANN401 - wire values
 ) -> Iterator[dict[str, Any]]:
-    """The entries under `key` of all pages of an answer."""
+    """The entries under `key` of all pages of an answer; `more` is called before each page after the first."""
     cursor = ""
     for _ in range(_MOST_PAGES):
+        if cursor:
+            more()
         answer = ask(method, call_api, cursor=cursor or None, **arguments)
         yield from answer.get(key) or ()
         cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from sqlalchemy import select
 
 from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
@@ -18,6 +19,7 @@ from bot.domain.routing import Match, Route
 from bot.errors import OutcomeUnknown, RateLimited
 from bot.ports import DeliveryQuery
 from bot.services import budgeting
+from bot.storage.tables import cards
 from tests.fakes import Call, FakeMessenger
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of, fresh_store, key_of
@@ -117,6 +119,24 @@ def most_in_a_minute(calls: Sequence[Call]) -> int:
     """The most calls that any minute holds."""
     times = [at(call) for call in calls]
     return max((sum(start <= one <= start + 60 for one in times) for start in times), default=0)
+
+
+def test_each_page_of_a_search_is_a_call(make_world: Callable[..., World]) -> None:
+    """Posts in doubt in six busy channels: all are found, though nothing is left for more than one search at a time."""
+    wishes = channels(6)
+    world = make_world(**wishes)
+    world.messenger.account = {Operation.FIND: (Window("slack:T:conversations.history", 5),)}
+    world.messenger.pages = 3
+    names = list(wishes["destinations"])  # type: ignore[call-overload]  # a dictionary
+    for name in names:
+        world.messenger.fail(f"slack:T/{name}", OutcomeUnknown("slack", "no_answer"), is_done=True)
+    change(world, names, RUNNING, second=0)
+    world.deliver(900)
+    assert [world.operations(f"slack:T/{name}") for name in names] == [["post"]] * 6
+    with world.database.connect() as connection:
+        assert list(connection.scalars(select(cards.c.reason))) == ["found"] * 6
+    asked = [one.timestamp() for one in world.messenger.asked_at]
+    assert max(sum(start <= one <= start + 60 for one in asked) for start in asked) == 5
 
 
 @pytest.mark.slow

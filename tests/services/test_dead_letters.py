@@ -242,6 +242,44 @@ def test_a_token_that_stays_revoked_for_days_gives_nothing_up(make_world: Callab
     assert world.messenger.titles(CI) == ["user-service #12 · running"]
 
 
+def test_another_accounts_credential_is_told_at_once(make_world: Callable[..., World]) -> None:
+    """It is to be mended by itself; all channels of one account are one notice."""
+    places = {**PLACES, "far": DestinationSettings("far", "slack:#far")}
+    world = make_world(destinations=places, admin="ops", is_resolved=False, routes=[Route("", Match(), ("ci", "far"))])
+    world.messenger.moved["slack:#far"] = far = "slack:T2/far"
+    for place in (CI, far):
+        world.messenger.fail(place, *[AuthFailed("slack", "token_revoked")] * 100)
+    world.accept(event_of())
+    world.deliver(300)
+    assert sorted(told.partition(" (")[0] for told in _told(world)) == ["No access · #ci", "No access · #far"]
+
+
+def test_a_credential_that_is_refused_again_after_it_was_mended_is_told_again(
+    make_world: Callable[..., World],
+) -> None:
+    """At once, but for the hour after it was told; a refusal that lasts is told daily."""
+    world = make_world(destinations=PLACES, admin="ops")
+    refusal = AuthFailed("slack", "token_revoked")
+
+    def refuse_and_mend(number: int) -> None:
+        world.messenger.fail(CI, *[refusal] * 3)
+        world.accept(event_of(number))
+        world.deliver(600)
+        assert not world.messenger.fails[CI]
+
+    for number in (1, 2):  # twice within an hour
+        refuse_and_mend(number)
+    assert len(_told(world)) == 1
+    world.clock.advance(HOUR)
+    refuse_and_mend(3)
+    assert len(_told(world)) == 2
+    world.clock.advance(HOUR)
+    world.messenger.fail(CI, *[refusal] * 1000)
+    world.accept(event_of(4))
+    world.deliver(5 * HOUR)
+    assert len(_told(world)) == 3
+
+
 def test_each_cause_of_a_channel_that_is_not_found_is_told(lost: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that are refused are another cause; what passes by itself is none."""
     problems: list[IntegrationError] = [Unavailable("slack", "unreachable"), AuthFailed("slack", "missing_scope")]

@@ -1,19 +1,23 @@
-"""Ten minutes without a platform: afterwards each card takes about one call to show the end of its build."""
+"""Minutes without a platform: afterwards each card takes about one call to show the end of its build, and soon."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 
+import pytest
 from sqlalchemy import func, select
 
 from bot.domain.budgets import Window
 from bot.domain.builds import BuildStatus
 from bot.domain.places import Operation
 from bot.domain.routing import Match, Route
+from bot.errors import IntegrationError, OutcomeUnknown, Unavailable
+from bot.services.delivery import Deliverer
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.tables import attempts, cards, events
+from tests.fakes import FakeIds
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of
 
@@ -21,6 +25,8 @@ OUTAGE_S = 600.0
 BUILDS = 15  # each at two places
 CHANGES = 12  # of each build while nobody answers
 RUNNING, SUCCESS = BuildStatus.RUNNING, BuildStatus.SUCCESS
+QUIET_S = 900.0
+SOON_S = 20.0
 BOTH = (Route("routes[0]", Match(), ("ci", "dev")),)
 
 
@@ -102,3 +108,86 @@ def test_only_what_was_under_way_when_it_began_is_in_doubt(make_world: Callable[
     assert doubts == 2  # one at each place, begun at the same time
     assert tried is not None
     assert tried > 2 * BUILDS
+
+
+def end_in_an_outage(world: World) -> list[float]:
+    """Builds that were shown end while nobody answers, and nothing else happens; when anybody was called meanwhile."""
+    called: list[float] = []
+    for number in range(5):
+        world.accept(event_of(number, branch=str(number)))
+    world.deliver(10)
+    world.messenger.is_away = True
+    world.messenger.before_send = lambda: called.append(world.clock.now().timestamp())
+    for number in range(5):
+        world.accept(event_of(number, SUCCESS, at=20, started=0, branch=str(number)))
+    world.deliver(QUIET_S)
+    return called
+
+
+def restart(world: World, ids_from: int) -> None:
+    """Another process takes over, which has seen nothing."""
+    ids, addresses = FakeIds(ids_from), frozenset(one.address for one in world.destinations.values())
+    world.deliverer = Deliverer(world.settling, world.clock, ids, {"slack": world.messenger}, addresses)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["same", "restarted"])
+def test_when_it_is_back_all_goes_on_within_seconds(world: World, is_restarted: bool) -> None:
+    """After a quarter of an hour every card waits for minutes, but one, which finds out for all."""
+    called = end_in_an_outage(world)
+    if is_restarted:
+        restart(world, 1000)
+    world.messenger.is_away = False
+    world.deliver(SOON_S)
+    assert sorted(world.messenger.standing(CI)) == [f"user-service #{number} · succeeded" for number in range(5)]
+    assert len(called) <= QUIET_S / 15 + 5 * 11  # its questions, and what they try by themselves
+
+
+def test_what_several_workers_saw_of_it_is_put_together(world: World) -> None:
+    """One that is told by a new card that the platform is back knows of no silence; the next answer lets all go."""
+    end_in_an_outage(world)
+    restart(world, 1000)
+    world.messenger.is_away = False
+    world.accept(event_of(9, branch="9"))
+    world.deliver(SOON_S)
+    assert len(world.messenger.standing(CI)) == 6
+    assert world.card(4).shown_final
+
+
+def test_what_is_asked_for_all_costs_its_card_no_more_tries(world: World) -> None:
+    """It would be given up after an hour and a quarter, when all others wait for a day."""
+    world.accept(event_of(1))
+    world.deliver(5)
+    world.messenger.is_away = True
+    world.accept(event_of(1, SUCCESS, at=5, started=0))
+    world.deliver(QUIET_S)
+    early = world.card(1).tries
+    world.deliver(2 * QUIET_S)
+    assert (early, world.card(1).tries) == (8, 14)
+
+
+@pytest.mark.parametrize(
+    ("problem", "least", "most"),
+    [(OutcomeUnknown("slack", "no_answer"), 8, 12), (Unavailable("slack", "connection_refused"), 55, 70)],
+    ids=["unknown", "not sent"],
+)
+def test_a_post_that_may_stand_there_is_repeated_as_seldom_as_before(
+    make_world: Callable[..., World], problem: IntegrationError, least: int, most: int
+) -> None:
+    """Where nobody can be asked each try may be a post too many, unless it certainly was not sent."""
+    world = make_world()
+    world.messenger.can_find = world.messenger.can_edit = False
+    world.messenger.fail(CI, *[problem] * 100)
+    world.accept(event_of(1))
+    world.deliver(QUIET_S)
+    assert least <= 100 - len(world.messenger.fails[CI]) <= most
+
+
+def test_a_place_that_fails_beside_others_is_asked_no_more_often(make_world: Callable[..., World]) -> None:
+    """Its account answers: there is nothing to find out."""
+    world = make_world(routes=BOTH)
+    world.messenger.fail(DEV, *[Unavailable("slack", "unreachable")] * 100)
+    world.accept(event_of(1))
+    for second in range(0, 900, 10):
+        world.accept(event_of(1, at=second, started=0, commit_title=str(second)))
+        world.deliver(10)
+    assert 100 - len(world.messenger.fails[DEV]) <= 13

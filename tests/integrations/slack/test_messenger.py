@@ -224,13 +224,22 @@ def test_answers_without_a_date_leave_the_host_its_clock(build: Build, monkeypat
     assert platform.messenger.find(_place(platform), attempt_id="A1", since=datetime.now(UTC)) == ref
 
 
-def test_a_post_is_found_behind_many_pages(build: Build) -> None:
-    """What others wrote since does not hide it."""
-    platform = build()
+def test_a_post_is_found_behind_many_pages(build: Build, playground: Playground) -> None:
+    """What others wrote since does not hide it; each page but the first is asked for, and not read where that fails."""
+    platform, pages = build(), []
     ref = _send(platform)
     for number in range(205):
         _send(platform, REMARK, f"later-{number}")
-    assert platform.messenger.find(_place(platform), attempt_id="A1", since=datetime.now(UTC)) == ref
+
+    def refuse() -> None:
+        raise RateLimited("slack", "budget", 9.0)
+
+    place, since = _place(platform), datetime.now(UTC)
+    assert platform.messenger.find(place, attempt_id="A1", since=since, more=lambda: pages.append(1)) == ref
+    assert (len(pages), len(playground.client.calls(method="conversations.history"))) == (1, 2)
+    with pytest.raises(RateLimited):
+        platform.messenger.find(place, attempt_id="A1", since=since, more=refuse)
+    assert len(playground.client.calls(method="conversations.history")) == 3
 
 
 def test_history_that_cannot_be_read_leaves_the_doubt(build: Build, playground: Playground) -> None:

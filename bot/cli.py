@@ -74,7 +74,15 @@ def _settings(path: Path) -> Settings:
     from bot.settings import load
 
     click.get_current_context().find_root().obj = path
-    return load(path)
+    return load(path, further=_sections)
+
+
+def _sections(settings: Settings) -> list[ConfigError]:
+    """What integrations cannot read: loaded only where there is something to complain about."""
+    from bot.system import SystemClock
+    from integrations.outside import wrong_sections
+
+    return wrong_sections(settings, SystemClock())
 
 
 # --- processes

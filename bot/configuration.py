@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -35,10 +35,18 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
 
 
-def read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What stands in the file, and the secrets it names; sections without content are left out.
+class Read(NamedTuple):
+    """What stands in a file, with what its references name: nothing for those that are `wrong`, and `secrets`."""
 
-    ConfigError names the place of what is wrong, never a value.
+    values: dict[str, Any]
+    secrets: tuple[str, ...]
+    wrong: tuple[ConfigError, ...]
+
+
+def read(path: Path, environment: Mapping[str, str]) -> Read:
+    """What stands in the file; sections without content are left out.
+
+    ConfigError, for a file that cannot be read at all, names the place of what is wrong, never a value.
     """
     try:
         raw = path.read_bytes()
@@ -51,9 +59,8 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], tu
         raise ConfigError("", f"{path} must hold a mapping: platforms, destinations, sources, routes, roles")
     references = _References(path.resolve().parent, environment)
     resolved = references.resolve(given, "")
-    if references.wrong:
-        raise ConfigError.together(references.wrong)
-    return {name: section for name, section in resolved.items() if section is not None}, tuple(references.found)
+    values = {name: section for name, section in resolved.items() if section is not None}
+    return Read(values, tuple(references.found), tuple(references.wrong))
 
 
 def lines_of(path: Path) -> dict[str, int]:

@@ -189,7 +189,7 @@ class ServiceSettings(_Frozen):
 def services_of(
     services: Mapping[str, ServiceSettings], environments: Mapping[str, EnvironmentSettings]
 ) -> dict[str, Service]:
-    """The configured services; ConfigError names a setting that points to nothing."""
+    """The configured services; `wrong_references` has found nothing in them."""
     found = {}
     for name, settings in services.items():
         targets = {
@@ -208,57 +208,60 @@ def services_of(
     return found
 
 
-def check_references(
+def wrong_references(
     services: Mapping[str, ServiceSettings],
     environments: Mapping[str, EnvironmentSettings],
     sources: Sequence[str],
     roles: Sequence[str],
-) -> None:
-    """Refuse what points to a source, a role or an environment that the file does not have."""
-    _check_names("environments", environments)
-    _check_names("services", services)
+) -> Iterator[ConfigError]:
+    """What points to a source, a role, a check or an environment that the file does not have."""
+    yield from _wrong_names("environments", environments)
+    yield from _wrong_names("services", services)
     for name, settings in environments.items():
-        _check_environment(f"environments.{name}", name, settings, environments, roles)
+        path = f"environments.{name}"
+        if settings.after and settings.after not in environments:
+            words = f"{settings.after!r} is no environment{instead(settings.after, environments)}"
+            yield ConfigError(f"{path}.after", words)
+        yield from _wrong_roles(f"{path}.break_glass", settings.break_glass, roles)
+        if settings.approvals:
+            yield from _wrong_roles(f"{path}.approvals.from", settings.approvals.approvers, roles)
+    if circular := next((name for name in environments if _is_circular(name, environments)), ""):
+        yield ConfigError(f"environments.{circular}.after", "the environments wait for one another in a circle")
     for name, service in services.items():
-        path = f"services.{name}"
-        _check_names(f"{path}.checks", service.checks)
-        for environment, target in service.environments.items():
-            where = f"{path}.environments.{environment}"
-            if environment not in environments:
-                raise ConfigError(
-                    where, f"is no environment{instead(environment, environments) or ': name it in environments'}"
-                )
-            if target.approvals:
-                _check_roles(f"{where}.approvals.from", target.approvals.approvers, roles)
-        named = [(where, pipeline.source) for where, pipeline in pipelines_of(service)]
-        named += [("builds", service.builds.source)] if service.builds else []
-        for where, source in named:
-            if source not in sources:
-                raise ConfigError(f"{path}.{where}.source", f"{source!r} is no source{instead(source, sources)}")
+        yield from _wrong_in_service(f"services.{name}", service, environments, sources, roles)
 
 
-def _check_names(section: str, names: Iterable[str]) -> None:
+def _wrong_in_service(
+    path: str,
+    service: ServiceSettings,
+    environments: Mapping[str, EnvironmentSettings],
+    sources: Sequence[str],
+    roles: Sequence[str],
+) -> Iterator[ConfigError]:
+    yield from _wrong_names(f"{path}.checks", service.checks)
+    for environment, target in service.environments.items():
+        where = f"{path}.environments.{environment}"
+        if environment not in environments:
+            words = f"is no environment{instead(environment, environments) or ': name it in environments'}"
+            yield ConfigError(where, words)
+        if target.approvals:
+            yield from _wrong_roles(f"{where}.approvals.from", target.approvals.approvers, roles)
+        for index, check in enumerate(target.checks or ()):
+            if check not in service.checks:
+                words = f"{check!r} is no check of this service{instead(check, service.checks)}"
+                yield ConfigError(f"{where}.checks[{index}]", words)
+    named = [(where, pipeline.source) for where, pipeline in pipelines_of(service)]
+    named += [("builds", service.builds.source)] if service.builds else []
+    for where, source in named:
+        if source not in sources:
+            yield ConfigError(f"{path}.{where}.source", f"{source!r} is no source{instead(source, sources)}")
+
+
+def _wrong_names(section: str, names: Iterable[str]) -> Iterator[ConfigError]:
     for name in names:
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{section}.{name}", "is no name that can be typed: 1 to 60 letters, digits, _ . -")
-
-
-def _check_environment(
-    path: str,
-    name: str,
-    settings: EnvironmentSettings,
-    environments: Mapping[str, EnvironmentSettings],
-    roles: Sequence[str],
-) -> None:
-    if settings.after and settings.after not in environments:
-        raise ConfigError(
-            f"{path}.after", f"{settings.after!r} is no environment{instead(settings.after, environments)}"
-        )
-    if settings.after and _is_circular(name, environments):
-        raise ConfigError(f"{path}.after", "the environments wait for one another in a circle")
-    _check_roles(f"{path}.break_glass", settings.break_glass, roles)
-    if settings.approvals:
-        _check_roles(f"{path}.approvals.from", settings.approvals.approvers, roles)
+            words = "is no name that can be typed: 1 to 60 letters, digits, _ . -"
+            yield ConfigError(f"{section}.{name}", words)
 
 
 def pipelines_of(service: ServiceSettings) -> Iterator[tuple[str, PipelineSettings]]:
@@ -273,10 +276,10 @@ def pipelines_of(service: ServiceSettings) -> Iterator[tuple[str, PipelineSettin
             yield f"environments.{environment}.rollback.pipeline", target.rollback.pipeline
 
 
-def _check_roles(path: str, named: Sequence[str], roles: Sequence[str]) -> None:
+def _wrong_roles(path: str, named: Sequence[str], roles: Sequence[str]) -> Iterator[ConfigError]:
     for role in named:
         if role not in roles:
-            raise ConfigError(path, f"{role!r} is no role{instead(role, roles)}")
+            yield ConfigError(path, f"{role!r} is no role{instead(role, roles)}")
 
 
 def _is_circular(name: str, environments: Mapping[str, EnvironmentSettings]) -> bool:
@@ -299,10 +302,6 @@ def _target(
     rules = environments[environment]
     approvals = target.approvals or rules.approvals
     names = tuple(settings.checks) if target.checks is None else target.checks
-    for index, check in enumerate(names):
-        if check not in settings.checks:
-            path = f"services.{service}.environments.{environment}.checks[{index}]"
-            raise ConfigError(path, f"{check!r} is no check of this service{instead(check, settings.checks)}")
     return Target(
         service,
         environment,

@@ -80,9 +80,13 @@ class CommandInvalid(InputError):
 
 
 class NotPermitted(InputError):
-    """The actor has no role that allows the command."""
+    """The actor has no role that allows the command; `roles` are those that would, for members to read."""
 
     status = 403
+
+    def __init__(self, reason: str, roles: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.roles = tuple(roles)
 
 
 class Conflict(ShipmateError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -28,11 +28,11 @@ from pydantic import (
 )
 
 from bot.check_settings import MetricsFrame
-from bot.complaints import complaints, instead
+from bot.complaints import complaints
 from bot.configuration import join, read
-from bot.deployment_settings import EnvironmentSettings, ServiceSettings, check_references, services_of
+from bot.deployment_settings import EnvironmentSettings, ServiceSettings, services_of
 from bot.domain.builds import BuildStatus
-from bot.domain.deployments import ASKED, DeploymentState
+from bot.domain.deployments import DeploymentState
 from bot.domain.identity import Role
 from bot.domain.routing import Match, Milestone, Route, Updates
 from bot.domain.services import Service
@@ -42,11 +42,11 @@ from bot.i18n import LOCALES
 from bot.limits import RetentionSettings, SourceFrame
 from bot.noise_settings import QuietSettings, ThresholdSettings
 from bot.signatures import Secrets, key_of
-from bot.tracker_settings import TrackerFrame, check_triggers
+from bot.slips import references, slips
+from bot.tracker_settings import TrackerFrame
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
-_SOURCE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _ROUTED_KINDS = tuple(kind for kind in SubjectKind if kind is not SubjectKind.DEAD_LETTER)
 _HEARD_KINDS = (SubjectKind.BUILD, SubjectKind.DEPLOYMENT)  # no source tells of the others yet
 
@@ -268,26 +268,59 @@ class Settings(_Frozen):
         return f"{_POSTGRES}{rest}" if colon and scheme in ("postgres", "postgresql") else self.database_url
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in a file; ConfigError names the place of what is wrong, never a value."""
-    values, secrets = read(path, environment)
+Check = Callable[["Settings"], Iterable[ConfigError]]
+
+
+def nothing_more(_settings: Settings) -> Iterable[ConfigError]:
+    """Where nobody is there to read the sections of integrations."""
+    return ()
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ, *, further: Check = nothing_more) -> Settings:
+    """The settings in a file; ConfigError names the place of everything that is wrong, never a value.
+
+    `further` is asked, of what can be read, for what is wrong beyond: only where there is something to complain about.
+    """
+    values, secrets, wrong = read(path, environment)
     ours: dict[str, Any] = {"folder": path.resolve().parent, "secrets": secrets}
-    for name in ours:
-        if name in values:
-            raise ConfigError(name, "is no known setting")
-    try:
-        settings = Settings(**values, **ours)
-    except ValidationError as problem:
-        raise config_error("", problem, Settings) from None
-    found = []
-    for check in (_check_names, _check_senders, _check_deployments):
-        try:
-            check(settings)
-        except ConfigError as refused:
-            found.append(refused)
+    found = [ConfigError(name, "is no known setting") for name in ours if name in values]
+    settings, refused = _validated({**values, **ours})
+    found += [*wrong, *refused]
+    if not refused and settings is not None:
+        found += slips(settings)
     if found:
-        raise ConfigError.together(found)
+        sections = {_section(one.path) for one in refused}
+        also = [] if settings is None else [one for one in further(settings) if _section(one.path) not in sections]
+        raise ConfigError.together([one for one in (*found, *also) if not _follows(one, wrong)])
+    assert settings is not None  # else there is something to complain about
     return settings
+
+
+def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[ConfigError]]:
+    """The settings, without the sections that are refused, and what is wrong with those."""
+    try:
+        return Settings(**values), []
+    except ValidationError as problem:
+        refused = [ConfigError(where, words) for where, words in config_error("", problem, Settings).each()]
+    sections = {_section(one.path) for one in refused}
+    try:
+        return Settings(**{name: value for name, value in values.items() if name not in sections}), refused
+    except ValidationError:
+        return None, refused
+
+
+def _section(path: str) -> str:
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
+
+
+def _follows(one: ConfigError, wrong: Sequence[ConfigError]) -> bool:
+    """Whether a complaint is about what a reference, which is wrong itself, left empty."""
+    places = [other.path for other in wrong if other is not one]
+    return one not in wrong and any(_is_within(one.path, place) or _is_within(place, one.path) for place in places)
+
+
+def _is_within(path: str, place: str) -> bool:
+    return path == place or path.startswith((f"{place}.", f"{place}["))
 
 
 def config_error(
@@ -298,46 +331,10 @@ def config_error(
     return ConfigError.together(found)
 
 
-def _check_names(settings: Settings) -> None:
-    for index, route in enumerate(settings.routes):
-        for position, name in enumerate(route.to):
-            if name not in settings.destinations:
-                raise ConfigError(
-                    f"routes[{index}].to[{position}]",
-                    f"{name!r} is no destination{instead(name, settings.destinations)}",
-                )
-    if settings.admin and settings.admin not in settings.destinations:
-        raise ConfigError(
-            "admin", f"{settings.admin!r} is no destination{instead(settings.admin, settings.destinations)}"
-        )
-    for name, destination in settings.destinations.items():
-        if destination.platform not in settings.platforms and destination.platform != "dingtalk":
-            raise ConfigError(f"destinations.{name}", f"there is no platforms.{destination.platform}")
-
-
-def _check_deployments(settings: Settings) -> None:
-    check_triggers(settings.trackers, deployed_of(settings))
-
-
-def _check_senders(settings: Settings) -> None:
-    """Whoever posts to /webhooks/<name> has a name of its own."""
-    for section, names in (("sources", settings.sources), ("trackers", settings.trackers)):
-        for name in names:
-            if not _SOURCE.fullmatch(name):  # it becomes a part of addresses and of every subject's key
-                raise ConfigError(
-                    f"{section}.{name}",
-                    f"is no name for a {section[:-1]}: 1 to 40 of the letters a to z and A to Z, digits, _ . -",
-                )
-    for name in settings.trackers:
-        if name in settings.sources:
-            raise ConfigError(f"trackers.{name}", "is the name of a source already: choose another one")
-        if name == ASKED:
-            raise ConfigError(f"trackers.{name}", "is a word of its own for deployments: choose another one")
-
-
 def deployed_of(settings: Settings) -> dict[str, Service]:
     """The configured services; ConfigError names a setting that points to nothing."""
-    check_references(settings.services, settings.environments, tuple(settings.sources), tuple(settings.roles))
+    if wrong := list(references(settings)):
+        raise ConfigError.together(wrong)
     return services_of(settings.services, settings.environments)
 
 

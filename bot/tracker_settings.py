@@ -180,26 +180,24 @@ def triggers_of(trackers: Mapping[str, TrackerFrame]) -> tuple[Trigger, ...]:
     )
 
 
-def check_triggers(trackers: Mapping[str, TrackerFrame], services: Mapping[str, Service]) -> None:
-    """Refuse triggers of what cannot be deployed, and those that would start each other for ever."""
+def wrong_triggers(trackers: Mapping[str, TrackerFrame], services: Mapping[str, Service]) -> Iterator[ConfigError]:
+    """Triggers of what cannot be deployed, and those that would start each other for ever."""
     for trigger in triggers_of(trackers):
         if trigger.service not in services:
-            raise ConfigError(
-                trigger.name,
-                f"{trigger.service!r} is no service{instead(trigger.service, services) or ': name it in services'}",
-            )
+            words = f"{trigger.service!r} is no service{instead(trigger.service, services) or ': name it in services'}"
+            yield ConfigError(trigger.name, words)
+            continue
         target = services[trigger.service].targets.get(trigger.environment)
         if target is None:
-            raise ConfigError(
-                f"{trigger.name}.environment",
+            words = (
                 f"{trigger.service} is not deployed to {trigger.environment!r}"
-                f"{instead(trigger.environment, services[trigger.service].targets)}",
+                f"{instead(trigger.environment, services[trigger.service].targets)}"
             )
-        if trigger.approvals and not target.approvals.approvers:
-            raise ConfigError(
-                f"{trigger.name}.approvals", f"nobody may approve in {trigger.environment}: set approvals there first"
-            )
+            yield ConfigError(f"{trigger.name}.environment", words)
+        elif trigger.approvals and not target.approvals.approvers:
+            words = f"nobody may approve in {trigger.environment}: set approvals there first"
+            yield ConfigError(f"{trigger.name}.approvals", words)
     for tracker in trackers:
         ours = [trigger for trigger in triggers_of(trackers) if trigger.tracker == tracker]
         if names := circle(ours):
-            raise ConfigError(names[0], f"would start itself again and again: {' → '.join((*names, names[0]))}")
+            yield ConfigError(names[0], f"would start itself again and again: {' → '.join((*names, names[0]))}")

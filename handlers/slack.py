@@ -85,7 +85,7 @@ def build_app(
     app.command(command)(door.on_command)
     app.action(re.compile(f"^{re.escape(ACTION_PREFIX)}"))(door.on_press)
     app.action(re.compile(""))(_only_ack)
-    app.view(re.compile(""))(_only_ack)
+    app.view(re.compile(""))(door.on_submit)
     app.view_closed(re.compile(""))(_only_ack)
     app.event("app_mention")(door.on_mention)
     app.event("message")(door.on_message)
@@ -148,11 +148,23 @@ class Door:
         if body.get("trigger_id") and _opens_window(heard.typed):
             trigger, view = str(body["trigger_id"]), body.get("container", {}).get("view_id")
             _afterwards(context, lambda: self._windows.show(heard, trigger=trigger, view_id=view))
+        elif body.get("trigger_id") and _asks_why(heard.typed) and body.get("channel"):  # no window over a window
+            asked = str(body["trigger_id"])
+            _afterwards(context, lambda: self._windows.ask(heard, trigger=asked))
         elif not self._is_stored(heard):
             return _again()
         ack()
         self._learn_who_we_are(context)
         return None
+
+    def on_submit(self, ack: Ack, body: Json) -> None:
+        """The words of a window that asked for some: with them its press is a command."""
+        heard = self._translator.of_submission(body)
+        if heard is not None and not self._is_stored(heard):
+            blocks = body["view"]["state"]["values"]
+            ack(response_action="errors", errors=dict.fromkeys(blocks, translate(self._locale, NOT_STORED)))
+            return
+        ack()
 
     def on_mention(self, ack: Ack, body: Json) -> BoltResponse | None:
         """Our name in a channel."""
@@ -198,6 +210,15 @@ def _opens_window(typed: str) -> bool:
         return parse_command(typed).verb is Verb.SHOW
     except CommandInvalid:
         return False
+
+
+def _asks_why(typed: str) -> bool:
+    """Whether it rejects a deployment without a reason."""
+    try:
+        line = parse_command(typed)
+    except CommandInvalid:
+        return False
+    return line.verb is Verb.REJECT and len(line.arguments) == 1
 
 
 def _again() -> BoltResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Mapping
@@ -104,6 +105,27 @@ class Translator:
             reply_to=self._reply_to(
                 team, channel or account, url=_text(body, "response_url"), thread=thread, is_private=bool(channel)
             ),
+            via="press",
+        )
+
+    def of_submission(self, body: Json) -> Heard | None:
+        """What was written in a window that asked for words; None for any other window."""
+        view, user = _object(body, "view"), _object(body, "user")
+        kept = _json(_text(view, "private_metadata"))
+        typed, place = _text(kept, "command"), _text(kept, "place")
+        if not typed or not place.startswith(f"{PLATFORM}:"):
+            return None
+        account, team = _needed(user, "id"), _text(_object(body, "team"), "id") or _text(user, "team_id")
+        fields = _object(_object(view, "state"), "values").values()
+        written = [_text(one, "value") for field in fields for one in field.values()]
+        words = " ".join(" ".join((typed, *written)).split())
+        return Heard(
+            typed=storable(words[: MAX_COMMAND_LENGTH + 1]),
+            dedup_key=f"{PLATFORM}:submit:{team}:{_needed(view, 'id')}:{account}",
+            actor=self._actor(
+                body, account, _text(user, "name") or _text(user, "username"), _text(user, "team_id") or team, home=team
+            ),
+            reply_to=ReplyTo(PLATFORM, place, _text(kept, "thread") or None, is_private=bool(kept.get("is_private"))),
             via="press",
         )
 
@@ -238,6 +260,15 @@ def _first(values: object) -> Json:
 def _object(said: Json, name: str) -> Json:
     value = said.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _json(words: str) -> Json:
+    """The object that is written there, if it is one."""
+    try:
+        found = json.loads(words)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _text(said: Json, name: str) -> str:

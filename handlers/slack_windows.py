@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from bot.domain.cards import Card
+from bot.domain.cards import Card, Question
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import CommandInvalid, DestinationGone, IntegrationError, NotPermitted, StorageUnavailable
 from bot.ports import Modals
@@ -35,6 +35,10 @@ class Views(Protocol):
         """What the source tells, or why it tells nothing."""
         ...
 
+    def question(self, typed: str, reply_to: ReplyTo) -> Question:
+        """What a press asks for before it is a command; CommandInvalid where it asks for nothing."""
+        ...
+
 
 class Windows:
     """Opens a window for a press and fills it, on a few threads of its own.
@@ -57,6 +61,11 @@ class Windows:
         if self._is_repeated(heard.dedup_key):
             return
         if not self.later(lambda: self._show(heard, trigger, view_id)):
+            self._answer_beside(heard)
+
+    def ask(self, heard: Heard, *, trigger: str) -> None:
+        """Open a window that asks for the words which a command lacks; the same press acts once. Does not wait."""
+        if not self._is_repeated(heard.dedup_key) and not self.later(lambda: self._ask(heard, trigger)):
             self._answer_beside(heard)
 
     def later(self, work: Callable[[], None]) -> bool:
@@ -98,6 +107,15 @@ class Windows:
             self._modals.update(view_id, self._views.details(heard.typed, heard.reply_to))
         except IntegrationError as problem:
             log.info("slack window not filled", error=problem)  # most often closed meanwhile
+
+    def _ask(self, heard: Heard, trigger: str) -> None:
+        """Where no window can be opened the command is given without words."""
+        try:
+            self._modals.ask(trigger, self._views.question(heard.typed, heard.reply_to), heard.reply_to)
+        except (CommandInvalid, IntegrationError, StorageUnavailable) as problem:
+            log.info("slack question not asked", error=problem)
+            if not (isinstance(problem, DestinationGone) and problem.reason == ALREADY_OPENED):
+                self._answer_beside(heard)
 
     def _answer_beside(self, heard: Heard) -> None:
         try:

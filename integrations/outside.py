@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import requests
@@ -60,28 +61,47 @@ class Outside:
 
 
 def connect_outside(settings: Settings, clock: Clock) -> Outside:
-    """Validate each section with its integration and build it; no network. ConfigError names the setting."""
-    outside = Outside()
+    """Validate each section with its integration and build it; no network. ConfigError names each wrong setting."""
+    outside, wrong = _connect(settings, clock)
+    wrong = wrong or [*_idle_pipelines(outside, settings), *_bad_checks(outside, settings)]
+    if wrong:
+        raise ConfigError.together(wrong)
+    return outside
+
+
+def wrong_sections(settings: Settings, clock: Clock) -> list[ConfigError]:
+    """What integrations cannot read of their sections; of platforms without one it is said where they are named."""
+    wrong = _connect(settings, clock)[1]
+    unnamed = tuple(f"platforms.{kind}" for kind in PLATFORMS if kind not in settings.platforms)
+    return [one for one in wrong if not one.path.startswith(unnamed)]
+
+
+def _connect(settings: Settings, clock: Clock) -> tuple[Outside, list[ConfigError]]:
+    """The integrations as far as their sections are in order, and what is wrong with the others."""
+    outside, wrong = Outside(), list[ConfigError]()
     remember_secrets(settings.secrets)
     sections: dict[str, Mapping[str, Any]] = dict(settings.platforms)
     for frame in settings.destinations.values():
         sections.setdefault(frame.platform, {})
-    for kind, section in sections.items():
-        _connect_platform(outside, settings, kind, section, clock)
-    for name, source in settings.sources.items():
-        kind = source.kind
-        if kind not in SOURCES:
-            raise ConfigError(f"sources.{name}.kind", f"must be one of {', '.join(SOURCES)}")
-        source_spec = SOURCES[kind]
-        config = _validated(source_spec.config, source.section, f"sources.{name}", SourceFrame)
-        outside.sources[name] = source_spec.build(name, config, outside.session, clock)
-    for name, tracker in settings.trackers.items():
-        _connect_tracker(outside, name, tracker, clock)
-    for name, metrics in settings.metrics.items():
-        _connect_metrics(outside, name, metrics, clock)
-    _refuse_idle_pipelines(outside, settings)
-    _refuse_bad_checks(outside, settings)
-    return outside
+    works = [partial(_connect_platform, outside, settings, kind, section, clock) for kind, section in sections.items()]
+    works += [partial(_connect_source, outside, name, source, clock) for name, source in settings.sources.items()]
+    works += [partial(_connect_tracker, outside, name, one, clock) for name, one in settings.trackers.items()]
+    works += [partial(_connect_metrics, outside, name, one, clock) for name, one in settings.metrics.items()]
+    for work in works:
+        try:
+            work()
+        except ConfigError as problem:
+            wrong += [ConfigError(path, words) for path, words in problem.each()]
+    return outside, wrong
+
+
+def _connect_source(outside: Outside, name: str, source: SourceFrame, clock: Clock) -> None:
+    kind = source.kind
+    if kind not in SOURCES:
+        raise ConfigError(f"sources.{name}.kind", f"must be one of {', '.join(SOURCES)}")
+    spec = SOURCES[kind]
+    config = _validated(spec.config, source.section, f"sources.{name}", SourceFrame)
+    outside.sources[name] = spec.build(name, config, outside.session, clock)
 
 
 def _connect_metrics(outside: Outside, name: str, frame: MetricsFrame, clock: Clock) -> None:
@@ -92,25 +112,28 @@ def _connect_metrics(outside: Outside, name: str, frame: MetricsFrame, clock: Cl
     outside.metrics[name] = spec.build(name, config, outside.session, clock)
 
 
-def _refuse_idle_pipelines(outside: Outside, settings: Settings) -> None:
+def _idle_pipelines(outside: Outside, settings: Settings) -> Iterator[ConfigError]:
     """Pipelines of a source at which no run can be started, or none can be followed."""
     for service, section in settings.services.items():
         for where, pipeline in pipelines_of(section):
             source = outside.sources[pipeline.source]
             if source.control is None or source.reader is None:
                 words = f"{pipeline.source!r} cannot start runs: it only tells of builds"
-                raise ConfigError(f"services.{service}.{where}.source", words)
+                yield ConfigError(f"services.{service}.{where}.source", words)
 
 
-def _refuse_bad_checks(outside: Outside, settings: Settings) -> None:
+def _bad_checks(outside: Outside, settings: Settings) -> Iterator[ConfigError]:
     """Queries that cannot be asked, and checks by systems that are not configured; a version of no meaning is tried."""
     verification = outside.verification()
     for service, section in settings.services.items():
+        told = set[str]()  # the same check stands in several environments
         for environment in section.environments:
             context = CheckContext(service, environment, "1.2.3", "0" * 40, "1.2.2", 0.0)
             for name, check in section.checks.items():
-                if refusal := verification.refusal(check.spec(name), context):
-                    raise ConfigError(f"services.{service}.checks.{name}.{refusal.setting}", refusal.words)
+                refusal = verification.refusal(check.spec(name), context)
+                if refusal and name not in told:
+                    told.add(name)
+                    yield ConfigError(f"services.{service}.checks.{name}.{refusal.setting}", refusal.words)
 
 
 def _connect_tracker(outside: Outside, name: str, frame: TrackerFrame, clock: Clock) -> None:

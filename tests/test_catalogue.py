@@ -13,9 +13,10 @@ from bot.services.presenters.checks import CHECK_REASONS, NO_ANSWERS, VERDICT_WO
 from bot.services.presenters.dead_letters import SLOT_WORDS
 from bot.services.presenters.deployment_words import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, STRUCK, WORD
 from bot.services.presenters.explain import DIMENSION_WORDS, EVENT_WORDS, OPERATION_WORDS
+from bot.services.presenters.help import GROUPS, SUMMARIES
 from bot.services.presenters.issue import TRIGGER_WORDS
 from bot.services.presenters.reasons import MILESTONE_WORDS, REASON_WORDS
-from bot.services.presenters.replies import GONE, NEWS, PROBLEMS, REFUSALS, SUMMARIES
+from bot.services.presenters.replies import GONE, NEWS, PROBLEMS, REFUSALS, WAYS_ON
 from bot.services.presenters.words import BUILD_WORD
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +69,7 @@ def _sentences(value: ast.expr) -> Iterator[str]:
 def _said() -> dict[str, str]:
     """Each message that code may translate, and where."""
     found = {text: "a table" for table in (PROBLEMS, REFUSALS, SUMMARIES, GONE, BUILD_WORD) for text in table.values()}
-    found |= {text: "a table" for _, text in NEWS.values()}
+    found |= dict.fromkeys((*(text for _, text in NEWS.values()), *GROUPS, *WAYS_ON), "a table")
     tables = (TRIGGER_WORDS, REASON_WORDS, MILESTONE_WORDS, SLOT_WORDS, EVENT_WORDS, DIMENSION_WORDS, OPERATION_WORDS)
     found |= {text: "a table" for table in tables for text in table.values()}
     tables = (WORD, OUTCOMES, NOT_ROLLED_BACK, QUESTIONS, STRUCK, VERDICT_WORD, CHECK_REASONS, NO_ANSWERS)

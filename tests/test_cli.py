@@ -193,6 +193,8 @@ environments:
             "shipmate: sources.two.secrets (line 4): the file not-there, from the configuration's folder on, cannot be "
             "read: No such file or directory"
         ),
+        "shipmate: sources.one.kind (line 2): must be one of buildbot, generic",
+        "shipmate: sources.two.kind (line 3): must be one of buildbot, generic",
     ]
 
 

@@ -15,7 +15,7 @@ from bot.domain.windows import Freeze, Window
 from bot.errors import ConfigError
 from bot.settings import deployed_of, load, roles_of, routes_of
 from bot.telemetry import redact
-from integrations.outside import connect_outside
+from integrations.outside import connect_outside, wrong_sections
 from tests.fakes import FakeClock
 
 HERE = Path(__file__).parent / "config"
@@ -182,3 +182,42 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The path that was looked for is in the sentence."""
     with pytest.raises(ConfigError, match=r"nowhere\.yaml cannot be read: No such file"):
         load(tmp_path / "nowhere.yaml", {})
+
+
+MANY = """
+platforms:
+  slack: {bot_token: "${NOT_SET}", app_token: "${NOT_SET_EITHER}", comand: /ship}
+destinations:
+  ci: {slack: "#ci"}
+sources:
+  ci: {kind: generic, secrets: "${NOT_SET}"}
+  other: {kind: jenkins}
+routes:
+  - {to: [cii]}
+environments:
+  staging: {after: moon, break_glass: [nobody]}
+"""
+
+
+def _slips(path: Path) -> set[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, {}, further=lambda settings: wrong_sections(settings, FakeClock()))
+    return {where for where, _ in caught.value.each()}
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    """Variables that are not set, names that lead nowhere, and what an integration does not know."""
+    assert _slips(_write(tmp_path, MANY)) == {
+        *("platforms.slack.bot_token", "platforms.slack.app_token", "platforms.slack.comand"),
+        *("sources.ci.secrets", "sources.other.kind", "routes[0].to[0]"),
+        *("environments.staging.after", "environments.staging.break_glass"),
+    }
+
+
+def test_a_section_of_the_wrong_shape_hides_nothing_of_the_others(tmp_path: Path) -> None:
+    """Nor does it have others complain that it is not there."""
+    text = MANY.replace("  - {to: [cii]}", "  - {to: [cii], wen: [failed]}")
+    assert _slips(_write(tmp_path, text)) == {
+        *("platforms.slack.bot_token", "platforms.slack.app_token", "platforms.slack.comand"),
+        *("sources.ci.secrets", "sources.other.kind", "routes[0].wen"),
+    }

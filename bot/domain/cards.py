@@ -189,4 +189,19 @@ class Notice:
     picture: Picture | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Words that are asked of whoever pressed a control, in a window: they become the end of `command`.
+
+    None have to be given; `most` characters of them are taken.
+    """
+
+    title: str
+    label: str
+    yes: str
+    no: str
+    command: str
+    most: int
+
+
 Content = Card | Notice

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from bot.domain.deployment_lines import (
     CHART_USAGE,
+    DEPLOY_USAGE,
     KEEP_USAGE,
     LOCK_USAGE,
     PROMOTE_USAGE,
@@ -94,7 +95,7 @@ class VerbSpec:
 
 
 VERBS: tuple[VerbSpec, ...] = (
-    VerbSpec(Verb.HELP, ("help", "?"), ("帮助",), Target.FREE, "help"),
+    VerbSpec(Verb.HELP, ("help", "?"), ("帮助",), Target.FREE, "help [command]"),
     VerbSpec(Verb.STATUS, ("status",), ("状态",), Target.OPTIONAL_PROJECT, "status [project]"),
     VerbSpec(Verb.BUILDS, ("builds",), ("构建",), Target.PROJECT, "builds <project>"),
     VerbSpec(Verb.SHOW, ("show", "details"), ("详情",), Target.BUILD, "show <project>#<number>"),
@@ -112,9 +113,7 @@ VERBS: tuple[VerbSpec, ...] = (
         Verb.SUBSCRIBE, ("subscribe",), ("订阅",), Target.PROJECT, "subscribe <project> [milestone …]", changes=True
     ),
     VerbSpec(Verb.MUTE, ("mute",), ("静音",), Target.PROJECT, "mute <project>", changes=True),
-    VerbSpec(
-        Verb.DEPLOY, ("deploy",), ("部署",), Target.PROJECT, "deploy <service> <version> to <environment>", changes=True
-    ),
+    VerbSpec(Verb.DEPLOY, ("deploy",), ("部署",), Target.PROJECT, DEPLOY_USAGE, changes=True),
     VerbSpec(Verb.PROMOTE, ("promote",), ("提升",), Target.PROJECT, PROMOTE_USAGE, changes=True, needs="deploy"),
     VerbSpec(Verb.ROLLBACK, ("rollback",), ("回滚",), Target.PROJECT, ROLLBACK_USAGE, changes=True),
     VerbSpec(Verb.CONFIRM, ("confirm",), ("确认",), Target.DEPLOYMENT, "confirm <service>#<number>", changes=True),
@@ -267,6 +266,11 @@ class Actor:
     def platform(self) -> str:
         """The part before the colon."""
         return self.account.partition(":")[0]
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether the name is only the platform's id."""
+        return self.name in ("", self.account.partition(":")[2])
 
     @property
     def known_as(self) -> frozenset[str]:

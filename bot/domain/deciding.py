@@ -95,6 +95,18 @@ def reject(deployment: Deployment, rejection: Approval) -> Deployment:
     )
 
 
+def lacks_reason(deployment: Deployment) -> bool:
+    """Whether somebody else than who asked for it rejected it, and did not say why."""
+    no = deployment.rejection
+    return no is not None and not no.reason and no.account != deployment.requester.account
+
+
+def give_reason(deployment: Deployment, reason: str) -> Deployment:
+    """A rejected one, with why; nothing else about it changes."""
+    assert deployment.rejection is not None  # `lacks_reason` saw to that
+    return note(deployment, detail=reason, rejection=replace(deployment.rejection, reason=reason))
+
+
 def is_out_of_reach(deployment: Deployment) -> bool:
     """Whether people were asked to look at its run, because nobody here can see it, or stop it."""
     return deployment.state is DeploymentState.DEPLOYING and deployment.question in _OUT_OF_REACH

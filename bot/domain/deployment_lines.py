@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from bot.errors import CommandInvalid
 
 LATEST = "latest"
+MAX_REASON = 300  # characters
 _LATEST_WORDS = ("latest green", "latest", "最新")
 _TO = frozenset({"to", "into", "到", "至"})
 _IN = frozenset({"in", "at", "在"})
@@ -139,7 +140,7 @@ def parse_number(words: Sequence[str], usage: str) -> NumberLine:
     rest = _apart(words[1:])
     if rest and rest[0].lower() in _BECAUSE:
         del rest[0]
-    return NumberLine(int(found["number"]), found["service"] or "", " ".join(rest)[:300])
+    return NumberLine(int(found["number"]), found["service"] or "", " ".join(rest)[:MAX_REASON])
 
 
 def parse_checks(words: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ def _reason(words: Sequence[str]) -> tuple[list[str], str]:
     at = _index(apart, _BECAUSE)
     if at is None:
         return apart, ""
-    return apart[:at], " ".join(apart[at + 1 :])[:300]
+    return apart[:at], " ".join(apart[at + 1 :])[:MAX_REASON]
 
 
 def _apart(words: Sequence[str]) -> list[str]:

@@ -26,10 +26,14 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A permission check's outcome; `reason` is `role:<name>`, `open`, `no_role`, `outsider` or `not_granted`."""
+    """A permission check's outcome; `reason` is `role:<name>`, `open`, `no_role`, `outsider` or `not_granted`.
+
+    `needed` are the roles of which any would do, where one is missing.
+    """
 
     is_allowed: bool
     reason: str
+    needed: tuple[str, ...] = ()
 
 
 def decide(
@@ -43,13 +47,19 @@ def decide(
         return Decision(False, "outsider")
     if not permission:
         return Decision(True, "open")
-    held = [role for role in roles if actor.known_as & role.members]
+    known = tuple(roles)
+    held = [role for role in known if actor.known_as & role.members]
+    granting = [role for role in known if _grants(role, permission, project, environment)]
     for role in held:
-        is_granted = permission in role.can or "*" in role.can
-        is_there = environment is None or _covers(role.environments, environment)
-        if is_granted and is_there and matches(role.projects, project):
+        if role in granting:
             return Decision(True, f"role:{role.name}")
-    return Decision(False, "not_granted" if held else "no_role")
+    return Decision(False, "not_granted" if held else "no_role", tuple(role.name for role in granting))
+
+
+def _grants(role: Role, permission: str, project: str, environment: str | None) -> bool:
+    is_granted = permission in role.can or "*" in role.can
+    is_there = environment is None or _covers(role.environments, environment)
+    return is_granted and is_there and matches(role.projects, project)
 
 
 def _covers(environments: tuple[str, ...], environment: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.cards import Card, Content
+from bot.domain.cards import Card, Content, Question
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Capabilities, Operation, Place, Rendered
 
@@ -114,4 +114,8 @@ class Modals(Protocol):
 
     def update(self, view_id: str, card: Card) -> None:
         """Replace the content of an open window."""
+        ...
+
+    def ask(self, trigger: str, question: Question, reply_to: ReplyTo) -> None:
+        """Open a window that asks for words; what is sent in it comes back as a command, to be answered there."""
         ...

@@ -173,7 +173,7 @@ class Acting:
         if not decision.is_allowed:
             entry = self._log.entry(record, line, target, f"refused:{decision.reason}")
             self._store.write(lambda tx: tx.audit.append(entry))
-            raise NotPermitted(decision.reason)
+            raise NotPermitted(decision.reason, decision.needed)
 
     def _aim(self, record: CommandRecord, line: CommandLine) -> Aim:
         if line.verb is Verb.RUN:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.domain.cards import Content
-from bot.domain.commands import CommandState
-from bot.errors import DestinationGone, IntegrationError
+from bot.domain.commands import Actor, CommandState
+from bot.errors import DestinationGone, IntegrationError, StorageUnavailable
 from bot.ports import Clock, CommandRecord, Responder, Store
 from bot.services.dead_letters import DeadLetters, Work
 from bot.services.owed import BUDGET, OWED, answer_owed, put_later
@@ -40,6 +40,7 @@ class Closing:
 
     def __init__(self, store: Store, clock: Clock, voices: Voices) -> None:
         self._clock = clock
+        self._store = store
         self._settling = Settling.of(store)
         self._letters = voices.letters
         self._responders = voices.responders
@@ -136,14 +137,25 @@ class Closing:
         responder = self._responders.get(reply_to.platform)
         if responder is None:
             return None
+        actor = self._by_name(record.command.actor)
         try:
             if is_private:
-                responder.whisper(reply_to, content, record.command.actor)
+                responder.whisper(reply_to, content, actor)
             else:
-                responder.respond(reply_to, content, record.command.actor)
+                responder.respond(reply_to, content, actor)
         except IntegrationError as problem:
             if problem.reason != BUDGET:
                 log.warning("answer not given", id=record.command.id, error=problem)
             return problem
         ANSWERS.labels(reply_to.platform, "given").inc()
         return None
+
+    def _by_name(self, actor: Actor) -> Actor:
+        """The actor by the name that is known: a press tells none, and an answer given later is given as it came."""
+        if not actor.is_nameless:
+            return actor
+        try:
+            known = self._store.read(lambda tx: tx.accounts.names([actor.account]))
+        except StorageUnavailable:
+            return actor
+        return replace(actor, name=known.get(actor.account) or actor.name)

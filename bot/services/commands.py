@@ -218,7 +218,7 @@ class CommandWorker:
         elif isinstance(problem, CommandInvalid):
             reply = replies.invalid(problem, speech.locale, speech.prefix)
         else:
-            reply = replies.refusal(str(problem), speech.locale)
+            reply = replies.refusal(problem, speech.locale)
         hindrance = self._closing.answer(record, reply)
         if state is CommandState.IN_DOUBT or (is_invalid and line is not None and SPECS[line.verb].changes):
             self._acting.give_up(record, state, str(problem), line)

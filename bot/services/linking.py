@@ -6,10 +6,10 @@ Whoever has joined accounts holds the roles that name any of them, and counts on
 from __future__ import annotations
 
 from bot.domain.cards import Content
-from bot.domain.commands import Actor, Command, CommandLine, CommandState, ReplyTo, Verb
+from bot.domain.commands import Actor, CommandLine, CommandState, Verb
 from bot.errors import Conflict, NotPermitted
 from bot.ports import CommandRecord, Ids, Store, Transaction
-from bot.services.owed import OWED, used_code_owed
+from bot.services.owed import owe_word, used_code_owed
 from bot.services.people import People
 from bot.services.presenters import linking as cards
 from bot.services.steps import Step, StepLog, settle_done
@@ -93,16 +93,8 @@ class LinkDesk:
         """Let whoever was given the code hear, where they are alone with us, that it was used: it may be stolen."""
         actor = record.command.actor
         name = tx.accounts.names([actor.account]).get(actor.account, "")
-        word = Command(
-            self._ids.new(),
-            f"code_used:{record.command.id}",
-            Actor(other, other.partition(":")[2]),
-            "",
-            ReplyTo(other.partition(":")[0], ""),
-            state=CommandState.DONE,
-            accepted_at=self._log.now(),
-        )
-        tx.commands.add(word, {OWED: used_code_owed(actor.account, name)})
+        owed, key = used_code_owed(actor.account, name), f"code_used:{record.command.id}"
+        owe_word(tx, other, owed, id_=self._ids.new(), dedup_key=key, at=self._log.now())
 
     def _join(self, tx: Transaction, actor: Actor, other: str) -> None:
         """Make both one person; Conflict where that person would have two accounts on one platform."""

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.domain.cards import Content
-from bot.domain.commands import CommandState
+from bot.domain.commands import Actor, Command, CommandState, ReplyTo
+from bot.domain.deployments import Deployment
 from bot.domain.retries import pause_s
 from bot.errors import AuthFailed, Conflict, DestinationGone, IntegrationError, OutcomeUnknown, Rejected, Unavailable
+from bot.ports import Transaction
 from bot.services.presenters import replies
+from bot.services.presenters.deployment_answers import rejected_notice
 from bot.services.presenters.linking import used_notice
 from bot.services.wording import content_from_json, content_to_json
 from bot.telemetry import redact
@@ -46,9 +49,25 @@ def used_code_owed(account: str, name: str) -> dict[str, Any]:
     return {"code_used_by": account, "name": name}
 
 
+def rejection_owed(deployment: Deployment) -> dict[str, Any]:
+    """That a deployment was rejected, by whom and why, to be told to who asked for it."""
+    no = deployment.rejection
+    assert no is not None  # only then there is something to tell
+    what = f"{deployment.version.name} → {deployment.environment}"
+    return {"rejected": deployment.key.short, "what": what, "by": no.name, "why": no.reason}
+
+
+def owe_word(tx: Transaction, account: str, owed: Mapping[str, Any], *, id_: str, dedup_key: str, at: float) -> None:
+    """Let an account hear, where it is alone with us, of what somebody else did; it has given no command itself."""
+    platform, _, name = account.partition(":")
+    to = ReplyTo(platform, "")
+    word = Command(id_, dedup_key, Actor(account, name), "", to, state=CommandState.DONE, accepted_at=at)
+    tx.commands.add(word, {OWED: dict(owed)})
+
+
 def is_private(owed: Mapping[str, Any]) -> bool:
-    """Whether nobody else may read it."""
-    return "code_used_by" in owed
+    """Whether nobody else may read it, or is meant."""
+    return "code_used_by" in owed or "rejected" in owed
 
 
 def answer_owed(content: Content | None) -> dict[str, Any]:
@@ -87,6 +106,8 @@ def words_owed(owed: Mapping[str, Any], state: CommandState, locale: str) -> Con
         return replies.conflict(Conflict(str(owed["conflict"]), **owed.get("values", {})), locale)
     if "code_used_by" in owed:
         return used_notice(str(owed["code_used_by"]), str(owed["name"]), locale)
+    if "rejected" in owed:
+        return rejected_notice({name: str(owed.get(name, "")) for name in ("rejected", "what", "by", "why")}, locale)
     if "news" in owed:
         return replies.news(str(owed["news"]), locale, project=str(owed["project"]), system=str(owed["system"]))
     kind = _KINDS.get(str(owed.get("error")), Unavailable)

@@ -31,12 +31,11 @@ class People:
         facts = self._look_up(actor.account)
         if facts is None:
             return actor
-        name = facts.name or actor.name
-        if _is_nameless(actor.account, name):  # a press tells no name, and the directory may be closed to us
-            name = self.names_of([actor.account]).get(actor.account, name)
+        named = replace(actor, name=facts.name or actor.name)
+        if named.is_nameless:  # a press tells no name, and the directory may be closed to us
+            named = replace(named, name=self.names_of([actor.account]).get(actor.account, named.name))
         return replace(
-            actor,
-            name=name,
+            named,
             email=facts.email or actor.email,
             is_outsider=actor.is_outsider or facts.is_outsider,
         )
@@ -75,13 +74,16 @@ class People:
         name = next((name for name in held if name in roles), None)
         if name is not None:
             return Decision(True, f"role:{name}")
-        return _sure(actor, Decision(False, "not_granted" if held else "no_role"))
+        return _sure(actor, Decision(False, "not_granted" if held else "no_role", tuple(roles)))
 
     def note(self, tx: Transaction, actor: Actor) -> None:
         """Remember of a completed actor what tells the same person at another account."""
         digest = sha256(actor.email.lower().encode()).hexdigest() if actor.email else ""
-        name = "" if _is_nameless(actor.account, actor.name) else actor.name
-        tx.accounts.note(actor.account, name, digest)
+        tx.accounts.note(actor.account, "" if actor.is_nameless else actor.name, digest)
+
+    def can_hear(self, account: str) -> bool:
+        """Whether it is an account of a platform on which people are talked to."""
+        return account.partition(":")[0] in self._directories
 
     def learn_names(self, accounts: Sequence[str]) -> None:
         """Ask the platforms for names that are not known yet, a few at a time; what they do not tell can wait."""
@@ -114,11 +116,6 @@ class People:
         platform, _, name = account.partition(":")
         directory = self._directories.get(platform)
         return None if directory is None else directory.look_up(name)
-
-
-def _is_nameless(account: str, name: str) -> bool:
-    """Whether a name is only the platform's id."""
-    return name in ("", account.partition(":")[2])
 
 
 def _sure(actor: Actor, decision: Decision) -> Decision:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.domain.builds import Build
-from bot.domain.cards import Card, Content, text
+from bot.domain.cards import Card, Content, Paragraph, text
 from bot.domain.commands import Command, CommandLine, Reference, Verb, parse_reference
 from bot.domain.deployments import Deployment
 from bot.domain.places import DestinationSettings, Place
@@ -18,7 +20,9 @@ from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.presenters.build import build_card, details_card
 from bot.services.presenters.deployment import deployment_card
+from bot.services.presenters.deployment_words import twin_of
 from bot.services.presenters.explain import Explanation, explain_card
+from bot.services.presenters.help import help_card
 from bot.services.presenters.issue import issue_card
 from bot.services.router import Router
 from bot.services.sources import Sources
@@ -26,6 +30,7 @@ from bot.services.trackers import Trackers
 
 LIST_LENGTH = 8
 LOG_LINES = 40
+WELCOME = "welcome"
 
 
 class Reading:
@@ -75,7 +80,8 @@ class Reading:
             case Verb.HERE:
                 return self._here(command, locale)
             case _:
-                return replies.help_card(locale, prefix, is_welcome="welcome" in line.arguments)
+                words = " ".join(line.arguments)
+                return help_card(locale, prefix, about=words, is_welcome=words == WELCOME)
 
     def loading(self, line: CommandLine, locale: str) -> Card:
         """What is known of a build at once, for a window that is opened before its source is asked; no network."""
@@ -93,10 +99,12 @@ class Reading:
     def details(self, line: CommandLine, locale: str, timezone: str) -> Card:
         """Stages, failed tests and the log of a build, as fresh as its source can tell; the card of a deployment."""
         reference = parse_reference(line.arguments[0])
-        named = self._store.read(lambda tx: self._named(tx, reference))
+        named, twin = self._store.read(lambda tx: (self._named(tx, reference), _twin(tx, reference)))
         if isinstance(named, Deployment):
             return deployment_card(named, locale, timezone, self._deployments.pages.leads(named))
-        key = named
+        return _beside(self._build_details(named, locale, timezone), twin, Verb.SHOW, locale)
+
+    def _build_details(self, key: SubjectKey, locale: str, timezone: str) -> Card:
         reader = self._sources.reader(key.source)
         known = self._store.read(lambda tx: tx.subjects.get(key))
         if reader is None:
@@ -163,14 +171,18 @@ class Reading:
     def _explain(self, line: CommandLine, locale: str, timezone: str) -> Card:
         card_id = card_id_of(line.arguments[0])
 
-        def work(tx: Transaction) -> Explanation:
+        def work(tx: Transaction) -> tuple[Explanation, Deployment | None]:
             if card_id is not None:
-                return explain_delivery(tx, self._router, card_id)
-            named = self._named(tx, parse_reference(line.arguments[0]), is_heard=True)
-            return explain(tx, self._router, named.key if isinstance(named, Deployment) else named)
+                return explain_delivery(tx, self._router, card_id), None
+            reference = parse_reference(line.arguments[0])
+            named = self._named(tx, reference, is_heard=True)
+            if isinstance(named, Deployment):
+                return explain(tx, self._router, named.key), None
+            return explain(tx, self._router, named), _twin(tx, reference)
 
-        story = self._store.read(work)
-        return explain_card(story, self._clock.now().timestamp(), locale, timezone)
+        story, twin = self._store.read(work)
+        card = explain_card(story, self._clock.now().timestamp(), locale, timezone)
+        return _beside(card, twin, Verb.EXPLAIN, locale)
 
     def _named(self, tx: Transaction, reference: Reference, *, is_heard: bool = False) -> SubjectKey | Deployment:
         """The build that a person means, or the deployment where it says so or there is no such build.
@@ -223,3 +235,16 @@ class Reading:
     def _timezone(self, command: Command) -> str:
         settings = self.settings_of(command.reply_to.place)
         return settings.timezone if settings else "UTC"
+
+
+def _twin(tx: Transaction, reference: Reference) -> Deployment | None:
+    """The deployment of the number that a person gave who did not say whether a build or a deployment is meant."""
+    is_open = reference.kind is None and reference.source is None
+    return deployment_named(tx, reference) if is_open else None
+
+
+def _beside(card: Card, twin: Deployment | None, verb: Verb, locale: str) -> Card:
+    """The card of a build, and a word about the deployment of the same number."""
+    if twin is None:
+        return card
+    return replace(card, sections=(Paragraph(twin_of(twin, verb, locale)), *card.sections))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bot.domain.cards import Card, Notice, Paragraph, Tone
-from bot.domain.commands import Actor, CommandLine, ReplyTo, Verb, parse_command
+from bot.domain.cards import Card, Notice, Paragraph, Question, Tone
+from bot.domain.commands import SPECS, Actor, CommandLine, ReplyTo, Verb, parse_command
+from bot.domain.deployment_lines import MAX_REASON, parse_number
 from bot.errors import CommandInvalid, IntegrationError, NotPermitted, StorageUnavailable
+from bot.i18n import translate
 from bot.services.people import People
 from bot.services.presenters import replies
 from bot.services.reading import Reading
@@ -47,6 +49,22 @@ class Views:
             return _as_card(typed, replies.trouble(problem, locale))
         except StorageUnavailable:
             return _as_card(typed, replies.remark(locale, "⚠️", "I cannot read that right now. Please try again."))
+
+    def question(self, typed: str, reply_to: ReplyTo) -> Question:
+        """What is asked of who rejects a deployment by a press; CommandInvalid for any other command."""
+        line = parse_command(typed)
+        if line.verb is not Verb.REJECT:
+            raise CommandInvalid("unknown_verb", Verb.REJECT.value)
+        about, locale = parse_number(line.arguments, SPECS[line.verb].usage), self._manner(reply_to)[0]
+        name = f"{about.service}#{about.number}"
+        return Question(
+            title=translate(locale, "Reject a deployment"),
+            label=translate(locale, "Why? Who asked for {deployment} reads it.", deployment=name),
+            yes=translate(locale, "Reject"),
+            no=translate(locale, "Never mind"),
+            command=f"{line.verb} {name}",
+            most=MAX_REASON,
+        )
 
     def _manner(self, reply_to: ReplyTo) -> tuple[str, str]:
         """The language and zone of where it was asked."""

@@ -13,7 +13,7 @@ from typing import Any
 from bot.domain.commands import CommandState
 from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted
 from bot.ports import CommandRecord
-from bot.services.presenters.replies import PROBLEMS, REFUSALS
+from bot.services.presenters.replies import PROBLEMS, refusal_words
 from bot.telemetry import redact
 
 WHY = "why"
@@ -28,7 +28,7 @@ def with_why(record: CommandRecord, problem: Exception | None) -> CommandRecord:
         case CommandInvalid():
             reason, words = problem.problem, invalid_words(problem)
         case NotPermitted():
-            reason, words = str(problem), REFUSALS.get(str(problem), REFUSALS["no_role"])
+            reason, words = str(problem), refusal_words(problem, "en")
         case Conflict():
             reason, words = CONFLICT, str(problem)
         case IntegrationError():

@@ -26,7 +26,7 @@ _INVISIBLE = re.compile(
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The backslash is known to work before these; for the rest, look-alikes and blanks do on every client.
 _MARKUP = re.compile(r"[\\`*_]")
-_APART = str.maketrans({"<": "＜"})
+_ANGLE = re.compile("[<>\n]")
 _PAIRS = (("](", "] ("), ("]:", "] :"), ("][", "] ["), ("~~", "~ ~"))
 _LINE_START = re.compile(r"^(\s*)(?:([#>+-])(?=\s|$|[#>])|([-=])(?=[-=\s]*$)|(\d{1,9})([.)])(?=\s|$))", re.MULTILINE)
 _FULL_WIDTH = 0xFEE0
@@ -53,7 +53,7 @@ def visible(words: str) -> str:
 
 def escape(words: str) -> str:
     """`words` as they are, for a markdown text; line ends become line breaks."""
-    safe = _RULE.sub(_SHORT_RULE, visible(words).translate(_APART))
+    safe = _RULE.sub(_SHORT_RULE, _without_angles(visible(words)))
     for pair, apart in _PAIRS:
         while pair in safe:
             safe = safe.replace(pair, apart)
@@ -61,6 +61,28 @@ def escape(words: str) -> str:
     safe = _CLIENT_SCHEME.sub(r"\1：", _ENTITY.sub("＆", _LINE_START.sub(_without_block, safe)))
     *lines, last = safe.split("\n")
     return LINE_BREAK.join([*(line.rstrip() for line in lines), last])
+
+
+def _without_angles(words: str) -> str:
+    """`words` without what could open a tag: brackets in look-alikes, in pairs; arrows and comparisons stay."""
+    depth = 0
+
+    def apart(found: re.Match[str]) -> str:
+        nonlocal depth
+        match found[0]:
+            case "<":
+                depth += 1
+                return "＜"
+            case ">" if depth:
+                depth -= 1
+                return "＞"
+            case ">":
+                return ">"
+            case _:
+                depth = 0
+                return "\n"
+
+    return _ANGLE.sub(apart, words) if "<" in words else words
 
 
 def _without_block(found: re.Match[str]) -> str:

@@ -107,7 +107,7 @@ def app_markdown(content: Content, manners: Manners, *, for_person: Person | Non
     def build(room: Room) -> dict[str, Any]:
         setter = Typesetter(content.locale, content.timezone, can_mention=False)
         text = write_markdown(content, setter, room, bot_name=manners.hears_as)
-        if for_person is not None:
+        if for_person is not None and for_person.name != mentioned(for_person):  # an id tells nobody who is meant
             text = f"{setter.write((for_person,), MAX_TITLE)}{BLOCK_BREAK}{text}"
         return {"title": summarize(content), "text": text}
 

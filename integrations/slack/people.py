@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import requests
 from slack_sdk.web import WebClient
 
-from bot.domain.cards import Card, Content
+from bot.domain.cards import Card, Content, Question
 from bot.domain.commands import Actor, ReplyTo
 from bot.domain.places import Operation, Place
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited, Rejected, Unavailable
@@ -21,7 +22,7 @@ from bot.ports import Calls, Clock, PersonFacts
 from integrations.http import call, raise_for_status
 from integrations.slack.client import Workspace, open_direct
 from integrations.slack.errors import SYSTEM, classify_word
-from integrations.slack.render import render, render_modal
+from integrations.slack.render import render, render_modal, render_question
 from integrations.slack.web import ask
 
 URL_MARGIN_S = 10.0
@@ -185,6 +186,12 @@ class SlackModals:
     def update(self, view_id: str, card: Card) -> None:
         """DestinationGone when the window was closed."""
         ask("views.update", self._web.views_update, view_id=view_id, view=render_modal(card))
+
+    def ask(self, trigger: str, question: Question, reply_to: ReplyTo) -> None:
+        """What is asked, and where the answer goes, travels along with the window."""
+        kept = {"command": question.command, "place": reply_to.place, "thread": reply_to.thread or ""}
+        metadata = json.dumps({**kept, "is_private": reply_to.is_private}, ensure_ascii=False)
+        ask("views.open", self._web.views_open, trigger_id=trigger, view=render_question(question, metadata))
 
 
 def _facts(account_id: str, user: dict[str, Any], team: str) -> PersonFacts:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bot.domain.cards import Card, Content, Notice, Picture, Tone
+from bot.domain.cards import Card, Content, Notice, Picture, Question, Tone
 from bot.domain.places import Rendered
 from bot.i18n import translate
 from integrations.slack.layout import (
@@ -33,6 +33,7 @@ MESSAGE_CHARACTERS = 12_000
 MAX_MODAL_TITLE = 24
 MAX_PRIVATE_METADATA = 3000
 MAX_FILE_TITLE = 200
+MAX_INPUT_LABEL = 2000
 CALLBACK_ID = "shipmate"
 _COLOURS = {
     Tone.SUCCESS: "#2EB67D",
@@ -69,6 +70,21 @@ def render_modal(card: Card) -> dict[str, Any]:
         }
 
     return _fitting(build)
+
+
+def render_question(question: Question, metadata: str) -> dict[str, Any]:
+    """A modal with a line to write in, which may stay empty; `metadata` comes back with what is written."""
+    words = {"type": "plain_text_input", "action_id": "words", "max_length": question.most}
+    label = plain_object(question.label, MAX_INPUT_LABEL)
+    return {
+        "type": "modal",
+        "callback_id": f"{CALLBACK_ID}_question",
+        "title": plain_object(question.title, MAX_MODAL_TITLE),
+        "submit": plain_object(question.yes, MAX_MODAL_TITLE),
+        "close": plain_object(question.no, MAX_MODAL_TITLE),
+        "private_metadata": metadata,
+        "blocks": [{"type": "input", "block_id": "words", "optional": True, "label": label, "element": words}],
+    }
 
 
 def _picture(notice: Notice, picture: Picture) -> Rendered:

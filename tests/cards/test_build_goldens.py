@@ -13,7 +13,7 @@ import pytest
 from bot.domain.cards import Card, Content
 from bot.domain.places import CARD_SLOT, LOG_SLOT, NOTICE_SLOT, OVERDUE_SLOT
 from bot.services.presenters.build import CARD_STAGES, CARD_TESTS, details_card, present
-from bot.services.presenters.replies import help_card
+from bot.services.presenters.help import help_card
 from tests.cards.builds import builds
 from tests.cards.cases import CHINESE, ENGLISH
 

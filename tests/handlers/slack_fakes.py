@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from bot.domain.cards import Card, Tone
+from bot.domain.cards import Card, Question, Tone
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import ShipmateError, StorageUnavailable
 
@@ -85,6 +85,12 @@ class FakeViews:
         """What the source tells."""
         return Card(Tone.SUCCESS, f"details {typed}")
 
+    def question(self, typed: str, reply_to: ReplyTo) -> Question:
+        """What is asked for."""
+        if self.refusal:
+            raise self.refusal
+        return Question("Reject", f"why {typed}", "Reject", "Never mind", typed, 300)
+
 
 class FakeModals:
     """Remembers windows; raises what it is told to."""
@@ -107,6 +113,10 @@ class FakeModals:
     def update(self, view_id: str, card: Card) -> None:
         """Fill a window."""
         self._note("update", view_id, card)
+
+    def ask(self, trigger: str, question: Question, reply_to: ReplyTo) -> None:
+        """Open a window that asks for words."""
+        self.open(trigger, Card(Tone.NEUTRAL, question.label))
 
     def wait_for(self, count: int) -> bool:
         """Whether so many calls came within ten seconds."""

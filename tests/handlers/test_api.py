@@ -113,7 +113,7 @@ def test_a_request_that_came_to_nothing_says_why(program: Program) -> None:
     program.stage.world.work()
     told = program.get("requests/unknown")
     assert (told["state"], told["reason"]) == ("refused", "unknown_version")
-    assert told["words"] == "I know no such version. The newest good build is: user-service#1"
+    assert told["words"] == "I know no such version. The newest good build is: v1 (build:user-service#1)"
     house = program.stage.world.house
     services = {SERVICE: a_service(after="staging")}
     program.stage.restart(services, (*roles[:-1], everywhere))

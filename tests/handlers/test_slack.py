@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from tests.handlers.slack_fakes import (
 
 ROOT = Path(__file__).parents[2]
 SHOW = "show user-service#12"
+REJECT = "reject user-service#12"
 
 
 @pytest.fixture
@@ -388,6 +390,61 @@ def test_a_window_that_cannot_open_becomes_a_command(
     assert post(client, press(SHOW)).status_code == 200
     assert inbox.wait_for(stored=1)
     assert (inbox.stored[0].typed, inbox.stored[0].via, modals.history) == (SHOW, "press", [])
+
+
+def test_a_rejection_by_a_button_asks_why(client: FlaskClient, inbox: FakeInbox, modals: FakeModals) -> None:
+    """A window is opened once, and nothing is stored until it is sent."""
+    for _ in range(2):
+        assert post(client, press(REJECT)).data == b""
+    assert modals.wait_for(1)
+    assert (modals.history, inbox.offered) == ([("open", "3.4.def", f"why {REJECT}")], 0)
+
+
+def test_a_rejection_whose_window_cannot_open_is_one_without_a_reason(
+    client: FlaskClient, inbox: FakeInbox, modals: FakeModals
+) -> None:
+    """Who pressed too slowly has rejected all the same; one that says why is asked nothing."""
+    modals.refusal = DestinationGone("slack", "expired_trigger")
+    assert post(client, press(REJECT)).status_code == 200
+    assert inbox.wait_for(stored=1)
+    assert post(client, press(f"{REJECT} so", action_ts="9.9")).status_code == 200
+    assert [one.typed for one in inbox.stored] == [REJECT, f"{REJECT} so"]
+
+
+def _sent(reason: str | None, metadata: str) -> dict[str, Any]:
+    values = {"words": {"words": {"type": "plain_text_input", "value": reason}}}
+    view = {
+        "id": "V9",
+        "type": "modal",
+        "callback_id": "shipmate_question",
+        "private_metadata": metadata,
+        "state": {"values": values},
+    }
+    user = {"id": "U2", "username": "bob", "name": "bob", "team_id": "T1"}
+    return {"type": "view_submission", "user": user, "team": {"id": "T1"}, "view": view}
+
+
+@pytest.mark.parametrize(("reason", "typed"), [("the tests\n are red", f"{REJECT} the tests are red"), (None, REJECT)])
+def test_what_is_written_in_the_window_is_the_reason(
+    client: FlaskClient, inbox: FakeInbox, reason: str | None, typed: str
+) -> None:
+    """It is stored once before the window closes, and answered where the button was pressed."""
+    metadata = json.dumps({"command": REJECT, "place": "slack:T1/C1", "thread": "100.1", "is_private": True})
+    for _ in range(2):
+        response = post(client, _sent(reason, metadata))
+        assert (response.status_code, response.data) == (200, b"")
+    (stored,) = inbox.stored
+    assert (stored.typed, stored.via, stored.actor.account) == (typed, "press", "slack:U2")
+    assert stored.reply_to == ReplyTo("slack", "slack:T1/C1", thread="100.1")
+
+
+def test_a_reason_that_cannot_be_stored_stays_in_its_window(client: FlaskClient, inbox: FakeInbox) -> None:
+    """The person reads so beside it, and can send it again; a window that asks for nothing is only closed."""
+    metadata = json.dumps({"command": REJECT, "place": "slack:T1/C1", "is_private": True})
+    inbox.refusals = 1
+    answer = post(client, _sent("so", metadata)).get_json()
+    assert (answer["response_action"], list(answer["errors"])) == ("errors", ["words"])
+    assert post(client, _sent(None, "build:buildbot/user-service#12")).data == b""
 
 
 def test_slack_is_asked_who_we_are_in_the_background(

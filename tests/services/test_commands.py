@@ -34,7 +34,7 @@ def test_a_refusal_is_audited_and_changes_nothing(failed: Failed) -> None:
     world, key = failed
     world.ask("retry user-service#1", "U9")
     world.work()
-    assert world.said[-1].startswith("You have no role here")
+    assert world.said[-1].startswith("You have no role here that allows this. It takes ")
     assert world.builds.requests == []
     assert world.trail() == [("slack:U9", "retry", str(key), "refused:no_role")]
     assert world.states() == ["refused"]

@@ -68,9 +68,16 @@ def said_at_once(stage: Stage, other: Stage, *lines: tuple[str, str]) -> list[st
     for typed, person in lines:
         stage.world.ask(typed, person, platform="dingtalk" if person.startswith("m") else "slack")
     one, two = stage.world.take()
+    accounts = {one.command.actor.account, two.command.actor.account}
+    told = [len(its.world.said) for its in (stage, other)]
     at_once(doing(stage.world.worker, one), doing(other.world.worker, two))
     stage.world.work()
-    return [*stage.world.said[-1:], *other.world.said[-1:]]
+    answers = [
+        (actor.account, said)
+        for its, since in zip((stage, other), told, strict=True)
+        for (_, _, actor), said in zip(its.world.responder.answers[since:], its.world.said[since:], strict=True)
+    ]
+    return [said for account, said in answers if account in accounts]
 
 
 def said_while_it_begins(stage: Stage, other: Stage, typed: str, person: str) -> str:

@@ -51,7 +51,7 @@ def test_a_deployment_is_explained(stage: Stage) -> None:
     stage.ask(f"explain deployment:{SERVICE}#1")
     card = stage.world.card_answer()
     told = words(card)
-    assert card.title == f"Why {SERVICE}#1 is shown where it is"
+    assert card.title == f"Why the deployment {SERVICE}#1 is shown where it is"
     assert told["Events"] == [
         " · 📝 asked for · U1",
         " · ✅ approved · U2",

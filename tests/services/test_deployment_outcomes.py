@@ -160,7 +160,7 @@ def test_a_version_that_could_not_be_brought_back_calls_people(stage: Stage) -> 
     assert (stage.state(2), stage.state(3)) == (S.ROLLBACK_FAILED, S.FAILED)
     lost = "#3 did not bring the version before back: a person has to look. Checks failed after it was deployed."
     card = stage.card(2)
-    assert (card.emoji, card.title) == ("🆘", f"{SERVICE}#2 · v2 → production · rollback failed")
+    assert (card.emoji, card.title) == ("🆘", f"Deployment {SERVICE}#2 · v2 → production · rollback failed")
     assert "Checks failed after it was deployed. health: said failed" in str(card.sections[0])
     assert lost in str(card.sections[0])
     assert "This was a rollback: a person has to look now." in str(stage.card(3).sections[0])

@@ -42,7 +42,7 @@ def test_the_whole_way_to_production(stage: Stage) -> None:
     assert stage.runs() == []
     stage.ask(f"confirm {SERVICE}#1")
     assert stage.state() is S.AWAITING_APPROVAL
-    assert stage.card().title == "user-service#1 · v1 → production · waits for approval"
+    assert stage.card().title == "Deployment user-service#1 · v1 → production · waits for approval"
     assert [action.id for action in stage.card().actions] == ["approve", "reject"]
     assert "1 more needed" in stage.ask(f"approve {SERVICE}#1", "U2")
     assert "即开始" in stage.ask(f"approve {SERVICE}#1", "m2")
@@ -73,7 +73,8 @@ def test_nothing_starts_without_its_approvals(stage: Stage) -> None:
     stage.build("v1")
     stage.ask(f"deploy {SERVICE} v1 to production")
     stage.ask(f"confirm {SERVICE}#1")
-    assert "do not allow" in stage.ask(f"approve {SERVICE}#1", "U1")
+    refused = stage.ask(f"approve {SERVICE}#1", "U1")
+    assert refused.startswith("Your roles do not allow this here. It takes the role release:")
     stage.ask(f"approve {SERVICE}#1", "U2")
     assert "approved this already" in stage.ask(f"approve {SERVICE}#1", "U2")
     stage.go_on(10)

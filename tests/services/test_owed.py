@@ -129,3 +129,17 @@ def test_what_is_only_to_be_said_looks_nobody_up(typed: str, world: World, monke
     world.directory.fails += [Unavailable("slack", "unreachable")] * 9
     world.work(STEP_S + 1)
     assert (len(world.said), world.open_commands(), world.directory.looks) == (1, 0, looks)
+
+
+def test_an_answer_that_is_given_later_calls_its_person_by_name(world: World) -> None:
+    """A press tells no name: what was learned of its person holds for whoever takes the answer over."""
+    world.directory.people["U1"] = PersonFacts("Ada", None, is_outsider=False)
+    world.ask("whoami")
+    world.work()
+    key = world.builds.start()
+    world.builds.finish(key)
+    world.store.write(lambda tx: tx.accounts.note("slack:U1", "Ada", ""))
+    world.ask(f"retry {key.short}")
+    die_before_saying(world)
+    world.work(STEP_S + 5)
+    assert [actor.name for _, _, actor in world.responder.answers][-1] == "Ada"

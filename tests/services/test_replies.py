@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, Rejected, Unavailable
-from bot.services.presenters.replies import GONE, mistake, trouble, usage_of
+from bot.errors import (
+    AuthFailed,
+    DestinationGone,
+    IntegrationError,
+    NotPermitted,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+)
+from bot.services.presenters.replies import GONE, mistake, refusal_words, trouble, usage_of
 
 BUILDBOT = Path(__file__).parent.parent.parent / "integrations" / "buildbot"
 INTERNAL = {"not_found"}  # replaced by a word of its own before it gets out
@@ -72,3 +80,23 @@ def test_usages_are_told_in_the_words_of_the_reader() -> None:
     usage = "lock <service> [in <environment>] because <reason>"
     assert usage_of(usage, "en") == usage
     assert usage_of(usage, "zh-CN") == "锁定 <service> [在 <environment>] 因为 <reason>"
+
+
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ((), "No role does"),
+        (("release",), "the role release"),
+        (("release", "sre"), "one of the roles release, sre"),
+    ],
+)
+def test_a_refusal_names_the_roles_that_may(roles: tuple[str, ...], words: str) -> None:
+    """In both languages, whoever asks has another role or none."""
+    for reason in ("no_role", "not_granted"):
+        assert words in refusal_words(NotPermitted(reason, roles), "en")
+        assert all(role in refusal_words(NotPermitted(reason, roles), "zh-CN") for role in roles)
+
+
+def test_people_from_outside_are_told_of_no_role() -> None:
+    """What the organisation calls its roles is nothing for them."""
+    assert "release" not in refusal_words(NotPermitted("outsider", ("release",)), "en")

@@ -147,3 +147,12 @@ def test_a_window_says_why_it_stays_empty(
 def test_a_window_says_what_is_no_build(views: Views) -> None:
     """A value that no card of ours carries is explained, too."""
     assert "That is no build." in said(views.details("show nonsense", ELSEWHERE))
+
+
+def test_a_rejection_asks_why_in_the_readers_language(views: Views) -> None:
+    """It names the deployment, and carries the command that the words complete; nothing else asks."""
+    question = views.question("reject user-service#12", CI)
+    assert question.command == "reject user-service#12"
+    assert question.label == "为什么拒绝 user-service#12？请求部署的人会看到。"
+    with pytest.raises(CommandInvalid):
+        views.question(SHOW, CI)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bot.domain.cards import Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
-from bot.domain.deciding import approve, keep, reject, revoke, stop
+from bot.domain.deciding import approve, give_reason, keep, lacks_reason, reject, revoke, stop
 from bot.domain.deployment_effects import has_changed
 from bot.domain.deployment_lines import (
     LOCK_USAGE,
@@ -27,6 +27,7 @@ from bot.domain.deployments import (
     move,
     too_late,
 )
+from bot.domain.identity import Decision
 from bot.domain.services import Service, Target
 from bot.errors import CommandInvalid, Conflict, NotPermitted
 from bot.ports import CommandRecord, Transaction
@@ -37,6 +38,7 @@ from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records, named
 from bot.services.deployments.requests import Requests, Wish
+from bot.services.owed import owe_word, rejection_owed
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
 from bot.services.presenters import replies
@@ -202,8 +204,7 @@ class DeploymentDesk:
                     after = revoke(current, persons, now, target.approvals.expires_s)
                     self._records.put(tx, after, cause, due_at=now)
                 case Verb.REJECT:
-                    after = reject(current, said)
-                    self._ending.end(tx, after, target, cause)
+                    after = self._reject(tx, current, said, target, cause)
                 case Verb.KEEP:
                     after = keep(current, parse_checks(line.arguments[1:], [one.name for one in current.checks]))
                     self._records.put(tx, after, cause, due_at=now)
@@ -230,6 +231,21 @@ class DeploymentDesk:
         if self._records.now() >= current.terms.expires_at:
             raise Conflict("This was not confirmed in time. Ask for it again.")
         return self._requests.go_on(tx, current, target, cause)
+
+    def _reject(self, tx: Transaction, current: Deployment, said: Approval, target: Target, cause: Cause) -> Deployment:
+        """End it and tell who asked for it; who has rejected it without a reason may still give one."""
+        persons, no = tx.accounts.same_person(said.account), current.rejection
+        if said.reason and no is not None and no.account in persons and lacks_reason(current):
+            after = give_reason(current, said.reason)
+            self._records.progress(tx, after, due_at=None)
+            self._records.tell(tx, cause, f"{after.key} {after.environment}", "reason_given")
+        else:
+            after = reject(current, said)
+            self._ending.end(tx, after, target, cause)
+        asker, id_, now = current.requester.account, f"{cause.command_id}:told", self._records.now()
+        if asker not in persons and self._people.can_hear(asker):
+            owe_word(tx, asker, rejection_owed(after), id_=id_, dedup_key=f"rejected:{cause.command_id}", at=now)
+        return after
 
     def _abandon(self, record: CommandRecord, line: CommandLine, known: Deployment, locale: str) -> Step:
         """Abort one of what is not configured any more: nothing is known of it but what is stored."""
@@ -313,7 +329,7 @@ class DeploymentDesk:
         actor = record.command.actor
         decision = self._people.decide(actor, SPECS[line.verb].permission, service, environment)
         if not decision.is_allowed:
-            self._refuse(record, line, f"{service} {environment}".strip(), decision.reason)
+            self._refuse(record, line, f"{service} {environment}".strip(), decision)
 
     def _may_decide(self, record: CommandRecord, line: CommandLine, known: Deployment, target: Target) -> bool:
         """Approvers decide on approvals; everything else is a permission of its own on the service.
@@ -341,18 +357,18 @@ class DeploymentDesk:
             self._must_hold_one(record, line, target.break_glass, where)
         decision = self._people.decide(actor, permission_to(known.kind), known.service, known.environment)
         if not decision.is_allowed:
-            self._refuse(record, line, where, decision.reason)
+            self._refuse(record, line, where, decision)
         return False
 
     def _must_hold_one(self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: str) -> None:
         decision = self._people.holds(record.command.actor, roles)
         if not decision.is_allowed:
-            self._refuse(record, line, target, decision.reason)
+            self._refuse(record, line, target, decision)
 
-    def _refuse(self, record: CommandRecord, line: CommandLine, target: str, reason: str) -> None:
+    def _refuse(self, record: CommandRecord, line: CommandLine, target: str, decision: Decision) -> None:
         cause = self._cause(record, line)
-        self._records.store.write(lambda tx: self._records.tell(tx, cause, target, f"refused:{reason}"))
-        raise NotPermitted(reason)
+        self._records.store.write(lambda tx: self._records.tell(tx, cause, target, f"refused:{decision.reason}"))
+        raise NotPermitted(decision.reason, decision.needed)
 
     # --- storing
 

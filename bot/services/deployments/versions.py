@@ -71,7 +71,8 @@ class Versions:
         if service.takes_any_version and word != LATEST:
             return Version(word)
         newest = _find(builds, LATEST)
-        raise CommandInvalid("unknown_version", newest.key.short if newest else None)
+        name = f"{newest.facts.branch or _version(newest, LATEST).name} (build:{newest.key.short})" if newest else None
+        raise CommandInvalid("unknown_version", name)
 
     def pinned(self, service: Service, version: Version) -> Version:
         """The version by its commit where its name is, or was, that of another one too: a branch moves on.

@@ -41,6 +41,7 @@ from bot.services.presenters.deployment_words import (
     can_end_here,
     emoji_of,
     is_asking,
+    label_of,
     line_of,
     question_of,
     said_of,
@@ -117,7 +118,7 @@ def issues_of(issues: Sequence[Link | Code], locale: str, deployment: Deployment
 def _title(deployment: Deployment, locale: str) -> str:
     name, environment = deployment.version.name, deployment.environment
     way = f"{environment} ← {name}" if deployment.kind is DeploymentKind.ROLLBACK else f"{name} → {environment}"
-    return f"{deployment.key.short} · {way} · {translate(locale, WORD[deployment.state])}"
+    return f"{label_of(deployment, locale)} · {way} · {translate(locale, WORD[deployment.state])}"
 
 
 def version_of(version: Version) -> Text:
@@ -323,7 +324,7 @@ def _notice(
 ) -> Notice:
     """A remark that notifies: what happened, and who has to look."""
     name = slot.partition("@")[2]
-    short, what = Strong(deployment.key.short), f" {deployment.version.name} → {deployment.environment}"
+    short, what = Strong(label_of(deployment, locale)), f" {deployment.version.name} → {deployment.environment}"
     called = list(mention)
     match name:
         case "approval" | "reminder":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,7 @@ from bot.domain.cards import (
     text,
 )
 from bot.domain.commands import Verb
+from bot.domain.deciding import lacks_reason
 from bot.domain.deployments import FAILED_STATES, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.dora import Dora
 from bot.domain.services import Target
@@ -32,7 +33,7 @@ from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
 from bot.services.presenters.deployment import COMMIT_LENGTH, changes_of, issues_of, undoing_of, version_of, way_of
-from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of
+from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of, line_of, reason_command
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
@@ -138,7 +139,23 @@ def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
             emoji, sentence = "🚫", "{deployment} is cancelled."
         case _:
             emoji, sentence = "🚫", "{deployment} is asked to stop."
-    return Notice(emoji, text(translate(locale, sentence, deployment=short)), locale=locale)
+    words = translate(locale, sentence, deployment=short) + _ask_why(deployment, locale)
+    return Notice(emoji, text(words), locale=locale)
+
+
+def _ask_why(deployment: Deployment, locale: str) -> str:
+    if not lacks_reason(deployment):
+        return ""
+    words = translate(locale, "Nobody knows why yet. Say so: {command}", command=reason_command(deployment, locale))
+    return f" {words}"
+
+
+def rejected_notice(told: Mapping[str, str], locale: str) -> Notice:
+    """For who asked for a deployment: somebody rejected it, and why."""
+    sentence = "{rejected} ({what}), which you asked for, was rejected by {by}."
+    words = translate(locale, sentence, rejected=told["rejected"], what=told["what"], by=told["by"])
+    why = f" — {line_of(told['why'])}" if told["why"] else ""
+    return Notice("👎", text(words, why), locale=locale)
 
 
 def locked(verb: Verb, where: str, stood: Lock | None, locale: str, still: Sequence[Lock] = ()) -> Notice:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bot.domain.cards import Tone
-from bot.domain.deciding import is_out_of_reach
+from bot.domain.cards import Code, Text, Tone, text
+from bot.domain.commands import SPECS, Verb
+from bot.domain.deciding import is_out_of_reach, lacks_reason
 from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, has_changed
 from bot.domain.deployment_notices import question_in
 from bot.domain.deployments import Deployment, DeploymentState
@@ -126,6 +127,19 @@ QUESTIONS = {
 _ENDED_BY_WORD = frozenset({"stopped", ABANDONED, NOT_CONFIGURED})
 
 
+def label_of(deployment: Deployment, locale: str) -> str:
+    """Its number with what it is: builds of the same name have numbers of their own."""
+    return translate(locale, "Deployment {number}", number=deployment.key.short)
+
+
+def twin_of(deployment: Deployment, verb: Verb, locale: str) -> Text:
+    """For who named a build, and may have meant the deployment of the same number."""
+    sentence = "This is the build. The deployment {number} ({version} → {environment}):"
+    way = {"version": deployment.version.name, "environment": deployment.environment}
+    words = translate(locale, sentence, number=deployment.key.short, **way)
+    return text(f"🚢 {words} ", Code(f"{word_of(verb, locale)} deployment:{deployment.key.short}"))
+
+
 def emoji_of(deployment: Deployment) -> str:
     """How it stands, in one character."""
     return "⚠️" if deployment.state is _S.SUCCEEDED and deployment.outcome == "with_alerts" else EMOJI[deployment.state]
@@ -137,6 +151,9 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
     words = [happened] if happened else []
     if deployment.stop_asked_by:
         words += _of_its_stop(deployment, locale)
+    if lacks_reason(deployment) and deployment.rejection is not None:
+        sentence, name = "No reason was given; {name} can say why: {command}", deployment.rejection.name
+        words.append(translate(locale, sentence, name=name, command=reason_command(deployment, locale)))
     if deployment.not_rolled_back in NOT_ROLLED_BACK:
         words.append(translate(locale, NOT_ROLLED_BACK[deployment.not_rolled_back]))
     if deployment.state is _S.ROLLBACK_FAILED:
@@ -165,6 +182,16 @@ def _of_its_stop(deployment: Deployment, locale: str) -> list[str]:
     if is_unbegun or deployment.outcome == "run_gone":
         return [translate(locale, "{name} wanted its run stopped.", name=name)]
     return [translate(locale, "{name} wanted its run stopped, which came too late.", name=name)]
+
+
+def reason_command(deployment: Deployment, locale: str) -> str:
+    """What to type to say why it was rejected."""
+    return f"{word_of(Verb.REJECT, locale)} {deployment.key.short} {translate(locale, '<reason>')}"
+
+
+def word_of(verb: Verb, locale: str) -> str:
+    """A verb as the reader would type it."""
+    return SPECS[verb].chinese[0] if locale.startswith("zh") else verb.value
 
 
 def _unrestored(deployment: Deployment, locale: str) -> str:

@@ -88,7 +88,9 @@ def explain_card(story: Explanation, now: float, locale: str, timezone: str) -> 
     for place, slots in _by_place(story.slots).items():
         lines = [line for slot in slots for line in _slot(slot, now, locale)]
         sections.append(Lines(tuple(lines), title=place))
-    title = translate(locale, "Why {build} is shown where it is", build=story.subject.key.short)
+    is_build = not isinstance(story.subject, Deployment)
+    sentence = "Why {build} is shown where it is" if is_build else "Why the deployment {build} is shown where it is"
+    title = translate(locale, sentence, build=story.subject.key.short)
     footer = text(translate(locale, "… and {count} more", count=story.hidden_slots)) if story.hidden_slots else ()
     return Card(
         Tone.NEUTRAL,

@@ -10,7 +10,7 @@ from bot.domain.builds import Build
 from bot.domain.cards import Card, Code, Field, Lines, Notice, Paragraph, Person, Preformatted, Strong, Tone, text
 from bot.domain.commands import VERBS, Actor
 from bot.domain.identity import Role
-from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError
+from bot.errors import CommandInvalid, Conflict, DestinationGone, IntegrationError, NotPermitted
 from bot.i18n import translate
 from bot.services.presenters.build import build_line
 
@@ -38,9 +38,16 @@ PROBLEMS = {
 }
 REFUSALS = {
     "outsider": "I take commands from members of this workspace only.",
-    "no_role": "You have no role here that allows this. Ask who runs Shipmate to add you to one.",
-    "not_granted": "Your roles do not allow this here. Ask who runs Shipmate if they should.",
+    "no_role": "You have no role here that allows this.",
+    "not_granted": "Your roles do not allow this here.",
 }
+WAYS_ON = (
+    "No role does: ask who runs Shipmate.",
+    "It takes the role {roles}: ask somebody who has it, or who runs Shipmate to give it to you.",
+    "It takes one of the roles {roles}: ask somebody who has one, or who runs Shipmate to give you one.",
+)
+OUTSIDER = "outsider"
+MOST_ROLES = 8
 GONE = {
     "builder_gone": "{system} has no builder for this project any more.",
     "no_such_build": "{system} has no such build (any more).",
@@ -80,39 +87,6 @@ NEWS = {
     ),
     "given_up": ("❔", "I have heard nothing of the build of {project} for a week. Please look in {system}."),
 }
-SUMMARIES = {
-    "help": "what I can do",
-    "status": "how things stand",
-    "builds": "the newest builds of a project",
-    "show": "stages, failed tests and log of a build",
-    "log": "the end of a build's log",
-    "retry": "run a build again",
-    "cancel": "stop a running build",
-    "run": "start a new build",
-    "explain": "why a card is where it is, or is not",
-    "issue": "what is known of an issue",
-    "whoami": "who you are to me, and your roles",
-    "link": "make your accounts on two platforms one person",
-    "unlink": "part your accounts again",
-    "here": "this place's id, for the configuration",
-    "subscribe": "send a project's cards here",
-    "mute": "no cards of a project here",
-    "deploy": "bring a version to an environment",
-    "promote": "bring on what the environment before has",
-    "rollback": "bring the version before back",
-    "confirm": "yes, do what you asked me whether to do",
-    "approve": "agree to a deployment",
-    "revoke": "take your approval back",
-    "reject": "refuse a deployment",
-    "keep": "leave a deployment as it is, whatever its checks could not tell",
-    "abort": "stop a deployment",
-    "lock": "let nothing be deployed somewhere",
-    "unlock": "let it be deployed again",
-    "deployments": "what is where, and what was deployed last",
-    "whats-in": "what is new for an environment, or from one version to another",
-    "dora": "how often, how fast and how well things are deployed",
-    "chart": "how the value of a check went on",
-}
 _SMALL_WORDS = {"to": "到", "in": "在", "because": "因为"}
 
 
@@ -135,9 +109,19 @@ def invalid(problem: CommandInvalid, locale: str, prefix: str) -> Notice:
     return Notice("🤔", text(*parts), locale=locale)
 
 
-def refusal(reason: str, locale: str) -> Notice:
+def refusal(problem: NotPermitted, locale: str) -> Notice:
     """Why the actor may not."""
-    return remark(locale, "🔒", REFUSALS.get(reason, REFUSALS["no_role"]))
+    return Notice("🔒", text(refusal_words(problem, locale)), locale=locale)
+
+
+def refusal_words(problem: NotPermitted, locale: str) -> str:
+    """The same, and the roles that may: never who holds them, and nothing of them to people from outside."""
+    reason = str(problem)
+    words = translate(locale, REFUSALS.get(reason, REFUSALS["no_role"]))
+    if reason == OUTSIDER:
+        return words
+    way_on = translate(locale, WAYS_ON[min(len(problem.roles), 2)], roles=", ".join(problem.roles[:MOST_ROLES]))
+    return f"{words} {way_on}"
 
 
 def trouble(problem: IntegrationError, locale: str) -> Notice:
@@ -199,21 +183,6 @@ def usage_of(usage: str, locale: str) -> str:
     for english, chinese in _SMALL_WORDS.items():
         rest = re.sub(rf"(?<![\w<]){english}(?= <)", chinese, rest)
     return f"{spec.chinese[0]} {rest}".strip()
-
-
-def help_card(locale: str, prefix: str, *, is_welcome: bool = False) -> Card:
-    """The table of verbs."""
-    lines = []
-    for spec in VERBS:
-        summary = translate(locale, SUMMARIES[spec.verb.value])
-        parts: list[Any] = [Code(f"{prefix} {usage_of(spec.usage, locale)}"), f" — {summary}"]
-        lines.append(text(*parts))
-    intro = "I show builds as live cards and let you act on them from here. To see this channel's id, type"
-    sections: list[Any] = [Lines(tuple(lines))]
-    if is_welcome:
-        sections.insert(0, Paragraph(text(translate(locale, intro), " ", Code(f"{prefix} here"))))
-    title = "Hello, I am Shipmate" if is_welcome else "What I can do"
-    return Card(Tone.NEUTRAL, translate(locale, title), emoji="⚓", sections=tuple(sections), locale=locale)
 
 
 def builds_card(title: str, builds: Sequence[Build], locale: str, timezone: str, note: str = "") -> Card:

@@ -286,3 +286,17 @@ def test_a_button_carries_its_action_and_command() -> None:
     }
     assert view["action"]["type"] == "openLink"
     assert (retry["color"], view["color"]) == ("blue", "gray")
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("lock <service> [in <environment>]", "lock ＜service＞ [in ＜environment＞]"),
+        ("<a <b>> c", "＜a ＜b＞＞ c"),
+        ("v1 -> v2, 3 > 2", "v1 -> v2, 3 > 2"),
+        ("a < b\nb > a", "a ＜ b  \nb > a"),
+    ],
+)
+def test_angle_brackets_are_replaced_in_pairs(words: str, shown: str) -> None:
+    """What opens with a look-alike closes with one; arrows and comparisons stay as they are."""
+    assert escape(words) == shown

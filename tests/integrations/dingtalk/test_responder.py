@@ -186,3 +186,9 @@ def test_an_address_book_that_is_busy_is_asked_again() -> None:
     """A passing failure is no answer."""
     with pytest.raises(RateLimited):
         DingTalkDirectory(FakeApp(RateLimited("dingtalk", "throttled", 1.0))).look_up("manager4220")
+
+
+def test_an_answer_that_cannot_mention_names_no_bare_id(build: Build, playground: Playground) -> None:
+    """Whose name nobody knows is not called by a number that says nothing to the group."""
+    build().responder.respond(ReplyTo("dingtalk", PLACE), ANSWER, Actor("dingtalk:manager4220", "manager4220"))
+    assert "manager4220" not in _last(playground)["text"]

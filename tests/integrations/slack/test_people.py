@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 import requests
 from slack_sdk.web import WebClient
 
-from bot.domain.cards import Card, Tone, text
+from bot.domain.cards import Card, Question, Tone, text
 from bot.domain.cards import Paragraph as Passage
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import DestinationGone, OutcomeUnknown
@@ -192,6 +193,20 @@ def test_a_window_is_opened_and_changed(build: Build, playground: Playground, as
     with pytest.raises(DestinationGone) as caught:
         modals.open(asked["trigger_id"], ANSWER)
     assert caught.value.reason == "exchanged_trigger"
+
+
+def test_a_question_is_asked_in_a_window_and_its_answer_knows_where_it_belongs(
+    build: Build, playground: Playground, asked: Json
+) -> None:
+    """The real protocol: what is written comes back with the command and the place that it is for."""
+    modals = build().modals
+    assert modals is not None
+    question = Question("Reject", "Why?", "Reject", "Never mind", "reject user-service#12", 300)
+    modals.ask(asked["trigger_id"], question, ReplyTo("slack", "slack:T1/C1", thread="1.1"))
+    view = playground.client.calls(method="views.open")[-1]["arguments"]["view"]
+    kept = json.loads(view["private_metadata"])
+    assert kept == {"command": question.command, "place": "slack:T1/C1", "thread": "1.1", "is_private": True}
+    assert view["blocks"][0]["element"]["max_length"] == 300
 
 
 def test_a_trigger_that_expired_is_said_to_have(build: Build, playground: Playground) -> None:

@@ -112,7 +112,9 @@ def test_a_key_can_be_replaced_by_naming_the_old_one_after_the_new(tmp_path: Pat
     assert Fernet(new).decrypt(cipher.encrypt(b"new")) == b"new"
 
 
-@pytest.mark.parametrize("key", ["short", "not-a-key-" * 4 + "1234", KEY[:-2], f"{KEY},"], ids=["short", "not-32", "cut", "half-list"])
+@pytest.mark.parametrize(
+    "key", ["short", "k3y" * 14 + "ab", KEY[:-2], f"{KEY},"], ids=["short", "not-32", "cut", "half-list"]
+)
 def test_a_wrong_key_is_refused_without_being_shown(tmp_path: Path, key: str) -> None:
     """The setting is named, its value is not."""
     with pytest.raises(ConfigError) as caught:

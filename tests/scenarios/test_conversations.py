@@ -134,7 +134,7 @@ def test_an_invitation_is_answered(scene: Scene) -> None:
     name = f"#{fresh('new')}"
     scene.playground.act(platform="slack", create=name, bot=False)
     assert scene.playground.act(platform="slack", channel=name, invite=True, as_="bob")["ok"]
-    scene.said(name, "Hello, I am Shipmate", "/ship here", "/ship retry")
+    scene.said(name, "Hello, I am Shipmate", "/ship here", "/ship status", "retry <project>#<number>")
 
 
 def test_a_mention_works_like_the_slash_command(scene: Scene) -> None:

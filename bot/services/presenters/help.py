@@ -61,16 +61,15 @@ def help_card(locale: str, prefix: str, *, about: str = "", is_welcome: bool = F
         Lines(tuple(_line(verb, locale) for verb in verbs), title=translate(locale, name))
         for name, verbs in groups.items()
     ]
-    intro: list[Any] = []
-    if is_welcome:
-        words = "I show builds as live cards and let you act on them from here. To see this channel's id, type"
-        intro = [translate(locale, words), " ", Code(f"{prefix} here"), ". "]
-    example = Code(f"{prefix} {usage_of('status', locale)}")
-    intro += [translate(locale, "Write {prefix} before each of these:", prefix=prefix), " ", example]
+    intro: list[Any] = [translate(locale, "Write {prefix} before each of these:", prefix=prefix), " "]
+    intro.append(Code(f"{prefix} {usage_of('status', locale)}"))
     if wanted is not None:
         more = Code(f"{prefix} {help_word(locale)}")
-        intro += [". ", translate(locale, "What else I can do:"), " ", more]
+        intro += [" · ", translate(locale, "What else I can do:"), " ", more]
     sections.insert(0, Paragraph(text(*intro)))
+    if is_welcome:
+        words = "I show builds as live cards and let you act on them from here. To see this channel's id, type"
+        sections.insert(0, Paragraph(text(translate(locale, words), " ", Code(f"{prefix} here"))))
     title = "Hello, I am Shipmate" if is_welcome else "What I can do"
     return Card(Tone.NEUTRAL, translate(locale, title), emoji="⚓", sections=tuple(sections), locale=locale)
 

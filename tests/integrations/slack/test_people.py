@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -14,6 +13,8 @@ from bot.domain.cards import Card, Question, Tone, text
 from bot.domain.cards import Paragraph as Passage
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import DestinationGone, OutcomeUnknown
+from bot.system import SystemClock
+from handlers.slack_payloads import Own, Translator
 from integrations.slack.client import Workspace
 from integrations.slack.people import FACTS_FRESH_S, SlackDirectory
 from integrations.slack.web import KeepAliveWebClient
@@ -203,10 +204,13 @@ def test_a_question_is_asked_in_a_window_and_its_answer_knows_where_it_belongs(
     assert modals is not None
     question = Question("Reject", "Why?", "Reject", "Never mind", "reject user-service#12", 300)
     modals.ask(asked["trigger_id"], question, ReplyTo("slack", "slack:T1/C1", thread="1.1"))
-    view = playground.client.calls(method="views.open")[-1]["arguments"]["view"]
-    kept = json.loads(view["private_metadata"])
-    assert kept == {"command": question.command, "place": "slack:T1/C1", "thread": "1.1", "is_private": True}
-    assert view["blocks"][0]["element"]["max_length"] == 300
+    (window,) = playground.client.state(platform="slack")["platforms"]["slack"]["modals"]
+    playground.client.act(platform="slack", as_="alice", submit={"view": window, "values": {"words": "not <@today>"}})
+    sent = playground.client.deliveries(platform="slack")[-1]["payload"]
+    heard = Translator(Own(world.SLACK_TEAM), SystemClock()).of_submission(sent)
+    assert heard is not None
+    assert (heard.typed, heard.actor.account) == ("reject user-service#12 not <@today>", ALICE.account)
+    assert heard.reply_to == ReplyTo("slack", "slack:T1/C1", thread="1.1")
 
 
 def test_a_trigger_that_expired_is_said_to_have(build: Build, playground: Playground) -> None:

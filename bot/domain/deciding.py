@@ -49,9 +49,8 @@ def revoke(deployment: Deployment, persons: frozenset[str], at: float, expires_s
 
 
 def with_time(deployment: Deployment, until: float) -> Deployment:
-    """With as much time to approve it, if not more, and another reminder."""
-    terms = replace(deployment.terms, expires_at=max(deployment.terms.expires_at, until))
-    return replace(deployment, terms=terms, reminded_at=0.0)
+    """With as much time to approve it, if not more."""
+    return replace(deployment, terms=replace(deployment.terms, expires_at=max(deployment.terms.expires_at, until)))
 
 
 def demand(deployment: Deployment, rule: ApprovalRule, called: tuple[str, ...]) -> Deployment:
@@ -138,9 +137,11 @@ def keep(deployment: Deployment, named: Sequence[str] = ()) -> Deployment:
 
 
 def _ask_again(deployment: Deployment, at: float, outcome: str = "") -> Deployment:
-    """Waiting for approval once more, whatever held it back in the queue."""
+    """Waiting for approval once more, whatever held it back in the queue; people are called and reminded anew."""
     state = DeploymentState.AWAITING_APPROVAL
-    return move(deployment, state, at, outcome=outcome, question="", unseen_since=0.0, put_off_since=0.0)
+    was_asked = outcome != "approvals_needed"
+    asked = replace(deployment, asked_again=deployment.asked_again + was_asked, reminded_at=0.0)
+    return move(asked, state, at, outcome=outcome, question="", unseen_since=0.0, put_off_since=0.0)
 
 
 def _must_wait(deployment: Deployment) -> None:

@@ -6,6 +6,7 @@ from bot.domain.deployment_effects import CUT_SHORT
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 
 WITH_ALERTS = "with_alerts"
+_OUTAGES = frozenset({"ci_away", "run_unseen"})  # they end by themselves, and may come again
 # Ends that nobody decided, before it began.
 VOID = frozenset(
     {
@@ -22,7 +23,7 @@ VOID = frozenset(
 
 
 def remind_at(deployment: Deployment) -> float | None:
-    """When those who may approve are reminded: at half time, once; None when they are not."""
+    """When those who may approve are reminded: at half time; None when they are not."""
     if deployment.state is not DeploymentState.AWAITING_APPROVAL or deployment.reminded_at:
         return None
     return deployment.state_since + (deployment.terms.expires_at - deployment.state_since) / 2
@@ -58,27 +59,38 @@ def _has_unanswered_alerts(deployment: Deployment) -> bool:
 
 
 def _asking(deployment: Deployment) -> str:
-    """A name for each kind of question, and another one for each more check that is asked about."""
+    """A name for each kind of question, for each more check that is asked about, and for each outage of its own."""
     asked_about = len(deployment.asked_about) + len(deployment.kept) if deployment.asked_about else ""
-    return f"question:{deployment.question.partition(':')[0]}{asked_about}"
+    since = f":{deployment.unseen_since:.0f}" if deployment.question in _OUTAGES else ""
+    return f"question:{deployment.question.partition(':')[0]}{asked_about}{since}"
+
+
+def is_over(notice: str, deployment: Deployment) -> bool:
+    """Whether such a notice is about an outage that is over."""
+    since = notice.split(":")[2:]
+    return bool(since) and since != [f"{deployment.unseen_since:.0f}"]
 
 
 def question_in(notice: str) -> tuple[str, int]:
     """The kind of question of such a notice, and how many checks people were asked about; 0 where it is about none."""
-    kind = notice.partition(":")[2]
+    kind = notice.split(":")[1]
     words = kind.rstrip("0123456789")
     return words, int(kind[len(words) :] or 0)
 
 
 def _asking_for_approval(deployment: Deployment) -> list[str]:
-    names = ["approval", "reminder"] if deployment.reminded_at else ["approval"]
+    """A call when it begins to wait and one at half time, each time that it waits; why it waits again may call too."""
+    again = f"{deployment.asked_again + 1}" if deployment.asked_again else ""
+    names = []
     if deployment.outcome == "more_approvals":
         names.append(f"raised{deployment.terms.approvals}")
+    elif deployment.outcome != "approval_struck":
+        names.append(f"approval{again}")
     if deployment.struck:
         names.append(f"struck{len(deployment.struck)}")
-    return names
+    return [*names, f"reminder{again}"] if deployment.reminded_at else names
 
 
 def asks_people(notice: str) -> bool:
     """Whether a notice of `notices_of` asks people for something, and does not only say what its card says too."""
-    return notice == "reminder" or notice.startswith(("question", "struck", "raised"))
+    return notice != "approval" and notice.startswith(("approval", "reminder", "question", "struck", "raised"))

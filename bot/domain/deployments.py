@@ -186,7 +186,7 @@ class Deployment:
     tells nothing, or does not do what it is told, `put_off_since` when an order for it came to nothing first.
     `brought` are all the commits that it brings only if `changes_known`; else they are asked for again at
     `learn_at`, or never (0). `aside` are commits of other branches that could not be undone, should they be part of
-    it. `undoes` is what a rollback, or an older version, takes away.
+    it. `undoes` is what a rollback, or an older version, takes away. People were `asked_again` so often to approve it.
     """
 
     number: int
@@ -234,6 +234,7 @@ class Deployment:
     learn_at: float = 0.0
     undoes: Undoing | None = None
     put_off_since: float = 0.0
+    asked_again: int = 0
 
     @property
     def brought(self) -> tuple[Change, ...]:

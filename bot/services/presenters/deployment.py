@@ -327,18 +327,16 @@ def _notice(
     short, what = Strong(label_of(deployment, locale)), f" {deployment.version.name} → {deployment.environment}"
     called = list(mention)
     match name:
-        case "approval" | "reminder":
-            sentence = "waits for approval" if name == "approval" else "still waits for approval"
-            called = _callable(deployment, platform)
-            emoji = "🙋" if name == "approval" else "⏰"
+        case "approval":
+            sentence, emoji, called = "waits for approval", "🙋", _callable(deployment, platform)
+        case _ if name.startswith("reminder"):
+            sentence, emoji, called = "still waits for approval", "⏰", _asked(deployment, platform)
         case _ if name.startswith("struck"):
             sentence, emoji = "waits for approval again", "🚫"
             out = {one.account for one in deployment.struck}
             called = [account for account in _callable(deployment, platform) if account not in out]
-        case _ if name.startswith("raised"):
-            sentence, emoji = "waits for approval again", "🙋"
-            agreed = {approval.account for approval in deployment.approvals}
-            called = [one for one in _callable(deployment, platform) if one not in agreed]
+        case _ if name.startswith(("raised", "approval")):
+            sentence, emoji, called = "waits for approval again", "🙋", _asked(deployment, platform)
         case _ if name.startswith("question"):
             sentence, emoji = "", "❔"
             called = called if asks_still(deployment, name) else []
@@ -355,7 +353,7 @@ def _notice(
     said = [line_of(deployment.reason)] if name == "break_glass" else said_of(deployment, locale)
     if name.startswith("struck"):
         said = [f"{one.name} {translate(locale, STRUCK.get(one.reason, one.reason))}" for one in deployment.struck]
-    if name not in ("approval", "reminder"):
+    if not name.startswith(("approval", "reminder")):
         parts += [f" · {one}" for one in said]
     people = tuple(Person(account.partition(":")[2], account, is_mentioned=True) for account in called)
     return Notice(emoji, text(*parts), people, locale=locale, timezone=timezone)
@@ -364,3 +362,9 @@ def _notice(
 def _callable(deployment: Deployment, platform: str) -> list[str]:
     """The accounts of those who may approve that can be called on a platform."""
     return [account for account in deployment.terms.called if account.partition(":")[0] == platform]
+
+
+def _asked(deployment: Deployment, platform: str) -> list[str]:
+    """The same without who has agreed already."""
+    agreed = {approval.account for approval in deployment.approvals}
+    return [account for account in _callable(deployment, platform) if account not in agreed]

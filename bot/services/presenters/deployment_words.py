@@ -6,7 +6,7 @@ from bot.domain.cards import Code, Text, Tone, text
 from bot.domain.commands import SPECS, Verb
 from bot.domain.deciding import is_out_of_reach, lacks_reason
 from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, has_changed
-from bot.domain.deployment_notices import question_in
+from bot.domain.deployment_notices import is_over, question_in
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
 
@@ -228,7 +228,8 @@ def question_of(deployment: Deployment, locale: str) -> str:
 
 def asks_still(deployment: Deployment, notice: str) -> bool:
     """Whether people are asked by now what a notice calls them for."""
-    return is_asking(deployment) and deployment.question.partition(":")[0] == question_in(notice)[0]
+    is_asked = is_asking(deployment) and deployment.question.partition(":")[0] == question_in(notice)[0]
+    return is_asked and not is_over(notice, deployment)
 
 
 def asked_in(deployment: Deployment, notice: str, locale: str) -> str:

@@ -17,6 +17,7 @@ from bot.domain.places import Place
 from bot.doors import Watched, watch_doors, web_door
 from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
+from bot.look import Look
 from bot.ports import Store
 from bot.services.acting import Acting
 from bot.services.answering import AnswerBudget
@@ -185,7 +186,8 @@ def build(settings: Settings, roles: frozenset[str], *, environment: Mapping[str
 
 def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str]) -> Application:
     parts: list[Part] = [core.link] if core.link else []
-    checks: list[Callable[[], str | None]] = [lambda: obstacle(core.engine)]
+    look = partial(obstacle, core.engine)
+    checks: list[Callable[[], str | None]] = [Look[str | None](look, "the database does not answer")]
     checks += [core.link.trouble] if core.link else []
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
@@ -221,7 +223,7 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
         _add_dingtalk(core, parts, connections)
         if roles == {"stream"} and not connections:
             log.warning("nothing to listen to: no platform is configured with a socket or a stream")
-    application = Application([], parts, core.store, checks[0], lambda: _prepare(core))
+    application = Application([], parts, core.store, look, lambda: _prepare(core))
     watched = Watched(application, [core.gate.trouble, *checks], connections, core.store, core.clock)
     application.doors += (
         [web_door(core.settings, [_webhooks(core), *_api(core), *blueprints], watched)]

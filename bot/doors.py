@@ -4,50 +4,68 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 
 from flask import Blueprint
 
 from bot.application import Application
 from bot.errors import ConfigError, StorageUnavailable
+from bot.look import Look
 from bot.ports import Clock, Store
+from bot.ports.budgets import BudgetReport
 from bot.services import budgeting
 from bot.settings import Settings, is_listen
 from bot.telemetry import logger
 from handlers.gate import SPARE_THREADS
 from handlers.web import WebServer, create_app
 
-WATCH_THREADS = 2
+WATCH_THREADS = 4
 LISTEN, METRICS_LISTEN = "server.listen", "server.metrics_listen"
 METRICS_VARIABLE = "SHIPMATE_METRICS_LISTEN"
 
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Watched:
-    """What a process tells of itself: why it is not ready, and whether it is connected to the chat platforms."""
+    """What a process tells of itself: why it is not ready, and whether it is connected to the chat platforms.
 
-    application: Application
-    checks: Sequence[Callable[[], str | None]]
-    connections: Mapping[str, Callable[[], bool]]
-    store: Store
-    clock: Clock
+    No `checks` may take long: what is asked of a database is a `Look`.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        checks: Sequence[Callable[[], str | None]],
+        connections: Mapping[str, Callable[[], bool]],
+        store: Store,
+        clock: Clock,
+    ) -> None:
+        self._application = application
+        self._checks = checks
+        self._connections = connections
+        self._store = store
+        self._clock = clock
+        self._budgets: Look[Sequence[BudgetReport] | None] = Look(self._ask, None)
 
     def readiness(self) -> str | None:
         """Why it cannot serve, None when it can."""
-        problems = (problem for check in self.checks if (problem := check()))
-        return next(problems, None) or self.application.unfinished
+        problems = (problem for check in self._checks if (problem := check()))
+        return next(problems, None) or self._application.unfinished
 
     def remarks(self) -> list[str]:
         """Further lines of `/readyz`."""
-        return [f"{name}: {'connected' if is_up() else 'not connected'}" for name, is_up in self.connections.items()]
+        return [f"{name}: {'connected' if is_up() else 'not connected'}" for name, is_up in self._connections.items()]
 
     def refresh(self) -> None:
-        """Set what metrics say of the database; without it they keep what they said."""
-        with suppress(StorageUnavailable):
-            budgeting.report(self.store, self.clock.now().timestamp())
+        """Set what metrics say of the database; where it does not answer they keep what they said."""
+        reports = self._budgets()
+        if reports is not None:
+            budgeting.show(reports, self._clock.now().timestamp())
+
+    def _ask(self) -> Sequence[BudgetReport] | None:
+        try:
+            return budgeting.reports(self._store, self._clock.now().timestamp())
+        except StorageUnavailable:
+            return None
 
 
 def web_door(settings: Settings, doors: Sequence[Blueprint], watched: Watched) -> WebServer:

@@ -11,7 +11,7 @@ from threading import Semaphore
 
 from flask import Blueprint, Response, g
 
-SPARE_THREADS = 2  # of the web server, beside those that may be with the database
+SPARE_THREADS = 4  # of the web server, beside those that may be with the database
 STALL_S = 1.0
 LONGEST_WAIT_S = 2.0
 
@@ -22,6 +22,7 @@ class Gate:
     def __init__(self, room: int, waited_s: Callable[[], float]) -> None:
         self._room = Semaphore(room)
         self._waited_s = waited_s
+        self._is_stuck = False
 
     def guard(self, door: Blueprint, later: Callable[[], Response]) -> None:
         """Let every request of a door pass here first; who may not is answered `later()`."""
@@ -37,13 +38,23 @@ class Gate:
                 self.leave()
 
     def enter(self) -> bool:
-        """Whether a request may go on; where all room is taken it waits, unless the database stalls."""
+        """Whether a request may go on; where all room is taken it waits, unless the database stalls.
+
+        Once somebody has waited in vain nobody does until one of those inside has left.
+        """
         if self.trouble() is not None:
             return False
-        return self._room.acquire(blocking=False) or self._room.acquire(timeout=max(0.0, STALL_S - self._waited_s()))
+        if self._room.acquire(blocking=False):
+            return True
+        if self._is_stuck:
+            return False
+        is_in = self._room.acquire(timeout=max(0.0, STALL_S - self._waited_s()))
+        self._is_stuck = not is_in
+        return is_in
 
     def leave(self) -> None:
         """Make room for the next one."""
+        self._is_stuck = False
         self._room.release()
 
     def trouble(self) -> str | None:

@@ -15,7 +15,7 @@ from bot.domain.budgets import Window
 from bot.domain.places import Capabilities, Operation, Place
 from bot.errors import RateLimited, StorageUnavailable
 from bot.ports import Store, Transaction
-from bot.ports.budgets import BudgetState, Turn
+from bot.ports.budgets import BudgetReport, BudgetState, Turn
 from bot.services.owed import BUDGET
 from bot.telemetry import BUDGET_AVAILABLE, BUDGET_PAUSED, BUDGET_WAITING, BUDGET_WAITS, logger
 
@@ -191,9 +191,13 @@ def count(calls: Collection[Held]) -> None:
         BUDGET_WAITS.labels(call.window.scope).observe(call.waited_s)
 
 
-def report(store: Store, now: float) -> None:
-    """Set the gauges of all budgets to what the database says; StorageUnavailable when it does not."""
-    reports = store.read(lambda tx: tx.budgets.report(now))
+def reports(store: Store, now: float) -> Sequence[BudgetReport]:
+    """How all budgets stand; StorageUnavailable when the database does not say."""
+    return store.read(lambda tx: tx.budgets.report(now))
+
+
+def show(reports: Sequence[BudgetReport], now: float) -> None:
+    """Set the gauges of all budgets to what was reported."""
     for gauge in (BUDGET_AVAILABLE, BUDGET_WAITING, BUDGET_PAUSED):
         gauge.clear()
     for one in reports:

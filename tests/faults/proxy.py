@@ -1,7 +1,8 @@
 """A TCP proxy that breaks what passes through it, by rule: refused, reset, cut, held, answered otherwise.
 
 It reads HTTP/1.1 as far as it must to tell one request from the next. What is upgraded to a WebSocket, and everything
-where `is_http` says no, is passed on byte by byte, each direction by a thread of its own.
+where `is_http` says no, is passed on byte by byte, each direction by a thread of its own; `HOLD` holds what clients say
+where `is_http` says no, as a server does whose process stands still.
 """
 
 from __future__ import annotations
@@ -271,6 +272,8 @@ class FaultProxy:
             while sent := client.recv(_CHUNK):
                 if loses_reply.is_set():
                     raise _Broken
+                if not self._is_http and (rule := self._met(sent, Kind.HOLD)):
+                    rule.is_over.wait(rule.seconds)
                 is_last = self._met(sent, Kind.RESET_AFTER) is not None
                 if is_last:
                     is_cut.set()  # before the server can have anything to say

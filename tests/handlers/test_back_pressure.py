@@ -176,6 +176,17 @@ def test_an_arrival_does_not_wait_for_ever(
         assert connection.scalar(text("SELECT count(*) FROM events")) == 1
 
 
+def test_nobody_waits_behind_those_who_never_leave(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all room is taken by who only reads, one waits in vain; others are told at once until one leaves."""
+    assert all(door.gate.enter() for _ in range(ROOM))
+    monkeypatch.setattr(gate, "STALL_S", 0.05)
+    assert door.tell(1, "free").status == 503
+    monkeypatch.setattr(gate, "STALL_S", 10 * PATIENCE_S)
+    assert {door.tell(number, "free").status for number in range(2, 12)} == {503}
+    door.gate.leave()
+    assert door.tell(12, "free").status == 202
+
+
 def test_a_request_that_fails_makes_room_again(door: Door) -> None:
     """Refused requests, more of them than there is room, shut nobody out."""
     assert {door.tell(number, secret="not-the-source's-secret").status for number in range(3 * ROOM)} == {401}

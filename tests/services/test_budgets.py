@@ -342,13 +342,13 @@ def test_budgets_can_be_watched(make_world: Callable[..., World]) -> None:
     waited = _sample("shipmate_budget_wait_seconds_sum")
     change(world, ["c003", "c004"], SUCCESS, second=40)
     world.deliver(1)
-    budgeting.report(world.store, at_now(world))
+    budgeting.show(budgeting.reports(world.store, at_now(world)), at_now(world))
     assert _sample("shipmate_budget_available") == 0
     assert _sample("shipmate_budget_waiting") == 2
     assert _sample("shipmate_budget_paused_seconds") == 0
     world.deliver(120)
     world.store.write(lambda tx: tx.pacing.pause(SCOPE, at_now(world) + 30))
-    budgeting.report(world.store, at_now(world))
+    budgeting.show(budgeting.reports(world.store, at_now(world)), at_now(world))
     assert _sample("shipmate_budget_available") == 4
     assert _sample("shipmate_budget_waiting") == 0
     assert _sample("shipmate_budget_paused_seconds") == pytest.approx(30, abs=0.1)

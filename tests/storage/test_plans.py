@@ -122,7 +122,7 @@ def live(world: World) -> None:
     world.store.write(lambda tx: tx.deliveries.hurry("slack:T", world.clock.now().timestamp()))
     world.store.write(lambda tx: tx.audit.append(AuditEntry(0.0, "slack:U1", "retry", "a#1", "done")))
     upkeep.seal_audit()
-    budgeting.report(world.store, world.clock.now().timestamp())
+    budgeting.reports(world.store, world.clock.now().timestamp())
     world.clock.advance(400 * DAY)
     Pruner(world.store, world.clock, Limits(*[30 * DAY] * 6), pause_s=0).prune()
 

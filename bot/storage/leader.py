@@ -10,11 +10,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.storage.locks import Lock, try_for_session
 from bot.telemetry import logger
 
+IDLE_S = 30.0
+# Unknown to servers before 14; the lock of a process that stands still there comes free with its host or its end.
+_END_WHEN_IDLE = text("SELECT set_config(name, :limit, false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+
 log = logger(__name__)
 
 
 class Leader:
     """Leads while its connection stands and holds the lock; when its process dies another one's next look takes it.
+
+    The server ends the connection of one that has not looked for 30 s: its process stands still.
 
     On SQLite each leads: its tasks may run in two processes, and one host has no need of a choice.
     """
@@ -57,6 +63,7 @@ class Leader:
         if not try_for_session(connection, Lock.CLOCK):
             connection.close()
             return False
+        connection.execute(_END_WHEN_IDLE, {"limit": f"{1000 * IDLE_S:.0f}ms"})
         connection.detach()  # closing it really ends the session, and the lock with it
         self._held = connection
         log.info("leading", what="clock")

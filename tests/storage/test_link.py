@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.services.signal import Signal
-from bot.storage import link, postgres
+from bot.storage import leader, link, postgres
 from bot.storage.clock import DatabaseClock
 from bot.storage.leader import Leader
 from bot.storage.link import PostgresLink, tell_all
@@ -173,6 +173,21 @@ def test_one_leads_and_another_takes_over(postgres_url: str) -> None:
     for one, engine in zip(leaders, engines, strict=True):
         one.stop()
         engine.dispose()
+
+
+def test_a_leader_that_stands_still_leads_no_more(
+    postgres_database: Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has not looked for long loses the lead to whoever does, and knows it when it goes on."""
+    monkeypatch.setattr(leader, "IDLE_S", 0.2)
+    other_engine = open_postgres(postgres_url)
+    still, other = Leader(postgres_database), Leader(other_engine)
+    assert (still.leads(), other.leads()) == (True, False)
+    wait_until(other.leads)
+    wait_until(lambda: not still.leads() and other.leads())
+    still.stop()
+    other.stop()
+    other_engine.dispose()
 
 
 def test_every_sqlite_process_leads(sqlite_database: Engine) -> None:

@@ -30,7 +30,7 @@ class DingTalkStream:
     """Keeps one connection open and gives what it hears to a door.
 
     Times are in seconds: `first_pause_s` after the first failure, doubled up to `most_pause_s`. `on_change` is told
-    whether the connection stands; it must not block.
+    whether the connection stands, from the start on; it must not block.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class DingTalkStream:
         """Connect in a thread of its own; returns at once. The SDK is loaded there, not at import."""
         if self._thread is not None:
             raise RuntimeError("the stream was started before")
+        self._on_change(False)
         self._thread = threading.Thread(target=self._run, name="dingtalk-stream", daemon=True)
         self._thread.start()
 

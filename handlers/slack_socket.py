@@ -29,7 +29,7 @@ class SlackSocket:
 
     `client` asks for each connection's address, so that its base_url and timeout decide where and how long. Times are
     in seconds: `first_pause_s` after the first failure, doubled up to `most_pause_s`. `on_change` is told whether the
-    connection stands; it must not block.
+    connection stands, from the start on; it must not block.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class SlackSocket:
         """Connect in a thread of its own; returns at once."""
         if self._thread is not None:
             raise RuntimeError("the socket was started before")
+        self._on_change(False)
         self._thread = threading.Thread(target=self._keep_connected, name="slack-socket", daemon=True)
         self._thread.start()
 

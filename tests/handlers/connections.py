@@ -6,7 +6,7 @@ import threading
 
 
 class Switch:
-    """Waits for the connection to come or go."""
+    """Waits for the connection to come or go; that it does not stand before the first one is no change."""
 
     def __init__(self) -> None:
         self.history: list[bool] = []
@@ -15,6 +15,8 @@ class Switch:
     def __call__(self, is_connected: bool) -> None:
         """Take a change."""
         with self._changed:
+            if not is_connected and not self.history:
+                return
             self.history.append(is_connected)
             self._changed.notify_all()
 

@@ -19,6 +19,7 @@ from bot.durations import per_second_of, seconds_of
 from bot.errors import ConfigError, IntegrationError
 from bot.look import Look
 from bot.ports import Store
+from bot.services import dead_letters
 from bot.services.acting import Acting
 from bot.services.answering import AnswerBudget
 from bot.services.closing import Speech, Voices
@@ -248,6 +249,7 @@ def _led(leader: Leader, task: Callable[[], object]) -> Callable[[], object]:
 def _dispatcher(core: Core, *, has_others: bool) -> Dispatcher:
     outside, store, clock = core.outside, core.settling, core.clock
     letters = DeadLetters(outside.destinations.get(core.settings.admin))
+    dead_letters.expect(outside.platforms)
     deliverer = Deliverer(
         store,
         clock,

@@ -36,6 +36,9 @@ BUDGET_WAITING = Gauge("shipmate_budget_waiting", "Destinations that wait for an
 BUDGET_PAUSED = Gauge("shipmate_budget_paused_seconds", "For how long the platform asked for a pause", ["scope"])
 CONNECTED = Gauge("shipmate_connected", "Whether a chat platform's stream is connected", ["platform"])
 
+REFUSED, REFUSALS = "refused", ("400", "401", "413")
+PUT_OFF, PUT_OFF_FOR = "503", ("rate_limited", "overloaded", "not_stored")
+
 _SECRET_NAME = re.compile(
     r"secret|token|password|authorization|cookie|webhook_url|response_url|sign(ature)?$|api_?key", re.I
 )
@@ -45,6 +48,15 @@ _SHAPES = re.compile(
     r"|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)|(?<=hooks\.slack\.com/services/)[\w/]+|(?<=session=)[\w-]+"
 )
 _known: set[str] = set()
+
+
+def expect_webhooks(sources: Iterable[str]) -> None:
+    """Let what alarms look for begin at 0: for Prometheus a series that begins at 1 has not increased."""
+    for source in sources:
+        for status in REFUSALS:
+            WEBHOOKS.labels(source, status, REFUSED)
+        for reason in PUT_OFF_FOR:
+            WEBHOOKS.labels(source, PUT_OFF, reason)
 
 
 def remember_secrets(values: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from bot.errors import InputError, PayloadInvalid, SignatureInvalid, TooLarge
 from bot.ports import Clock
-from bot.telemetry import WEBHOOKS, logger
+from bot.telemetry import REFUSED, WEBHOOKS, expect_webhooks, logger
 from handlers.gate import Gate
 from handlers.slack import NO_SENSE, RETRY_AFTER_S, RETRY_LATER, dispatch
 from handlers.slack_payloads import PLATFORM
@@ -43,6 +43,7 @@ def flask_blueprint(app: App, signing_secret: str, clock: Clock, *, gate: Gate |
     person an error beside a button or a command.
     """
     blueprint = Blueprint("slack", __name__)
+    expect_webhooks([PLATFORM])
     if gate is not None:
         gate.guard(blueprint, _later)
 
@@ -59,13 +60,14 @@ def flask_blueprint(app: App, signing_secret: str, clock: Clock, *, gate: Gate |
             )
             payload = parse(body)
         except InputError as problem:
-            WEBHOOKS.labels(PLATFORM, str(problem.status), str(problem)).inc()
+            _count(problem.status)
             log.warning("slack request refused", reason=str(problem))
             answer = jsonify(error=str(problem))
             answer.status_code = problem.status
             return answer
         answered = dispatch(app, payload, dict(request.headers))
         response = to_flask_response(answered.response)
+        _count(response.status_code)
         for work in answered.after:
             response.call_on_close(work)  # when the server has taken the whole answer
         return response
@@ -75,11 +77,17 @@ def flask_blueprint(app: App, signing_secret: str, clock: Clock, *, gate: Gate |
 
 def _later() -> Response:
     """Nothing is wrong with the request: it may come again."""
-    WEBHOOKS.labels(PLATFORM, str(RETRY_LATER), "overloaded").inc()
+    _count(RETRY_LATER, "overloaded")
     answer = jsonify(error="overloaded")
     answer.status_code = RETRY_LATER
     answer.headers["Retry-After"] = str(RETRY_AFTER_S)
     return answer
+
+
+def _count(status: int, put_off_for: str = "not_stored") -> None:
+    """Count an answer; why a request was refused is in the log alone."""
+    reason = "accepted" if status < 300 else put_off_for if status == RETRY_LATER else REFUSED
+    WEBHOOKS.labels(PLATFORM, str(status), reason).inc()
 
 
 def verify(signing_secret: str, body: bytes, *, timestamp: str | None, signature: str | None, now: float) -> None:

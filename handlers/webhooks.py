@@ -24,7 +24,7 @@ from bot.ports import Clock, WebhookSource
 from bot.ports.trackers import ChangeSource
 from bot.services.ingest import Ingest, Outcome
 from bot.services.tracking import ChangeInbox
-from bot.telemetry import WEBHOOKS, logger
+from bot.telemetry import REFUSED, WEBHOOKS, expect_webhooks, logger
 from handlers.gate import Gate
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -110,6 +110,7 @@ def webhooks(
     Who is not let through the `gate` is told the same: nothing is read then, and nobody waits.
     """
     door = Blueprint("webhooks", __name__)
+    expect_webhooks(senders)
     if gate is not None:
         gate.guard(door, lambda: _later(_known(senders), "overloaded", RETRY_AFTER_S))
     limits = {name: RateLimit(rate) for name, rate in (rates or {}).items() if rate is not None}
@@ -172,7 +173,7 @@ def _later(source: str, reason: str, retry_after_s: int) -> Response:
     return answer
 
 
-def _answer(source: str, status: int, reason: str, label: str = "refused") -> Response:
+def _answer(source: str, status: int, reason: str, label: str = REFUSED) -> Response:
     WEBHOOKS.labels(source, str(status), reason.partition(":")[0] if status < 300 else label).inc()
     answer = jsonify({"status": "ok" if status < 300 else "error", "reason": reason})
     answer.status_code = status

@@ -7,7 +7,7 @@ of, which all workers share and no restart forgets. Further places of the same c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from bot.domain.folding import Folded
 from bot.domain.places import ADMIN_SLOT, DestinationSettings, Place
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import CardRecord, DestinationLease, Settlement, SubjectRecord, Transaction
-from bot.services.presenters.causes import label_of
+from bot.services.presenters.causes import label_of, labels
 from bot.telemetry import DEAD_LETTERS, logger
 
 QUIET_S = 3600.0
@@ -127,6 +127,13 @@ class DeadLetters:
             after=now - (DAY_S if what == CREDENTIAL else QUIET_S),
             after_end=now - QUIET_S,
         )
+
+
+def expect(platforms: Iterable[str]) -> None:
+    """Let the counters begin at 0: for Prometheus a series that begins at 1 has not increased."""
+    for platform in platforms:
+        for label in labels():
+            DEAD_LETTERS.labels(platform, label)
 
 
 def record(letters: Sequence[DeadLetter]) -> None:

@@ -44,6 +44,8 @@ class Reconciling:
         self._clock = clock
         self._sources = sources
         self._ingest = ingest
+        for name in sources.with_history():
+            RECONCILED.labels(name)  # from 0 on: for Prometheus a series that begins at 1 has not increased
 
     def step(self, job: JobRecord) -> None:
         """Read the next part of a source's history, take in what is new, and note how far it was read."""

@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 from slack_sdk import WebClient
 from werkzeug.test import EnvironBuilder, TestResponse
 
@@ -144,6 +145,23 @@ def test_what_slack_did_not_sign_is_refused_with_the_reason(
     response = client.post(PATH, data="{}", headers=headers)
     assert (response.status_code, response.get_json()) == (401, {"error": reason})
     assert inbox.offered == 0
+
+
+def test_answers_are_counted_as_those_of_other_doors(client: FlaskClient, inbox: FakeInbox) -> None:
+    """Strangers as `refused`, whatever is wrong with their signature; what is taken, and what is to come again."""
+
+    def counted(status: str, reason: str) -> float:
+        labels = {"source": "slack", "status": status, "reason": reason}
+        return REGISTRY.get_sample_value("shipmate_webhooks_total", labels) or 0.0
+
+    expected = {("401", "refused"): 2, ("200", "accepted"): 1, ("503", "not_stored"): 1}
+    before = {labels: counted(*labels) for labels in expected}
+    for headers in (changed(signature="v0=00"), {}):
+        client.post(PATH, data="{}", headers=headers)
+    post(client, command())
+    inbox.refusals = 1
+    post(client, press("retry user-service#12"))
+    assert {labels: counted(*labels) - known for labels, known in before.items()} == expected
 
 
 def test_an_empty_body_needs_a_signature_too(client: FlaskClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bot.i18n import translate
@@ -129,6 +130,11 @@ def cause_words(reason: str, locale: str) -> str:
 def advice_words(reason: str, locale: str) -> str:
     """What to do about a reason."""
     return translate(locale, cause_of(reason).advice)
+
+
+def labels() -> Collection[str]:
+    """All that `label_of` can say."""
+    return _BY_REASON.keys()
 
 
 def label_of(reason: str) -> str:

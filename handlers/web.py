@@ -12,9 +12,10 @@ from flask import Blueprint, Flask, Response
 MAX_CONNECTIONS = 1000
 IDLE_S = 20
 SEND_BYTES = 16 * 1024
+MAX_HEAD_BYTES = 32 * 1024  # the loop searches all that has come of a head whenever more of it comes
 MAX_BODY_BYTES = 1024 * 1024
 FRAME_BYTES = 64 * 1024  # a chunked body comes with the lengths of its chunks
-MEMORY_BYTES = 128 * 1024  # of each unfinished request; what is larger waits in a temporary file
+MEMORY_BYTES = 128 * 1024  # of each unfinished request's body; what is larger waits in a temporary file
 RETRY_AFTER_S = 30
 
 
@@ -86,6 +87,7 @@ class WebServer:
                 connection_limit=MAX_CONNECTIONS,
                 channel_timeout=IDLE_S,
                 cleanup_interval=5,
+                max_request_header_size=MAX_HEAD_BYTES,
                 max_request_body_size=MAX_BODY_BYTES + FRAME_BYTES,
                 inbuf_overflow=MEMORY_BYTES,
                 asyncore_use_poll=True,

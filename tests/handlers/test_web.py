@@ -10,7 +10,7 @@ import pytest
 from flask import Blueprint, Response, request
 from waitress.trigger import trigger
 
-from handlers.web import MAX_BODY_BYTES, WebServer, create_app
+from handlers.web import MAX_BODY_BYTES, MAX_HEAD_BYTES, WebServer, create_app
 from tests.handlers.serving import Line, chunked, line_to, request_of, serve
 from tests.waiting import wait_until
 
@@ -118,6 +118,17 @@ def test_what_is_no_http_is_refused(content: bytes, port: int) -> None:
     assert status in {200, 400, 404, 431, 501} - (
         {200} if b"healthz" not in content and b"chunked" not in content else set()
     )
+    assert _is_answered(port)
+
+
+def test_a_head_has_a_limit(port: int) -> None:
+    """A head of nearly 32 KiB is taken; a longer one is refused before it has ended."""
+    beginning = b"GET /healthz HTTP/1.1\r\nHost: bot\r\nX: "
+    with line_to(port) as line:
+        line.write(beginning + b"x" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n")
+        assert line.read("GET").status == 200
+        line.write(beginning + b"x" * MAX_HEAD_BYTES)
+        assert line.read("GET").status == 431
     assert _is_answered(port)
 
 

@@ -74,6 +74,7 @@ class FakeJira(Loopback):
         self.versions: dict[str, list[Json]] = {"USER": [], "PAY": []}
         self.workflow: dict[str, list[str]] = {}
         self.required: dict[str, Json] = {}
+        self.statuses = dict(STATUSES)
         self.takes_comments_in_transitions = True
         self.indexed_until: datetime | None = None
         self.deployments: list[Json] = []
@@ -208,10 +209,10 @@ class FakeJira(Loopback):
 
     def _transitions(self, key: str) -> list[Json]:
         issue = self.issues[key]
-        targets = self.workflow.get(issue.status, [name for name in STATUSES if name != issue.status])
+        targets = self.workflow.get(issue.status, [name for name in self.statuses if name != issue.status])
         return [
             {
-                "id": str(11 + 10 * list(STATUSES).index(name)),
+                "id": str(11 + 10 * list(self.statuses).index(name)),
                 "name": f"Go {number}",
                 "to": self._status(name),
                 "hasScreen": name in self.required,
@@ -269,6 +270,7 @@ class FakeJira(Loopback):
             if (since <= issue.updated <= until or issue.id in body.get("reconcileIssues", ()))
             and (not projects or issue.key.partition("-")[0] in projects)
         ]
+        found.sort(key=lambda issue: issue.updated, reverse=body["jql"].endswith("updated DESC"))
         start = int(body.get("nextPageToken") or body.get("startAt") or 0)
         page = [self.row(issue, with_history=True) for issue in found[start : start + 2]]
         if self.edition != "cloud":
@@ -369,9 +371,8 @@ class FakeJira(Loopback):
         self.versions[project].append(version)
         return version
 
-    @staticmethod
-    def _status(name: str) -> Json:
-        category = STATUSES[name]
+    def _status(self, name: str) -> Json:
+        category = self.statuses[name]
         return {"name": name, "id": "1", "statusCategory": {"key": CATEGORIES[category], "name": category}}
 
     @staticmethod

@@ -435,7 +435,7 @@ trackers:
     poll: 1m
     auth: {method: basic, user: bot@example.com, token: "${JIRA_TOKEN}"}
     triggers: [{status: Done, services: {USER: shop}, environment: staging, dry_run: true}]
-  refused: {kind: jira, url: "${JIRA}", auth: {method: bearer, token: "${NIGHTLY_SECRET}"}}
+  refused: {kind: jira, url: "${JIRA}", auth: {method: basic, user: nobody@example.com, token: "${NIGHTLY_SECRET}"}}
   rotating:
     kind: jira
     url: ${JIRA}

@@ -55,7 +55,7 @@ class JiraTracker:
             return parse_issue(self._row(key, FIELDS), self._page)
 
     def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
-        """See `Tracker`. Where no status has that name, one of the category of that name will do: `Done`.
+        """See `Tracker`. Where no status has that name, the only one of the category of that name will do: `Done`.
 
         The comment is left out where the transition's screen takes none: `comment` finds whether it is there.
         """
@@ -65,7 +65,7 @@ class JiraTracker:
             if chosen is None or (comment and self._stands(key, marker)):
                 return False
             body: dict[str, Any] = {"transition": {"id": str(chosen["id"])}}
-            if fields := fields_for(chosen):
+            if fields := fields_for(chosen, self._config.resolution):
                 body["fields"] = fields
             said = {"update": {"comment": [{"add": {"body": self._body(comment, marker)}}]}} if comment else {}
             self._remember(issue)
@@ -103,12 +103,15 @@ class JiraTracker:
             self._api.change("POST", f"issue/{key}/remotelink", body)
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
-        """See `Tracker`. Minutes are counted back from now, for a time in JQL is one of our account's zone."""
+        """See `Tracker`. Minutes are counted back from now, for a time in JQL is one of our account's zone.
+
+        The newest come first: what changes meanwhile moves to where we have been, and pushes nothing off a later page.
+        """
         with together(POLL_S):
             minutes = math.ceil((self._clock.now() - since).total_seconds() / 60) + 1
             found = [
                 change
-                for row in self._search(f"{self._scope()}updated >= -{max(minutes, 1)}m ORDER BY updated ASC")
+                for row in self._search(f"{self._scope()}updated >= -{max(minutes, 1)}m ORDER BY updated DESC")
                 for change in changes_since(row, since, self._page)
             ]
             if self._watches_releases:

@@ -124,6 +124,7 @@ class Config(BaseModel):
 
     `url` is what people open in a browser. `projects` are the keys of the projects that it is about: they tell issue
     keys from other words, and are those that are polled. `webhook_secret` is the one that Jira signs with.
+    `resolution` is given where a transition's screen asks for one, before those that are known to say done.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -135,6 +136,7 @@ class Config(BaseModel):
     projects: Projects = ()
     webhook_secret: SecretStr | None = None
     markup: Literal["wiki", "plain"] = "wiki"
+    resolution: str = Field(default="", max_length=60)
     records: Records | None = None
 
     @field_validator("webhook_secret")
@@ -151,6 +153,11 @@ class Config(BaseModel):
                 raise ValueError("a data_center has no cloud_id and no refresh_token")
             if self.records is not None:
                 raise ValueError("records are shown in the cloud edition only")
+        elif self.auth.method is Method.BEARER and self.auth.cloud_id is None:
+            raise ValueError(
+                "bearer in the cloud edition is a scoped token, which needs auth.cloud_id; "
+                "a personal access token is of a data_center: set edition"
+            )
         elif self.markup != "wiki":
             raise ValueError("markup is a data_center's: the cloud edition has a format of its own")
         return self

@@ -23,13 +23,14 @@ _CATEGORY_KEYS = {
     StatusCategory.IN_PROGRESS: "indeterminate",
     StatusCategory.DONE: "done",
 }
-_RESOLUTIONS = ("done", "fixed", "resolved")
+_RESOLUTIONS = ("done", "fixed", "resolved", "完成", "已完成", "已解决", "已修复")
 
 
 def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
     """The transition to a status, by its name in any case, else by its category's; None when it is there already.
 
-    A transition's own name says nothing: it is the status behind it that counts. Rejected: `no_transition`.
+    A transition's own name says nothing: it is the status behind it that counts. Rejected: `no_transition`, and
+    `several_statuses` where more than one is of that category: Closed and Rejected both are done.
     """
     wanted = status.strip().casefold()
     if issue.status.casefold() == wanted:
@@ -42,6 +43,10 @@ def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
         if issue.category is category:
             return None
         by_category = [row for row in rows if _category(row) == _CATEGORY_KEYS[category]]
+        names = list(dict.fromkeys(_target(row, "name") for row in by_category))
+        if len(names) > 1:
+            detail = f"{status!r} may be {' or '.join(names)}: name the one that is meant"
+            raise Rejected(SYSTEM, "several_statuses", clean_line(detail, 300))
         if by_category:
             return min(by_category, key=lambda row: len(list(_open_fields(row))))
     ways = ", ".join(dict.fromkeys(_target(row, "name") for row in rows))
@@ -49,23 +54,35 @@ def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
     raise Rejected(SYSTEM, "no_transition", clean_line(detail, 300))
 
 
-def fields_for(row: Row) -> dict[str, Any]:
-    """What the transition's screen insists on and we can tell: a resolution. Rejected: `required_fields`, named."""
+def fields_for(row: Row, resolution: str = "") -> dict[str, Any]:
+    """What the transition's screen insists on and we can tell: a resolution. Rejected: `required_fields`, named.
+
+    That is the configured one, or one that is known to say done; no other is made up.
+    """
     given: dict[str, Any] = {}
     asked = []
     for name, field in _open_fields(row):
-        allowed = field.get("allowedValues")
-        values = [value for value in allowed if isinstance(value, Mapping)] if isinstance(allowed, list) else []
-        if name == "resolution" and values:
-            names = {str(value.get("name", "")).casefold(): value for value in values}
-            chosen = next((names[word] for word in _RESOLUTIONS if word in names), values[0])
-            given[name] = {"name": chosen.get("name")}
+        chosen = _resolved(field, resolution) if name == "resolution" else None
+        if chosen is not None:
+            given[name] = chosen
         else:
             asked.append(str(field.get("name") or name))
     if asked:
         detail = f"the transition's screen asks for {', '.join(asked)}"
         raise Rejected(SYSTEM, "required_fields", clean_line(detail, 300))
     return given
+
+
+def _resolved(field: Row, resolution: str) -> dict[str, str] | None:
+    """The resolution to give, by its id: the name that is shown may be a translation, which Jira does not take."""
+    allowed = field.get("allowedValues")
+    values = [value for value in allowed if isinstance(value, Mapping)] if isinstance(allowed, list) else []
+    names = {str(value.get("name", "")).strip().casefold(): value for value in values}
+    chosen = next((names[word] for word in (resolution.strip().casefold(), *_RESOLUTIONS) if word in names), None)
+    if chosen is None:
+        return None
+    number = chosen.get("id")
+    return {"id": str(number)} if number else {"name": str(chosen["name"])}
 
 
 def _open_fields(row: Row) -> Iterator[tuple[str, Row]]:

@@ -62,7 +62,7 @@ def jira(stack: ExitStack, edition: str) -> Held:
     server = stack.enter_context(jira_server.FakeJira(edition))
     session = stack.enter_context(open_session())
     clock = FakeClock(EPOCH + timedelta(minutes=5))
-    auth = {"method": "bearer", "token": jira_server.TOKEN}
+    auth = {"method": "basic", "user": jira_server.USER, "token": jira_server.TOKEN}
     config = JiraConfig.model_validate({"url": server.url, "edition": edition, "auth": auth, "projects": ["USER"]})
     server.add()
     server.now = clock.now()

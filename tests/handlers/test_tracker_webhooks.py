@@ -23,7 +23,7 @@ from tests.stores import SqlStore
 
 CONFIG = {
     "url": "https://acme.atlassian.net",
-    "auth": {"method": "bearer", "token": "x"},
+    "auth": {"method": "basic", "user": "bot@example.com", "token": "x"},
     "webhook_secret": SECRET,
 }
 

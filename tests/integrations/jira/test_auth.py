@@ -27,11 +27,12 @@ def grants(jira: FakeJira) -> int:
     return jira.paths("POST").count("/oauth/token")
 
 
-def test_a_bearer_token_is_sent_as_it_is(connect: Connect, jira: FakeJira) -> None:
-    """A personal access token, or a scoped one."""
-    assert connect(jira, auth={"method": "bearer", "token": TOKEN}).tracker.issue("USER-12").title == "Log in"
+def test_a_bearer_token_is_sent_as_it_is(connect: Connect, data_center: FakeJira) -> None:
+    """A personal access token of a Data Center."""
+    auth = {"method": "bearer", "token": TOKEN}
+    assert connect(data_center, auth=auth).tracker.issue("USER-12").title == "Log in"
     with pytest.raises(AuthFailed):
-        connect(jira, auth={"method": "bearer", "token": "wrong"}).tracker.issue("USER-12")
+        connect(data_center, auth={**auth, "token": "wrong"}).tracker.issue("USER-12")
 
 
 def test_a_cloud_id_sends_calls_through_the_gateway(connect: Connect, jira: FakeJira) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_all_pages_are_read(jira: FakeJira, tracker: JiraTracker, clock: FakeClo
     assert len(tracker.changes(EPOCH)) == 7
     asked = [call.body for call in jira.calls if call.path.endswith("search/jql")]
     assert [body.get("nextPageToken") for body in asked] == [None, "2", "4", "6"]
-    assert asked[0]["jql"] == 'project in ("USER", "PAY") AND updated >= -1m ORDER BY updated ASC'
+    assert asked[0]["jql"] == 'project in ("USER", "PAY") AND updated >= -1m ORDER BY updated DESC'
     assert "startAt" not in asked[0]
 
 
@@ -107,6 +108,29 @@ def test_data_center_is_searched_the_old_way(connect: Connect, data_center: Fake
     asked = [call.body for call in data_center.calls if call.path == "/rest/api/2/search"]
     assert [body.get("startAt", 0) for body in asked] == [0, 2, 4]
     assert "reconcileIssues" not in asked[0]
+
+
+def test_an_issue_that_changes_between_two_pages_hides_no_other(
+    connect: Connect, data_center: FakeJira, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are counted by rows: one that moves to the other end, for the next poll, pushes nothing off a page."""
+    for number in range(20, 25):
+        advance(data_center, clock, 1)
+        data_center.add(f"USER-{number}")
+    search = data_center._search
+
+    def busy(body: Any) -> Any:
+        """Answer, then let somebody change the issue that changed first."""
+        answer = search(body)
+        data_center.now += timedelta(seconds=1)
+        data_center.label(min(data_center.issues.values(), key=lambda issue: issue.updated).key, "busy")
+        return answer
+
+    monkeypatch.setattr(data_center, "_search", busy)
+    found = connect(data_center).tracker.changes(EPOCH)
+    unchanged = {key for key, issue in data_center.issues.items() if not issue.labels}
+    assert unchanged
+    assert unchanged <= {change.target for change in found}
 
 
 def test_released_versions_are_told_where_a_trigger_wants_them(connect: Connect, jira: FakeJira) -> None:

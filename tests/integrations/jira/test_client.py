@@ -96,6 +96,41 @@ def test_a_resolution_is_given_where_the_screen_asks_for_one(jira: FakeJira, tra
     assert (caught.value.reason, "Risk" in caught.value.detail) == ("required_fields", True)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "configured", "given"),
+    [
+        (["Won't Do", "已解决"], "", "已解决"),
+        (["Won't Do", "Shipped"], "shipped", "Shipped"),
+        (["Done", "Shipped"], "Shipped", "Shipped"),
+        (["Won't Do", "Duplicate"], "Shipped", None),
+    ],
+)
+def test_no_resolution_is_made_up(
+    connect: Connect, jira: FakeJira, allowed: list[str], configured: str, given: str | None
+) -> None:
+    """The configured one, or one that says done, by its id; else the issue is not moved, and the field is named."""
+    values = [{"id": str(7 + number), "name": name} for number, name in enumerate(allowed)]
+    jira.required["Closed"] = {"resolution": {**RESOLUTION["resolution"], "allowedValues": values}}
+    tracker = connect(jira, resolution=configured).tracker
+    if given is None:
+        with pytest.raises(Rejected, match="Resolution"):
+            tracker.transition("USER-12", "Closed")
+        return
+    assert tracker.transition("USER-12", "Closed")
+    sent = next(call.body for call in jira.calls if call.method == "POST")
+    assert sent["fields"] == {"resolution": {"id": str(7 + allowed.index(given))}}
+
+
+def test_several_statuses_of_a_category_are_named(jira: FakeJira, tracker: JiraTracker) -> None:
+    """What was deployed is not moved to Rejected because that is done as well; one of them by its name is taken."""
+    jira.statuses["Rejected"] = "Done"
+    with pytest.raises(Rejected) as caught:
+        tracker.transition("USER-12", "Done")
+    assert caught.value.reason == "several_statuses"
+    assert "Closed or Rejected" in caught.value.detail
+    assert tracker.transition("USER-12", "closed")
+
+
 def test_a_screen_without_comments_does_not_keep_an_issue_from_moving(jira: FakeJira, tracker: JiraTracker) -> None:
     """It is moved without, and the comment is written afterwards."""
     jira.takes_comments_in_transitions = False

@@ -33,6 +33,7 @@ CLIENT = {"client_id": "a", "client_secret": "b"}
             "no refresh_token",
         ),
         ({"edition": "data_center", "records": CLIENT}, "cloud edition only"),
+        ({"auth": {"method": "bearer", "token": "x"}}, "needs auth.cloud_id"),
         ({"markup": "plain"}, "markup is a data_center's"),
         ({"colour": "red"}, "Extra inputs"),
     ],

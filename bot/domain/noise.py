@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 from bot.domain.builds import Build, BuildStatus
 from bot.domain.subjects import SubjectKey
 
-CRITICAL = "critical"
+CRITICAL: Final = "critical"
 MOST_REMEMBERED = 100
 
 

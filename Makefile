@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BUILDBOT := .demo/buildbot-env
-JOBS ?= 3
+JOBS ?= 4
 
 export PIP_CACHE_DIR := $(CURDIR)/.demo/pip-cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

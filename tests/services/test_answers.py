@@ -17,6 +17,8 @@ from bot.storage.tables import commands
 from tests.cards.cases import cards, notices
 from tests.services.world import World
 
+pytestmark = pytest.mark.one_engine
+
 HINDERED = [RateLimited("slack", "rate_limited", 7.0), Unavailable("slack", "unreachable")]
 
 

@@ -18,6 +18,8 @@ from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.test_linking import give, link
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 
 

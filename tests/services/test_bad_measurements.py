@@ -18,6 +18,8 @@ from tests.metric_fakes import FakeMetricSource
 from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 ERRORS = CheckSpec(
     "errors",
     CheckKind.METRIC,

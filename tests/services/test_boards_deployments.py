@@ -25,6 +25,8 @@ from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE
 from tests.services.office import Office, a_tracked_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 RESOLVED = Trigger(
     name="trackers.boards.triggers[0]",
     tracker="boards",

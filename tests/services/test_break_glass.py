@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import time
 
+import pytest
 from sqlalchemy import Engine
 
 from bot.domain.deployments import DeploymentState
@@ -18,6 +19,8 @@ from bot.ports import Subscription
 from bot.services.router import Router, slots_of
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
+
+pytestmark = pytest.mark.one_engine
 
 FAILURES = Route("routes[0]", Match(kind=("deployment",)), ("ci",), when=frozenset({Milestone.FAILED, Milestone.FIXED}))
 STAGING = Route("routes[0]", Match(kind=("deployment",), environment=("staging",)), ("ci",))

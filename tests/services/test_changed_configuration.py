@@ -15,6 +15,8 @@ from bot.domain.services import ApprovalRule, Pipeline
 from tests.services.deployment_world import DEPLOY_PROJECT, ROLES, SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 OTHER_PROJECT = "ship-user-service"
 SHIP = Pipeline("buildbot", OTHER_PROJECT, {"version": "{{version}}", "environment": "{{environment}}"})

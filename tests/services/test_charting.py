@@ -20,6 +20,8 @@ from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.services.world import CI
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 ERRORS = CheckSpec(
     "errors", CheckKind.METRIC, source="prometheus", query="errors", max_value=0.01, duration_s=30.0, interval_s=10.0
 )

@@ -17,6 +17,8 @@ from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.services.tracker_world import words_of
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 RATE = CheckSpec("errors", CheckKind.METRIC, source="prometheus", query="e[{{window}}]", max_value=0.01, successes=1)
 TWO = (CHECK, replace(CHECK, name="errors"))

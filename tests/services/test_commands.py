@@ -16,6 +16,8 @@ from bot.services.deployments.desk import DEPLOYMENT_VERBS
 from tests.services.world import CI, World
 from tests.stores import event_of
 
+pytestmark = pytest.mark.one_engine
+
 Failed = tuple[World, SubjectKey]
 
 

@@ -15,6 +15,8 @@ from bot.domain.windows import Freeze, Window
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 HOUR_S = 3600.0
 # The clock of these tests begins on Saturday, the 21st of November 2026, at 04:00 UTC, which is five in Berlin.

@@ -13,6 +13,8 @@ from bot.domain.services import RollbackRule
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 HALF_WAY = "was stopped half way"
 

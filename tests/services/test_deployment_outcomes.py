@@ -14,6 +14,8 @@ from tests.services.deployment_world import DEPLOY_PROJECT, ROLES, SERVICE, Stag
 from tests.services.world import World
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 HOUR_S = 3600.0
 

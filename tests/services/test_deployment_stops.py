@@ -16,6 +16,8 @@ from tests.fakes import FakeBuildSystem
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 TOO_LATE = "came too late"
 GOES_ON = "its run goes on though I asked for its end: please stop it in the CI system"

@@ -13,6 +13,8 @@ from bot.domain.services import Pipeline
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 BOTH = Pipeline("buildbot", DEPLOY_PROJECT, {"version": "{{version}}", "commit": "{{commit}}"})
 

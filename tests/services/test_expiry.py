@@ -13,6 +13,8 @@ from bot.services.expiry import BATCH, Expiry
 from tests.services.world import CI, World
 from tests.stores import event_of, key_of
 
+pytestmark = pytest.mark.one_engine
+
 DAY = 86400.0
 SUCCESS, FAILED = BuildStatus.SUCCESS, BuildStatus.FAILED
 

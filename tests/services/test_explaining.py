@@ -15,6 +15,8 @@ from bot.ports import Subscription
 from tests.services.world import CI, World
 from tests.stores import NOW, event_of
 
+pytestmark = pytest.mark.one_engine
+
 FAILED = BuildStatus.FAILED
 ROUTES = (
     Route("routes[0]", Match(), ("ci", "dev")),

@@ -16,6 +16,8 @@ from bot.ports.metrics import DeploymentMetrics, Figure
 from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 KNOWN = {Figure.AVAILABILITY: 99.95, Figure.LATENCY: 0.1204, Figure.ERROR_RATE: 0.002}
 
 

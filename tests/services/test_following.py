@@ -11,6 +11,8 @@ from bot.errors import AuthFailed, DestinationGone, Rejected, Unavailable
 from tests.fakes import FakeBuildSystem
 from tests.services.world import World
 
+pytestmark = pytest.mark.one_engine
+
 Refuse = Callable[[Exception | None], None]
 QUEUED = "A build of user-service is queued and starts when a worker is free."
 

@@ -16,6 +16,8 @@ from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.tracker_world import words_of
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 DROP = "Drop a column [irreversible]"
 

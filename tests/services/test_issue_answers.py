@@ -16,6 +16,8 @@ from tests.services.tracker_world import FakeTracker
 from tests.services.world import World
 from tests.stores import event_of
 
+pytestmark = pytest.mark.one_engine
+
 RULES = KeyRules(frozenset({"USER"}), page="https://acme.atlassian.net/browse/{key}")
 
 

@@ -27,6 +27,8 @@ from tests.services.deployment_world import SERVICE
 from tests.services.office import Office, a_tracked_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 READY = Trigger(
     name="trackers.jira.triggers[0]",
     tracker="jira",

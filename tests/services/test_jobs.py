@@ -18,6 +18,8 @@ from tests.fakes import FakeBuildSystem
 from tests.services.world import CI, World
 from tests.stores import event_of, key_of
 
+pytestmark = pytest.mark.one_engine
+
 
 class Asked(list[float]):
     """When the source was asked, in seconds after the start; `fails` holds errors for the next times."""

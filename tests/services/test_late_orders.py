@@ -19,6 +19,8 @@ from tests.fakes import FakeBuildSystem
 from tests.services.deployment_world import SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 WEEK_S = 7 * 86_400.0
 ALL_CALLS = {"run", "find_run", "list_builds", "follow", "fetch"}

@@ -17,6 +17,8 @@ from bot.services.people import PARTED_COUNTS_S
 from tests.services.deployment_world import ROLES, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 
 

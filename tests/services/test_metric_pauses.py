@@ -16,6 +16,8 @@ from tests.metric_fakes import FakeMetricSource
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 ERRORS = CheckSpec(
     "errors", CheckKind.METRIC, "prometheus", "errors[{{window}}]", max_value=1, interval_s=10.0, duration_s=90.0

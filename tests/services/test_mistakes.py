@@ -23,6 +23,8 @@ from tests.fakes import FakeBuildSystem
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of, key_of
 
+pytestmark = pytest.mark.one_engine
+
 FAILED = BuildStatus.FAILED
 BOTH = (Route("routes[0]", Match(), ("ci", "dev")),)
 

@@ -15,6 +15,8 @@ from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.tracker_world import words_of
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 OLDER = "This version is older than what is there"
 DROP = "Drop a column [irreversible]"

@@ -15,6 +15,8 @@ from bot.services.dispatcher import carry_out
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 AWAY = Unavailable("datadog", "unreachable")
 
 

@@ -18,6 +18,8 @@ from bot.ports import PersonFacts, Transaction
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 
 

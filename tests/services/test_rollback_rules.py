@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
@@ -12,6 +13,8 @@ from bot.domain.deployments import DeploymentState
 from bot.domain.services import Pipeline, RollbackRule
 from tests.services.deployment_world import CHECK, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
+
+pytestmark = pytest.mark.one_engine
 
 S = DeploymentState
 UNDO = "undo-user-service"

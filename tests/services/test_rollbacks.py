@@ -21,6 +21,8 @@ from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.tracker_world import FakeTracker
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 
 

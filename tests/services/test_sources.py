@@ -11,6 +11,8 @@ from bot.ports import PersonFacts
 from tests.services.world import World
 from tests.stores import event_of
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:

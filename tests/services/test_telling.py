@@ -22,6 +22,8 @@ from tests.fakes import EPOCH
 from tests.services.tracker_world import TRIGGER, FakeTracker, TrackerWorld, moved
 from tests.stores import SqlStore, event_of
 
+pytestmark = pytest.mark.one_engine
+
 _S = DeploymentState
 EVERYTHING = Told(comment=("*",), link=("*",), fix_version=("*",))
 Make = Callable[..., TrackerWorld]

@@ -15,6 +15,8 @@ from bot.services.tracking import Taken
 from tests.services.tracker_world import ISSUE, TRIGGER, TrackerWorld, moved, released
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 VERSION = replace(
     TRIGGER, kind=ChangeKind.VERSION_RELEASED, value=r"\d+\.\d+\.\d+", version="{{version}}", projects=("USER",)
 )

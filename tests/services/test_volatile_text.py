@@ -14,6 +14,8 @@ from bot.services.looks import why_unchanged
 from tests.services.world import World
 from tests.stores import event_of
 
+pytestmark = pytest.mark.one_engine
+
 RUNNING, SUCCESS = BuildStatus.RUNNING, BuildStatus.SUCCESS
 
 

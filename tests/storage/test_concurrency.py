@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -27,7 +28,7 @@ from bot.services.ingest import Ingest, Outcome
 from bot.services.router import Router
 from bot.services.signal import Signal
 from bot.storage import groups, postgres
-from bot.storage.locks import Lock, hold
+from bot.storage.locks import Lock, hold, hold_named
 from bot.storage.tables import audit, budgets, cards, commands, destinations, subjects
 from bot.storage.transaction import SqlTransaction
 from tests.fakes import FakeClock
@@ -388,6 +389,37 @@ def test_events_of_a_project_that_is_taken_cost_others_one_glance(
 
 def _adding(store: SqlStore, event: Event) -> Callable[[], bool]:
     return lambda: store.write(lambda tx: tx.events.add(event, NOW), Arrival((event,), NOW))
+
+
+@pytest.mark.postgres
+def test_what_stands_aside_for_each_other_is_done_once(
+    postgres_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four processes' writers, and those of them that wait for locks, hold what the others want, in either order."""
+    monkeypatch.setattr(postgres, "HURRY_S", 0.005)
+    stores, names, done = [make_store(postgres_database) for _ in range(4)], ["a", "b"], []
+    with postgres_database.begin() as connection:
+        connection.execute(budgets.insert(), [{"scope": name, "arrival": 0.0} for name in names])
+
+    def count(store: SqlStore, turned: Sequence[str]) -> None:
+        def work(tx: Transaction) -> None:
+            assert isinstance(tx, SqlTransaction)
+            for name in turned:
+                hold_named(tx.unit, name)
+                tx.unit.execute(text("UPDATE budgets SET arrival = arrival + 1 WHERE scope = :name"), {"name": name})
+                tx.unit.scalar(text("SELECT count(pg_sleep(0.01))"))
+
+        for _ in range(4):
+            with suppress(StorageUnavailable):  # on a slow machine
+                store.write(work)
+                done.append(store)
+
+    at_once(*[lambda one=one, names=names[::way]: count(one, names) for one in stores for way in (1, -1)])
+    assert any(store._writer._waiter for store in stores)
+    assert done
+    assert rows(postgres_database, select(budgets.c.arrival)) == [(len(done),)] * 2
+    for store in stores:
+        store.close()
 
 
 @pytest.mark.postgres

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from bot.ports.storage import CardRecord
 
+DEAD = "dead:"  # before the reasons of what was given up
 _SETTLED = frozenset({"sent", "unchanged", "found", "filtered", "folded"})  # families of reasons
 
 
@@ -46,6 +47,16 @@ class DeliveryRecord:
     def is_pending(self) -> bool:
         """Whether something is wanted there that is not shown and was not given up."""
         return self.card.wanted_revision > self.card.shown_revision and not self.card.is_dead
+
+    @property
+    def is_dead_letter(self) -> bool:
+        """Whether it was given up, and no operator has let it go."""
+        return self.card.is_dead and self.card.reason.startswith(DEAD)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether what is wanted there does not stand there: it waits, or was given up."""
+        return self.is_pending or self.is_dead_letter
 
     @property
     def reason(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bot.domain.commands import Reference
 from bot.domain.deployments import SOURCE, Deployment, DeploymentState
@@ -16,7 +17,8 @@ from bot.services.router import Opening, Router
 
 EVENTS = 10
 ROUTES = 12
-SLOTS = 8
+SLOTS = 8  # with their attempts
+MOST = 1000
 ATTEMPTS = 4
 MOST_DIGITS = 18
 _CARD_ID = re.compile(r"#?(\d{1,18})")
@@ -46,21 +48,35 @@ def explain_delivery(tx: Transaction, router: Router, card_id: int) -> Explanati
 def explain(tx: Transaction, router: Router, key: SubjectKey, *, only: str = "") -> Explanation:
     """The way of a subject to all its places, or to `only` one; CommandInvalid for one that nobody has heard of."""
     shown = _shown(tx, key)
-    deliveries = list(tx.inspection.find(DeliveryQuery(subject=str(key), destination=only or None), 200))
-    deliveries.sort(key=lambda one: (one.label, one.card.id))
+    deliveries = _found(tx, key, only)
     openings = [one for one in router.openings(tx, shown) if only in ("", one.destination)]
     routes = _routes(tx, router, shown, openings, deliveries)
-    told = deliveries[:SLOTS]
-    stories = [_story(tx, delivery) for delivery in (*told, *_digests_of(tx, told))]
+    # What does not stand where it should is what people ask about: it comes first, and none of it is left out.
+    standing = sorted([*deliveries, *_digests_of(tx, deliveries)], key=lambda one: not one.is_missing)
+    told = sorted(standing[:SLOTS], key=_by_place)
+    missing = [one for one in standing if one.is_missing]
     return Explanation(
         shown,
         tx.events.of_subject(str(key), EVENTS),
         routes[:ROUTES],
-        stories,
+        [_story(tx, delivery) for delivery in told],
         hidden_routes=max(0, len(routes) - ROUTES),
-        hidden_slots=max(0, len(deliveries) - SLOTS),
+        missing=missing if len(missing) > SLOTS else (),
+        others=[one for one in standing[SLOTS:] if not one.is_missing],
         only_place=only,
     )
+
+
+def _found(tx: Transaction, key: SubjectKey, only: str) -> list[DeliveryRecord]:
+    """All slots of a subject by their places; where they are too many, those that something is amiss with are there."""
+    wanted = DeliveryQuery(subject=str(key), destination=only or None)
+    queries = (replace(wanted, is_dead=True), replace(wanted, is_pending=True), wanted)
+    found = {one.card.id: one for query in queries for one in tx.inspection.find(query, MOST)}
+    return sorted(found.values(), key=_by_place)
+
+
+def _by_place(delivery: DeliveryRecord) -> tuple[str, int]:
+    return delivery.label, delivery.card.id
 
 
 def _story(tx: Transaction, delivery: DeliveryRecord) -> SlotStory:

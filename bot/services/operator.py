@@ -94,7 +94,7 @@ class Operator:
     def _checked(self, card_ids: Sequence[int]) -> Sequence[int]:
         wanted = list(dict.fromkeys(card_ids))
         for delivery in self._store.read(lambda tx: _all_of(tx, wanted)):
-            if not _is_dead(delivery):
+            if not delivery.is_dead_letter:
                 raise InputError(f"{delivery.card.id} was not given up: {delivery.card.reason or 'it waits'}")
         return wanted
 
@@ -152,10 +152,6 @@ def _all_of(tx: Transaction, card_ids: Sequence[int]) -> Sequence[DeliveryRecord
     if unknown:
         raise InputError(f"there is no delivery {', '.join(str(one) for one in sorted(unknown))}")
     return found
-
-
-def _is_dead(delivery: DeliveryRecord) -> bool:
-    return delivery.card.is_dead and delivery.card.reason.startswith(_DEAD)
 
 
 def _remarks_on(tx: Transaction, letter: DeliveryRecord) -> Sequence[DeliveryRecord]:

@@ -67,7 +67,9 @@ def explained(locale: str) -> Card:
         _story(20, "#ops", "thread:log", "dead:no_card"),
     )
     events = (("build_started", AT - 60, AT - 59.8), ("build_finished", AT - 10, AT))
-    story = Explanation(_build(), events, routes, slots, hidden_routes=1, hidden_slots=2)
+    missing = [_story(at, f"#team-{at}", "card", "dead:not_in_channel").delivery for at in range(20, 42)]
+    others = [_story(at, f"#team-{at}", "card", "sent").delivery for at in range(42, 60)]
+    story = Explanation(_build(), events, routes, slots, hidden_routes=1, missing=missing, others=others)
     return explain_card(story, AT, locale, _ZONES[locale])
 
 
@@ -80,7 +82,8 @@ def overfull(locale: str) -> Card:
     outcomes = ("failed:unreachable",) * 4
     slots = tuple(_story(at, f"#place-{at}", "card", "dead:other", *outcomes, detail=nasty[:200]) for at in range(8))
     events = tuple(("build_progressed", AT, AT + 400) for _ in range(10))
-    story = Explanation(_build(), events, routes, slots, hidden_routes=400, hidden_slots=90)
+    missing = [_story(at, f"#place-{at}", "card", "dead:other").delivery for at in range(98)]
+    story = Explanation(_build(), events, routes, slots, hidden_routes=400, missing=missing)
     return explain_card(story, AT, locale, _ZONES[locale])
 
 

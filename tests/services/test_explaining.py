@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import time
 
 import pytest
 
 from bot.domain.builds import BuildStatus
-from bot.domain.cards import Card, Lines, Moment, Notice
+from bot.domain.cards import Card, Code, Lines, Moment, Notice
+from bot.domain.noise import QuietHours
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Milestone, Route
 from bot.errors import DestinationGone, Rejected
@@ -167,3 +169,44 @@ def test_a_state_that_waits_behind_one_that_stands_is_told(world: World) -> None
     assert line.startswith(words)
     world.deliver(10)
     assert _explained(world)["#ci"][0] == "card · shown · sent"
+
+
+def _many(make_world: Callable[..., World], count: int) -> World:
+    """A route to so many places, and one more that is quiet now."""
+    names = [f"c{number:02}" for number in range(count)]
+    places = {name: DestinationSettings(name, f"slack:#{name}") for name in names}
+    places["zz"] = DestinationSettings("zz", "slack:#zz", quiet_hours=QuietHours(time(3), time(5)))
+    return make_world(destinations=places, routes=(Route("routes[0]", Match(), (*names, "zz")),))
+
+
+def test_what_is_held_or_dead_is_told_before_what_is_well(make_world: Callable[..., World]) -> None:
+    """However many places there are; those where all is well are summed up by their names."""
+    world = _many(make_world, 20)
+    world.messenger.fail("slack:T/c19", DestinationGone("slack", "not_in_channel"))
+    world.accept(event_of(1))
+    world.deliver(60)
+    told = _explained(world)
+    assert list(told)[:3] == ["#c19", "#zz", "Events"]
+    assert "dead:not_in_channel" in told["#c19"][0]
+    assert "held:quiet_hours" in told["#zz"][0]
+    names = [f"#c{number:02}" for number in range(6, 16)]
+    assert told["sent · shown"] == [", ".join([*names, "… and 3 more"])]
+
+
+def test_nothing_that_was_given_up_is_left_out(make_world: Callable[..., World]) -> None:
+    """What has no room with its attempts is named by place and number, and each number can be asked for."""
+    world = _many(make_world, 20)
+    for number in range(20):
+        world.messenger.fail(f"slack:T/c{number:02}", DestinationGone("slack", "not_in_channel"))
+    world.accept(event_of(1))
+    world.deliver(60)
+    told = _explained(world)
+    dead, held = list(told)[:2]
+    assert (dead.partition(" · ")[0], held.partition(" · ")[0]) == ("dead:not_in_channel", "held:quiet_hours")
+    for number in range(20):
+        card = world.card(1, f"slack:T/c{number:02}")
+        assert f"#c{number:02} card #{card.id}" in " ".join(told[dead])
+    assert told[held] == [f"#zz card #{world.card(1, 'slack:T/zz').id}"]
+    asked = world.card_answer().footer[-1]
+    assert isinstance(asked, Code)
+    assert next(iter(_explained(world, asked.text))) == "#zz"

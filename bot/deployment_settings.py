@@ -82,10 +82,11 @@ class PipelineSettings(_Frozen):
 
 
 class BuildsSettings(_Frozen):
-    """Where versions come from: the builds of a source's project."""
+    """Where versions come from: the builds of a source's project; the latest from those of `branch`, or of any."""
 
     source: str
     project: str
+    branch: str = ""
 
 
 class ApprovalSettings(_Frozen):
@@ -202,6 +203,7 @@ def services_of(
             targets,
             build_source=builds.source if builds else "",
             build_project=builds.project if builds else "",
+            build_branch=builds.branch if builds else "",
             takes_any_version=settings.versions == "any",
             url=settings.url,
         )

@@ -73,6 +73,7 @@ def _window(window: WindowSettings) -> str:
 
 def _service(service: Service) -> str:
     builds = f"builds of {service.build_source}/{service.build_project}" if service.build_source else "no builds"
+    builds += f", the latest of {service.build_branch}" if service.build_branch else ""
     versions = "any word is a version" if service.takes_any_version else "versions are builds"
     return "; ".join([builds, versions, *(_target(target) for target in service.targets.values())])
 

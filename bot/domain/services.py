@@ -87,7 +87,8 @@ class Target:
 class Service:
     """Something that is deployed. `build_source` and `build_project` name the builds its versions come from.
 
-    Where `takes_any_version` a version need not be known from a build. `url` is the service's own page.
+    `build_branch` is the branch whose newest good build is the latest version; empty for any branch. Where
+    `takes_any_version` a version need not be known from a build. `url` is the service's own page.
     """
 
     name: str
@@ -96,3 +97,4 @@ class Service:
     build_project: str = ""
     takes_any_version: bool = False
     url: str = ""
+    build_branch: str = ""

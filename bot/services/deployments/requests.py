@@ -75,7 +75,7 @@ class Wish:
 class Proposal:
     """A wish that has been looked up: what would be deployed, in place of what.
 
-    Of a version that is older than what is there, `lost` is what goes with it.
+    Of a version that is older than what is there, `lost` is what goes with it. It was built on `branch`.
     """
 
     wish: Wish
@@ -83,6 +83,7 @@ class Proposal:
     version: Version
     lost: Brought | None = None
     brought: Brought = NOTHING
+    branch: str = ""
 
 
 class Requests:
@@ -131,13 +132,14 @@ class Requests:
         """Look a wish up, which may ask the CI system; raises CommandInvalid, Conflict or IntegrationError."""
         service = self.service(wish.service)
         target = self.target(service, wish.environment)
-        version = self.exact(target, self._version(service, target, wish))
+        found, branch = self._version(service, target, wish)
+        version = self.exact(target, found)
         self.people.learn_names(self.people.called_for(target.approvals.approvers))
         line = (service.name, target.environment)
         current, there = self._records.store.read(lambda tx: (good_version(tx, *line), stands_there(tx, *line)))
         is_back = there is not None and is_older(version, there) and not is_same(version, there)
         lost = self.bring(target, version, there) if there is not None and is_back else None
-        return Proposal(wish, target, version, lost, self.bring(target, current, version))
+        return Proposal(wish, target, version, lost, self.bring(target, current, version), branch)
 
     def bring(self, target: Target, old: Version | None, new: Version) -> Brought:
         """What `new` brings in place of `old`; of what came on other branches only what could not be undone."""
@@ -239,6 +241,7 @@ class Requests:
             issues=tuple(dict.fromkeys((*wish.issues, *(key for change in brought.changes for key in change.issues)))),
             rollback_of=rollback_of,
             learn_at=now + LEARN_S if brought.may_be_learned else 0.0,
+            branch=proposal.branch,
         )
         deployment = bringing(deployment, brought.changes)
         if rollback_of:
@@ -300,9 +303,9 @@ class Requests:
                 ended = move(waiting, _S.SUPERSEDED, self._records.now(), outcome="superseded", detail=newer.key.short)
                 self._records.put(tx, ended, cause, due_at=None)
 
-    def _version(self, service: Service, target: Target, wish: Wish) -> Version:
+    def _version(self, service: Service, target: Target, wish: Wish) -> tuple[Version, str]:
         if wish.version:
-            return self._versions.resolve(service, wish.version)
+            return self._versions.find(service, wish.version)
         if not target.after:
             raise Conflict(
                 "No environment comes before {environment}: say which version.", environment=target.environment
@@ -310,7 +313,7 @@ class Requests:
         before = self._records.store.read(lambda tx: good_version(tx, service.name, target.after))
         if before is None:
             raise Conflict("Nothing was deployed to {environment} yet.", environment=target.after)
-        return before
+        return before, ""
 
 
 def _must_be_at_rest(undone: Deployment) -> None:

@@ -54,23 +54,29 @@ class Versions:
         self._sources = sources
 
     def resolve(self, service: Service, word: str, *, is_to_run: bool = True) -> Version:
+        """The version that `word` names, as `find` does."""
+        return self.find(service, word, is_to_run=is_to_run)[0]
+
+    def find(self, service: Service, word: str, *, is_to_run: bool = True) -> tuple[Version, str]:
         """The version that `word` names: a tag or branch, a commit, `#12`, `LATEST`, or one deployed before.
+
+        Beside it is the branch that it was built on, as far as its build tells.
 
         CommandInvalid (`unknown_version`) names the newest one; Conflict where it is to run and its build is not a
         good one.
         """
         builds = self._builds(service)
-        found = _find(builds, word)
+        found = _find(builds, word, service.build_branch)
         if found is not None:
             if is_to_run and found.status is not BuildStatus.SUCCESS:
                 raise Conflict("{build} is no good build: it cannot be deployed.", build=found.key.short)
-            return replace(_version(found, word), build=str(_first_of(builds, found).key))
+            return replace(_version(found, word), build=str(_first_of(builds, found).key)), found.facts.branch or ""
         known = self._store.read(lambda tx: _deployed(tx, service.name, word))
         if known is not None:
-            return known
+            return known, ""
         if service.takes_any_version and word != LATEST:
-            return Version(word)
-        newest = _find(builds, LATEST)
+            return Version(word), ""
+        newest = _find(builds, LATEST, service.build_branch)
         name = f"{newest.facts.branch or _version(newest, LATEST).name} (build:{newest.key.short})" if newest else None
         raise CommandInvalid("unknown_version", name)
 
@@ -168,10 +174,15 @@ def _built_of(builds: Iterable[Build]) -> Iterator[Commit]:
             yield Commit(build.facts.commit, build.facts.commit_title or "", build.facts.author or "")
 
 
-def _find(builds: Sequence[Build], word: str) -> Build | None:
-    """The build that a word names: good ones before others, newer before older."""
+def _find(builds: Sequence[Build], word: str, branch: str) -> Build | None:
+    """The build that a word names: good ones before others, newer before older.
+
+    The latest is the newest of a `branch`, or of any; a commit that was only built again is no newer for that.
+    """
     if word == LATEST:
-        return next((build for build in builds if build.status is BuildStatus.SUCCESS), None)
+        good = [build for build in builds if build.status is BuildStatus.SUCCESS]
+        asked = (build for build in good if not branch or build.facts.branch == branch)
+        return next((build for build in asked if _first_of(good, build) is build), None)
     number = _BUILD.fullmatch(word)
     if number is not None:
         named = [build for build in builds if build.key.number == number["number"]]

@@ -128,8 +128,10 @@ def version_of(version: Version) -> Text:
 
 
 def way_of(deployment: Deployment) -> Text:
-    """From the version before to the new one."""
+    """From the version before to the new one, with the branch that it was built on where that is not its name."""
     parts: list[Any] = [*version_of(deployment.version)]
+    if deployment.branch not in ("", deployment.version.name):
+        parts.append(f" · {line_of(deployment.branch, 60)}")
     if deployment.previous is not None:
         parts = [Code(deployment.previous.name), " → ", *parts]
     return text(*parts)

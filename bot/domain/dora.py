@@ -5,8 +5,9 @@
 - Change failure rate: the share of those that were started and failed, whether or not they were rolled back. One that a
   person cancelled is neither, nor is an order that never ran.
 - Time to restore: from a failure to the next success in the same environment, be it a rollback's or that of a newer
-  version; the median. A failure that nothing has followed yet is counted as open. What was undone together with
-  something later had been replaced before: it has no time of its own.
+  version; the median. A failure that nothing has followed yet is counted as open. What had succeeded and was rolled
+  back failed when its way back was first asked for, and counts by that time. What was undone together with something
+  later had been replaced before: it has no time of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bot.domain.deployment_effects import has_changed
+from bot.domain.deployment_notices import WITH_ALERTS
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentKind, DeploymentState
 
 DAY_S = 86_400.0
@@ -50,11 +52,13 @@ class Dora:
 def dora_of(ended: Sequence[Deployment], built_at: Mapping[str, float], *, since: float, until: float) -> list[Dora]:
     """The figures of each service and environment; `ended` are all that ended since `since`, in any order.
 
+    With them must be what those among them undid that are rollbacks, whenever that ended.
     `built_at` says when a build (the text of its key) began, seconds since 1970.
     """
     lines: dict[tuple[str, str], list[Deployment]] = {}
+    asked_back = _asked_back(ended)
     for deployment in sorted(ended, key=lambda one: (one.ended_at, one.number)):
-        if since <= deployment.ended_at <= until and deployment.started_at:
+        if since <= _judged_at(deployment, asked_back) <= until and deployment.started_at:
             lines.setdefault((deployment.service, deployment.environment), []).append(deployment)
     days = max(until - since, 1.0) / DAY_S
     return [_figures(line, rows, built_at, days) for line, rows in sorted(lines.items())]
@@ -71,8 +75,9 @@ def _figures(line: tuple[str, str], rows: Sequence[Deployment], built_at: Mappin
     ]
     ways_back = {one.number: one.rollback_of for one in rows if one.rollback_of}
     its_own = [one for one in failed if ways_back.get(one.rolled_back_by, one.number) == one.number]
-    was_good = [one for one in rows if _succeeded(one) or (one.undone_from is _S.SUCCEEDED and one not in its_own)]
-    restored = [_restored_after(one, was_good) for one in its_own]
+    asked_back = _asked_back(rows)
+    was_good = [one for one in rows if _succeeded(one) or _was_good(one)]
+    restored = [_restored_after(one, _judged_at(one, asked_back), was_good) for one in its_own]
     known = [seconds for seconds in restored if seconds is not None]
     return Dora(
         *line,
@@ -89,7 +94,24 @@ def _succeeded(deployment: Deployment) -> bool:
     return deployment.state is _S.SUCCEEDED
 
 
-def _restored_after(failed: Deployment, was_good: Sequence[Deployment]) -> float | None:
-    """Seconds until the environment was well again, whatever was undone together with something later; None if not."""
-    later = [one.ended_at for one in was_good if one.ended_at >= failed.ended_at]
-    return min(later) - failed.ended_at if later else None
+def _was_good(undone: Deployment) -> bool:
+    """Whether something had succeeded before its way back was asked for, also where that one failed at first."""
+    is_again = undone.undone_from is _S.ROLLBACK_FAILED and undone.outcome in ("", WITH_ALERTS)
+    return undone.state in FAILED_STATES and (undone.undone_from is _S.SUCCEEDED or is_again)
+
+
+def _asked_back(rows: Sequence[Deployment]) -> dict[int, float]:
+    """When the first way back from each deployment was asked for."""
+    ways = sorted((one for one in rows if one.rollback_of), key=lambda one: one.requested_at, reverse=True)
+    return {one.rollback_of: one.requested_at for one in ways}
+
+
+def _judged_at(deployment: Deployment, asked_back: Mapping[int, float]) -> float:
+    """When it was known how it came out: what had succeeded failed when its way back was asked for."""
+    return asked_back.get(deployment.number, deployment.ended_at) if _was_good(deployment) else deployment.ended_at
+
+
+def _restored_after(failed: Deployment, at: float, was_good: Sequence[Deployment]) -> float | None:
+    """Seconds from `at` until the environment was well again, whatever was undone together with something later."""
+    later = [one.ended_at for one in was_good if one.ended_at >= at and one is not failed]
+    return min(later) - at if later else None

@@ -95,6 +95,30 @@ def test_what_restored_it_did_so_though_it_is_undone_by_now() -> None:
         ended(1, S.ROLLED_BACK, DAY_S, undone_from=S.FAILED, rolled_back_by=2),
         replace(way_back, rollback_of=1, undone_from=S.SUCCEEDED, rolled_back_by=4),
         ended(3, S.ROLLED_BACK, 5 * DAY_S, undone_from=S.SUCCEEDED, rolled_back_by=4),
-        ended(4, S.SUCCEEDED, 5 * DAY_S + 300.0, kind=DeploymentKind.ROLLBACK, rollback_of=3),
+        ended(4, S.SUCCEEDED, 5 * DAY_S + 300.0, kind=DeploymentKind.ROLLBACK, rollback_of=3, requested_at=5 * DAY_S),
     ]
     assert figures(*rows).restore_s == 300.0
+
+
+def test_what_had_succeeded_failed_when_its_way_back_was_asked_for() -> None:
+    """Not when it succeeded, ten days before, nor with the way back that did not get through at first."""
+    rows = [
+        ended(1, S.FAILED, DAY_S),
+        ended(2, S.ROLLED_BACK, DAY_S + 60.0, undone_from=S.SUCCEEDED, rolled_back_by=3),
+        ended(3, S.SUCCEEDED, 9 * DAY_S, rollback_of=2, kind=DeploymentKind.ROLLBACK, requested_at=9 * DAY_S - 30.0),
+    ]
+    assert figures(*rows).restore_s == (60.0 + 30.0) / 2
+    tried = replace(rows[2], state=S.FAILED, number=4, requested_at=9 * DAY_S - 90.0, ended_at=9 * DAY_S - 60.0)
+    again = replace(rows[1], undone_from=S.ROLLBACK_FAILED)
+    assert figures(again, tried, rows[2]).restore_s == 90.0
+
+
+def test_a_failure_counts_by_when_it_was_known() -> None:
+    """What succeeded before the time that is looked at, and was rolled back within it."""
+    undone = ended(2, S.ROLLED_BACK, DAY_S, undone_from=S.SUCCEEDED, rolled_back_by=3)
+    back = ended(3, S.SUCCEEDED, 9 * DAY_S, rollback_of=2, kind=DeploymentKind.ROLLBACK, requested_at=9 * DAY_S - 30.0)
+    [found] = dora_of([undone, back], {}, since=5 * DAY_S, until=10 * DAY_S)
+    assert (found.failed, found.restore_s) == (1, 30.0)
+    failed = replace(undone, undone_from=S.FAILED, outcome="checks_failed")
+    [found] = dora_of([failed, back], {}, since=5 * DAY_S, until=10 * DAY_S)
+    assert (found.failed, found.restore_s) == (0, None)

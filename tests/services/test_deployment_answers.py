@@ -360,3 +360,19 @@ def test_a_frequency_is_told_in_a_unit_that_makes_sense(succeeded: int, often: s
     """Nobody deploys 0.033 times a day."""
     card = dora_card([Dora(SERVICE, "production", 30.0, succeeded, 0, None, None)], 30, "en")
     assert words(card)[f"{SERVICE} · production"][0].startswith(f"Deployment frequency · {often}")
+
+
+def test_what_is_rolled_back_after_a_month_counts_by_now(store: SqlStore, database: Engine) -> None:
+    """Its success is older than the figures reach; its failure is not."""
+    stage = a_stage(store, database)
+    stage.good("v1")
+    stage.good("v2")
+    stage.world.clock.advance(31 * 86_400)
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#3")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    [found] = stage.world.house.answers.dora(SERVICE)
+    assert (found.failed, found.succeeded, found.open_failures) == (1, 0, 0)
+    assert found.restore_s is not None and found.restore_s < 120

@@ -64,7 +64,10 @@ class DeploymentAnswers:
         since = until - DORA_DAYS * DAY_S
 
         def work(tx: Transaction) -> list[Dora]:
-            ended = tx.deployments.since(service, since)
+            ended = list(tx.deployments.since(service, since))
+            numbers = {one.number for one in ended}
+            undone = {one.rollback_of for one in ended if one.rollback_of} - numbers
+            ended += [one for number in sorted(undone) if (one := tx.deployments.get(number)) is not None]
             builds = {one.version.build for one in ended if one.version.build}
             known = {build: tx.subjects.get(SubjectKey.parse(build)) for build in builds}
             built_at = {build: record.folded.ordered_at for build, record in known.items() if record is not None}

@@ -52,6 +52,10 @@ class Retention(Protocol):
         """Ended work with trackers from before `before`, but for versions that were released: they come again."""
         ...
 
+    def notices(self, before: float, after: Cursor, limit: int) -> Swept:
+        """Notices to the admin from before `before`, sent or given up; their cause is told of anew when it comes."""
+        ...
+
     def budgets(self, before: float, after: Cursor, limit: int) -> Swept:
         """What was counted, paused or waited for before `before`: the line of a branch that flapped, an account."""
         ...

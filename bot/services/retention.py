@@ -19,9 +19,11 @@ PAUSE_S = 0.1
 SHARE = 0.005
 LONGEST_REST_S = 1.0  # with it a day has room for what a day of a million events leaves behind
 BUDGETS_S = 86_400.0  # longer than any pause and any window
+NOTICES_S = 2 * 86_400.0  # longer than a cause is told of once
 
 log = logger(__name__)
-_LIMITS = {"tracker_tasks": "events"}  # what trackers tell is an event too, but for its table
+# What trackers tell is an event too, but for its table, and a notice to the admin hangs on no subject.
+_LIMITS = {"tracker_tasks": "events", "notices": "dead"}
 Sweep = Callable[[Transaction, Cursor], Swept]
 
 
@@ -75,12 +77,15 @@ class Pruner:
         limits = self._limits
         events, attempts, commands = map(self._before, (limits.events, limits.attempts, limits.commands))
         age = SubjectAge(*map(self._before, (limits.subjects, limits.last_runs, limits.dead)))
+        # A notice says for a day that its cause was told of.
+        notices = min(self._before(limits.dead), self._before(NOTICES_S))
         found: dict[str, Sweep] = {
             "subjects": lambda tx, after: tx.retention.subjects(age, after, SUBJECT_BATCH),
             "events": lambda tx, after: tx.retention.events(events, after, BATCH),
             "attempts": lambda tx, after: tx.retention.attempts(attempts, after, BATCH),
             "commands": lambda tx, after: tx.retention.commands(commands, after, BATCH),
             "tracker_tasks": lambda tx, after: tx.retention.tracker_tasks(events, after, BATCH),
+            "notices": lambda tx, after: tx.retention.notices(notices, after, BATCH),
         }
         found = {kind: sweep for kind, sweep in found.items() if getattr(limits, _LIMITS.get(kind, kind)) is not None}
         unused = self._before(BUDGETS_S)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from bot.domain.issues import ChangeKind
+from bot.domain.places import ADMIN_SLOT
 from bot.ports.retention import Cursor, SubjectAge, Swept
 from bot.storage.tables import attempts, budget_waits, budgets, cards, commands, events, jobs, subjects, tracker_tasks
 from bot.storage.unit import Unit
@@ -136,6 +137,20 @@ _DROP_SUBJECTS = (
 _DROP_CARDS = delete(cards).where(cards.c.subject_key.in_(bindparam("keys", expanding=True)))
 
 
+def _is_old_notice() -> ColumnElement[bool]:
+    """Whether a notice to the admin was wanted long ago, does not wait, and was not tried since."""
+    was_tried = exists(
+        select(attempts.c.id).where(attempts.c.card_id == cards.c.id, attempts.c.started_at >= bindparam("before"))
+    )
+    rests = or_(cards.c.is_dead, cards.c.wanted_revision <= cards.c.shown_revision)
+    # As the partial index says it, or SQLite does not use it.
+    is_notice = text(f"cards.slot = '{ADMIN_SLOT}'")
+    return and_(is_notice, cards.c.opened_at < bindparam("before"), rests, not_(was_tried))
+
+
+_OLD_NOTICES = select(cards.c.id).where(_is_old_notice()).order_by(cards.c.opened_at).limit(bindparam("most"))
+_DROP_NOTICES = delete(cards).where(cards.c.id.in_(_OLD_NOTICES), _is_old_notice())
+
 _OLD_BUDGETS = (
     select(budgets.c.scope)
     .where(budgets.c.arrival < bindparam("before"), budgets.c.paused_until < bindparam("before"))
@@ -189,6 +204,11 @@ class SqlRetention:
     def tracker_tasks(self, before: float, after: Cursor, limit: int) -> Swept:
         """Ended work with trackers from before `before`, but for versions that were released: they come again."""
         dropped = self._connection.execute(_DROP_TASKS, {"before": before, "most": limit}).rowcount
+        return Swept(dropped, after if dropped == limit else None)
+
+    def notices(self, before: float, after: Cursor, limit: int) -> Swept:
+        """Notices to the admin from before `before`, sent or given up; their cause is told of anew when it comes."""
+        dropped = self._connection.execute(_DROP_NOTICES, {"before": before, "most": limit}).rowcount
         return Swept(dropped, after if dropped == limit else None)
 
     def budgets(self, before: float, after: Cursor, limit: int) -> Swept:

@@ -149,6 +149,12 @@ cards = Table(
         sqlite_where=text("folded_into IS NOT NULL"),
         postgresql_where=text("folded_into IS NOT NULL"),
     ),
+    Index(
+        "cards_notices",
+        "opened_at",
+        sqlite_where=text("slot = 'admin'"),
+        postgresql_where=text("slot = 'admin'"),
+    ),
     sqlite_autoincrement=True,  # a forgotten card's id never comes back: an attempt may still be under way for it
 )
 

@@ -11,15 +11,17 @@ from sqlalchemy import Engine, event, func, select, update
 from bot.domain.audit import AuditEntry
 from bot.domain.budgets import Spent, Window
 from bot.domain.builds import BuildStatus
-from bot.errors import Rejected
-from bot.ports import Transaction
+from bot.domain.places import DestinationSettings
+from bot.errors import DestinationGone, Rejected
+from bot.ports import DeliveryQuery, Transaction
 from bot.services import retention
 from bot.services.ingest import Outcome
 from bot.services.retention import BATCH, LONGEST_REST_S, SUBJECT_BATCH, Limits, Pruner, rest_s
 from bot.storage.store import SqliteStore
 from bot.storage.tables import cards, jobs, metadata, subjects
+from tests.services.deployment_world import a_stage
 from tests.services.world import CI, World
-from tests.stores import event_of, key_of
+from tests.stores import SqlStore, event_of, key_of
 
 RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
 DAY = 86400.0
@@ -358,6 +360,50 @@ def test_budgets_that_nobody_uses_go_after_a_day(world: World, pruner: Pruner) -
     world.store.write(lambda tx: tx.budgets.store(used, Spent(), world.clock.now().timestamp()))
     assert pruner.prune() == {"budgets": 2}
     assert counted(world) == {"places": 2, "destinations": 2, "budgets": 2}
+
+
+def test_notices_to_the_admin_go_as_dead_letters_do(make_world: Callable[..., World]) -> None:
+    """They hang on no build: the one that was given up is off the list, the one that waits stays, and a cause that
+    comes again is told of.
+    """
+    ops = "slack:T/ops"
+    places = {name: DestinationSettings(name, f"slack:#{name}") for name in ("ci", "ops")}
+    world = make_world(destinations=places, admin="ops")
+    pruner = Pruner(world.store, world.clock, LIMITS, pause_s=0)
+    world.messenger.fail(CI, DestinationGone("slack", "not_in_channel"))
+    world.messenger.fail(ops, Rejected("slack", "restricted_action"))
+    finish(world, 12)
+    world.messenger.fail(CI, Rejected("slack", "msg_too_long"))
+    finish(world, 13, at=5)
+    world.clock.advance(80 * DAY)
+    assert "notices" not in pruner.prune()
+    with world.database.begin() as connection:  # as while the admin's place is away
+        waits = cards.c.slot == "admin", cards.c.message_ref.is_not(None)
+        connection.execute(update(cards).where(*waits).values(wanted_revision=9, due_at=1e12))
+    world.clock.advance(20 * DAY)
+    assert pruner.prune()["notices"] == 1
+    assert world.store.read(lambda tx: tx.inspection.find(DeliveryQuery(is_dead=True, destination=ops), 9)) == []
+    with world.database.connect() as connection:
+        assert connection.scalar(select(func.count()).where(cards.c.slot == "admin")) == 1
+    world.messenger.fail(CI, DestinationGone("slack", "not_in_channel"))
+    later(world, 0, 14)
+    assert world.operations(ops)[-1:] == ["post"]
+
+
+def test_cards_of_deployments_go_as_those_of_builds_do(store: SqlStore, database: Engine) -> None:
+    """What is known of the deployments stays: which version is out, and what was good before it."""
+    stage = a_stage(store, database)
+    stage.world.messenger.fail(CI, Rejected("slack", "msg_too_long"))
+    for version in ("v1", "v2"):
+        stage.good(version)
+        stage.world.deliver(60)
+    pruner = Pruner(store, stage.world.clock, LIMITS, pause_s=0)
+    stage.world.clock.advance(100 * DAY)
+    assert pruner.prune()["subjects"] == 1
+    stage.world.clock.advance(300 * DAY)
+    assert pruner.prune()["subjects"] == 1
+    rows = counted(stage.world)
+    assert (rows.get("cards"), rows.get("attempts"), rows["deployments"]) == (None, None, 2)
 
 
 def test_steps_take_a_small_share_of_the_time() -> None:

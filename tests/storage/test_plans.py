@@ -28,12 +28,13 @@ DAY = 86400.0
 FAILED, RUNNING, SUCCESS = BuildStatus.FAILED, BuildStatus.RUNNING, BuildStatus.SUCCESS
 ROUTES = (Route("routes[0]", Match(), ("ci",), group=Threshold(3, 60.0), flapping=Threshold(2, 3600.0)),)
 PLACES = {"ci": DestinationSettings("ci", "slack:#ci"), "ops": DestinationSettings("ops", "slack:#ops")}
-# Indexes that hold what is still to be done, and those that are read up to a limit.
+# Indexes that hold what is still to be done, or a row for each cause, and those that are read up to a limit.
 FEW = {
     "audit_unsealed",
     "cards_dead",
     "cards_dirty",
     "cards_folded",
+    "cards_notices",
     "commands_open",
     "deployments_active",
     "deployments_due",

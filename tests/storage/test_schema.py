@@ -167,6 +167,7 @@ HOT = {
     "old events": lambda tx: tx.retention.events(NOW, START, 10),
     "old attempts": lambda tx: tx.retention.attempts(NOW, START, 10),
     "old commands": lambda tx: tx.retention.commands(NOW, START, 10),
+    "old notices": lambda tx: tx.retention.notices(NOW, START, 10),
     "silent builds": lambda tx: tx.subjects.silent(NOW, 100),
     "a sign of life": lambda tx: tx.subjects.heard(key_of(), NOW),
     "old subjects": lambda tx: tx.retention.subjects(SubjectAge(NOW, NOW, NOW), START, 10),

@@ -34,6 +34,7 @@ LEASE_S = 120.0
 MOST_AGE_S = 86400.0
 MOST_TRIES = 8
 LEFT_PAUSE_S = 300.0
+DRY_RUN = "dry_run"
 CHANGES = frozenset(kind.value for kind in ChangeKind)
 
 log = logger(__name__)
@@ -49,11 +50,15 @@ class Taken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What a firing came to: a deployment's number, or why there is none (`reason`, and words for people)."""
+    """What a firing came to: a deployment's number, or why there is none (`reason`, and words for people).
+
+    Of a dry run `version` is the one that was found, by its exact name.
+    """
 
     number: int = 0
     reason: str = ""
     words: str = ""
+    version: str = ""
 
 
 class Triggers(Protocol):
@@ -61,6 +66,10 @@ class Triggers(Protocol):
 
     def propose(self, firing: Firing) -> object:
         """Look up what would be deployed, which may ask other systems; CommandInvalid, Conflict, IntegrationError."""
+        ...
+
+    def rehearse(self, firing: Firing, locale: str) -> Fired:
+        """What asking for it would come to now, and what it would wait for, without doing it; raises as both do."""
         ...
 
     def fire(self, tx: Transaction, firing: Firing, proposal: object) -> Fired:
@@ -208,23 +217,23 @@ class TrackerWorker:
         """What a firing would deploy, or why nothing."""
         if firing.problem:
             return Fired(reason=firing.problem)
-        if firing.trigger.is_dry_run:
-            return Fired(reason="dry_run")
+        is_dry = firing.trigger.is_dry_run
         try:
-            return self._triggers.propose(firing)
+            return self._triggers.rehearse(firing, locale) if is_dry else self._triggers.propose(firing)
         except (CommandInvalid, Conflict) as problem:
-            return _refused(problem, locale)
+            refused = _refused(problem, locale)
         except IntegrationError as problem:
             if problem.recoverable:
                 raise
-            return Fired(reason="refused", words=str(problem))
+            refused = Fired(reason="refused", words=str(problem))
+        return replace(refused, reason=f"{DRY_RUN}_{refused.reason}") if is_dry else refused
 
     def _fire(self, tx: Transaction, firing: Firing, proposal: Fired | object, access: TrackerAccess) -> None:
         """Ask for the deployment, and put on the trail what came of it."""
         result = proposal if isinstance(proposal, Fired) else self._asked(tx, firing, proposal, access.locale)
-        trigger, at = firing.trigger, self._now()
+        trigger, at, version = firing.trigger, self._now(), result.version or firing.version
         outcome = f"accepted:{result.number}" if result.number else result.reason
-        target = f"{firing.change.target} → {trigger.service} {firing.version or '?'} → {trigger.environment}"
+        target = f"{firing.change.target} → {trigger.service} {version or '?'} → {trigger.environment}"
         account = firing.change.account or trigger.tracker
         tx.audit.append(AuditEntry(at, account, "trigger", target[:400], outcome[:80], trigger.name))
         log.info("trigger fired", trigger=trigger.name, issue=firing.change.target, outcome=outcome)
@@ -232,7 +241,7 @@ class TrackerWorker:
             remember_origin(tx, result.number, firing, at)
         else:
             word = result.reason.partition(":")[0]
-            refusal = Refusal(trigger.name, trigger.service, trigger.environment, firing.version, word, result.words)
+            refusal = Refusal(trigger.name, trigger.service, trigger.environment, version, word, result.words)
             remember_refusal(tx, firing, refusal, at)
 
     def _asked(self, tx: Transaction, firing: Firing, proposal: object, locale: str) -> Fired:

@@ -240,3 +240,30 @@ def test_issues_in_the_commits_are_told_too(office: Callable[..., JiraOffice]) -
     here.work(5)
     assert len(here.jira.texts("USER-20")) == 1
     assert here.jira.texts("USER-12") == []
+
+
+def test_a_dry_run_tells_what_a_preview_would(office: Callable[..., JiraOffice]) -> None:
+    """The version behind the word, who must approve, what holds it back; too early it would be refused."""
+    trial = replace(READY, version="latest", environment="production", is_dry_run=True, on_failure="", on_success="")
+    here = office(trial, after="staging")
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    [said] = here.jira.texts("USER-12")
+    assert "I would not deploy user-service latest to production." in said
+    assert "has to succeed in staging first" in said
+    here.stage.good("v1", "staging")
+    here.stage.ask(f"lock {SERVICE} production because an audit")
+    here.jira.move("USER-12", "To Do")
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    said = here.jira.texts("USER-12")[-1]
+    commit = here.stage.deployment().version.commit[:8]
+    assert f"I would deploy user-service {commit} to production." in said
+    assert "2 of release must approve" in said
+    assert "Now it would have to wait." in said
+    assert "an audit" in said
+    assert [entry[3] for entry in here.stage.world.trail() if entry[1] == "trigger"] == [
+        "dry_run_refused:conflict",
+        "dry_run",
+    ]
+    assert here.stage.newest() == 1

@@ -215,7 +215,21 @@ def test_a_dry_run_says_what_it_would_do(make: Make) -> None:
     world.work()
     assert world.deployments.fired == []
     assert world.trail()[0][2] == "dry_run"
-    assert "演练" in world.tracker.calls[0][2]
+    said = world.tracker.calls[0][2]
+    assert "演练" in said
+    assert "1.4.2 (3f2a9c1d)" in said
+    assert "Somebody must approve." in said
+
+
+def test_a_dry_run_says_what_would_be_refused(make: Make) -> None:
+    """A version that nobody knows would not be deployed: it is looked up as in earnest."""
+    world = make(triggers=(replace(TRIGGER, is_dry_run=True),))
+    world.deployments.refuses = CommandInvalid("unknown_version", "user-service#9")
+    world.hear(moved())
+    world.work()
+    assert world.trail()[0][2] == "dry_run_refused:unknown_version"
+    assert "I would not deploy user-service 1.4.2 to staging." in world.tracker.calls[0][2]
+    assert "no such version" in world.tracker.calls[0][2]
 
 
 def test_a_silent_trigger_writes_nothing(make: Make) -> None:

@@ -147,6 +147,12 @@ class FakeTriggers:
             raise self.fails.pop(0)
         return firing.version
 
+    def rehearse(self, firing: Firing, locale: str) -> Fired:
+        """See `Triggers`."""
+        if self.refuses is not None:
+            raise self.refuses
+        return Fired(reason="dry_run", words="Somebody must approve.", version=f"{firing.version} (3f2a9c1d)")
+
     def fire(self, tx: Transaction, firing: Firing, proposal: object) -> Fired:
         """See `Triggers`."""
         if self.refuses is not None:

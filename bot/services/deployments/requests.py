@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from bot.domain.deciding import demand
 from bot.domain.deployment_effects import is_older
@@ -48,6 +49,7 @@ from bot.services.deployments.versions import LEARN_S, NOTHING, Brought, Version
 from bot.services.people import People
 
 CONFIRM_S = 600.0
+T = TypeVar("T")
 _S = DeploymentState
 
 
@@ -214,8 +216,22 @@ class Requests:
 
         One that needs no confirmation goes on at once.
         """
-        wish, target, brought, now = proposal.wish, proposal.target, proposal.brought, self._records.now()
+        wish, target = proposal.wish, proposal.target
         tx.deployments.hold_line(target.service, target.environment)
+        deployment = self._draft(tx, proposal, rollback_of)
+        due_at = deployment.requested_at + CONFIRM_S
+        added = self._records.add(tx, deployment, cause, dedup_key=wish.dedup_key, due_at=due_at)
+        if added is not None and (wish.is_confirmed or not target.needs_confirmation):
+            return self.go_on(tx, added, target, cause)
+        return added
+
+    def rehearse(self, proposal: Proposal, look: Callable[[Transaction, Deployment], T]) -> T:
+        """Look at the deployment that a proposal would make, which is not stored; Conflict where it may not be."""
+        return self._records.store.read(lambda tx: look(tx, self._draft(tx, proposal, 0)))
+
+    def _draft(self, tx: Transaction, proposal: Proposal, rollback_of: int) -> Deployment:
+        """The deployment that a proposal makes, judged by what is there; Conflict where it may not be."""
+        wish, target, brought, now = proposal.wish, proposal.target, proposal.brought, self._records.now()
         undone = tx.deployments.get(rollback_of) if rollback_of else None
         previous = undone.version if undone else good_version(tx, target.service, target.environment)
         is_free = bool(rollback_of) or wish.is_break_glass
@@ -246,11 +262,7 @@ class Requests:
         deployment = bringing(deployment, brought.changes)
         if rollback_of:
             undoes = undone_by(tx, deployment)
-        deployment = replace(deployment, undoes=undoes)
-        added = self._records.add(tx, deployment, cause, dedup_key=wish.dedup_key, due_at=now + CONFIRM_S)
-        if added is not None and (wish.is_confirmed or not target.needs_confirmation):
-            return self.go_on(tx, added, target, cause)
-        return added
+        return replace(deployment, undoes=undoes)
 
     def _undoing(self, tx: Transaction, proposal: Proposal) -> Undoing | None:
         """What a deployment of an older version takes away; Conflict where that cannot be undone, save by break-glass.

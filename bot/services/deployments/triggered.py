@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bot.domain.commands import Actor
-from bot.domain.deployments import Requester
+from bot.domain.deployments import Deployment, Requester
 from bot.domain.triggers import Firing
+from bot.i18n import translate
 from bot.ports import Transaction
+from bot.services.deployments.gate import Held, held_at
 from bot.services.deployments.records import Cause
 from bot.services.deployments.requests import Proposal, Requests, Wish
-from bot.services.tracking import Fired
+from bot.services.deployments.versions import SHORT
+from bot.services.presenters.deployment_words import sentence_of
+from bot.services.tracking import DRY_RUN, Fired
+
+_LAST = 2**53  # behind all that there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,26 @@ class TriggeredDeployments:
         rule = proposal.target.approvals
         stricter = replace(rule, needed=max(rule.needed, trigger.approvals))
         return replace(proposal, target=replace(proposal.target, approvals=stricter))
+
+    def rehearse(self, firing: Firing, locale: str) -> Fired:
+        """See `Triggers.rehearse`: what the preview would say of it to a person."""
+        proposal = self.propose(firing)
+
+        def look(tx: Transaction, draft: Deployment) -> tuple[Deployment, Held | None]:
+            last = replace(draft, number=_LAST)
+            return draft, held_at(tx, last, proposal.target, draft.requested_at)
+
+        draft, held = self.requests.rehearse(proposal, look)
+        said = []
+        if draft.terms.approvals:
+            count, roles = draft.terms.approvals, ", ".join(draft.terms.approvers)
+            said.append("🙋 " + translate(locale, "{count} of {roles} must approve", count=count, roles=roles))
+        if held is not None:
+            why = sentence_of(held.outcome, held.detail, locale)
+            said.append(f"🕒 {translate(locale, 'Now it would have to wait.')} {why}")
+        version, commit = draft.version.name, draft.version.commit[:SHORT]
+        named = f"{version} ({commit})" if commit and commit not in version else version
+        return Fired(reason=DRY_RUN, words="\n".join(said), version=named)
 
     def fire(self, tx: Transaction, firing: Firing, proposal: object) -> Fired:
         """See `Triggers.fire`."""

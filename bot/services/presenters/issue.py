@@ -33,7 +33,8 @@ CATEGORY_EMOJI = {
     StatusCategory.UNKNOWN: "🎫",
 }
 TRIGGER_WORDS = {
-    "dry_run": "I would deploy {service} {version} to {environment} now. The trigger is a dry run: nothing was done.",
+    "dry_run": "I would deploy {service} {version} to {environment}. The trigger is a dry run: nothing was done.",
+    "dry_run_refused": "I would not deploy {service} {version} to {environment}. The trigger is a dry run.",
     "no_fix_version": "I do not deploy {service} to {environment}: the issue names no fix version.",
     "several_fix_versions": "I do not deploy {service} to {environment}: the issue names several fix versions.",
     "bad_version": "I do not deploy {service} to {environment}: the trigger gives no version that can be deployed.",
@@ -100,7 +101,7 @@ def refusal_comment(refusal: Refusal, locale: str) -> tuple[Section, ...]:
     said = translate(
         locale, sentence, service=refusal.service, version=refusal.version, environment=refusal.environment
     )
-    sections: list[Section] = [Paragraph(text("🧪 " if refusal.reason == "dry_run" else "✋ ", said))]
+    sections: list[Section] = [Paragraph(text("🧪 " if refusal.reason.startswith("dry_run") else "✋ ", said))]
     if refusal.words:
         sections.append(Paragraph(text(refusal.words)))
     sections.append(Paragraph(text(Code(refusal.trigger))))

@@ -92,7 +92,7 @@ def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Applic
     answers = [requests.post(url, data=body, headers=headers, timeout=10) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 200]
     wait_until(lambda: jira.texts("USER-12"), "a comment")
-    assert "I would deploy user-service 1.4.2 to staging now." in jira.texts("USER-12")[0]
+    assert "I would deploy user-service 1.4.2 to staging." in jira.texts("USER-12")[0]
     assert jira.refresh_tokens == ["first-refresh-token", "refresh-1"]
     with create_engine(address, poolclass=NullPool).connect() as database:
         [value] = database.scalars(select(tokens.c.value))

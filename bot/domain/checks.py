@@ -321,7 +321,7 @@ def hold(spec: CheckSpec, progress: CheckProgress, refused: Measurement) -> Chec
 def conclude(progress: CheckProgress) -> CheckProgress:
     """The check at its end, with the verdict that its measurements add up to.
 
-    It passed when at least half of them did and the last ones were not blank. Otherwise it is what most of the others
+    It passed when at least half of them did and the last ones, three or more than a third, were not blank. Otherwise it is what most of the others
     were; a check that never measured anything is no data.
     """
     if not progress.is_running:
@@ -331,7 +331,8 @@ def conclude(progress: CheckProgress) -> CheckProgress:
     count, verdict = max(others, key=lambda one: one[0])  # the first of equals: failed before error before no data
     if not count:
         verdict = Verdict.NO_DATA
-    if progress.blanks >= MOST_BLANKS and progress.last_verdict in (Verdict.ERROR, Verdict.NO_DATA):
+    is_blind = progress.blanks >= MOST_BLANKS or 3 * progress.blanks > progress.measured
+    if is_blind and progress.last_verdict in (Verdict.ERROR, Verdict.NO_DATA):
         verdict = progress.last_verdict
     elif progress.passes and 2 * progress.passes >= progress.measured:
         verdict = Verdict.PASSED

@@ -104,6 +104,15 @@ def test_looks_add_up_to_a_verdict(looks: str, verdict: Verdict) -> None:
     assert run(SPEC, looks).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("looks", "verdict"),
+    [("pe", ERROR), ("ppe", PASSED), ("ppee", ERROR), ("pppnn", NO_DATA), ("pppppee", PASSED), ("eepp", PASSED)],
+)
+def test_a_short_check_is_blind_by_fewer_looks(looks: str, verdict: Verdict) -> None:
+    """More than a third of it, at its end."""
+    assert run(replace(SPEC, duration_s=10.0 * (len(looks) - 1)), looks).verdict is verdict
+
+
 def test_failures_end_a_check_at_their_limit() -> None:
     """Not in a row; those below the limit are borne."""
     spec = replace(SPEC, failure_limit=3)

@@ -375,4 +375,5 @@ def test_what_is_rolled_back_after_a_month_counts_by_now(store: SqlStore, databa
     stage.go_on(60)
     [found] = stage.world.house.answers.dora(SERVICE)
     assert (found.failed, found.succeeded, found.open_failures) == (1, 0, 0)
-    assert found.restore_s is not None and found.restore_s < 120
+    assert found.restore_s is not None
+    assert found.restore_s < 120

@@ -321,8 +321,8 @@ def hold(spec: CheckSpec, progress: CheckProgress, refused: Measurement) -> Chec
 def conclude(progress: CheckProgress) -> CheckProgress:
     """The check at its end, with the verdict that its measurements add up to.
 
-    It passed when at least half of them did and the last ones, three or more than a third, were not blank. Otherwise it is what most of the others
-    were; a check that never measured anything is no data.
+    It passed when at least half of them did and the last ones, three or more than a third, were not blank. Otherwise it
+    is what most of the others were; a check that never measured anything is no data.
     """
     if not progress.is_running:
         return progress

@@ -1,5 +1,6 @@
 """Ports and plain requests on 127.0.0.1, never through a proxy that the environment names."""
 
+import http.client
 import socket
 import urllib.error
 import urllib.request
@@ -45,6 +46,6 @@ def fetch(url: str, timeout_s: float = 5.0) -> bytes:
     try:
         with direct.open(request, timeout=timeout_s) as answer:
             body: bytes = answer.read()
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise NotReachable(f"{url}: {error}") from error
     return body

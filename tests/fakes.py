@@ -142,9 +142,16 @@ class FakeBuildSystem:
     def between(self, project: str, old: Version, new: Version, limit: int) -> Between:
         """See `BuildReader`: each build brought the one commit that it was built of."""
         self._reach("between")
-        first, last = (int(version.build.rpartition("#")[2]) for version in (old, new))
-        runs = [run.facts for run in self.runs.values() if run.key.project == project][first:last]
-        branch = runs[-1].branch or ""
+        known = [run.facts for run in self.runs.values() if run.key.project == project]
+        built = [one.commit for one in known]
+        first, last = (  # a commit came when it was first built
+            built.index(version.commit) + 1 if version.commit in built else int(version.build.rpartition("#")[2])
+            for version in (old, new)
+        )
+        if last < first:
+            return Between(branch=known[last - 1].branch or "", is_back=True)
+        runs = known[first:last]
+        branch = known[last - 1].branch or ""
         own, aside = ([one for one in reversed(runs) if (one.branch == branch) is is_own] for is_own in (True, False))
         told = [
             [Commit(one.commit, one.commit_title or "", one.author or "") for one in some if one.commit]

@@ -148,7 +148,8 @@ class Change:
 class Undoing:
     """What a way back takes away: the latest of so many commits, the issues that they name, and whether that is all.
 
-    `irreversible` are the titles of those that cannot be undone, and over which it goes all the same.
+    `irreversible` are the titles of those that cannot be undone, and over which it goes all the same. `back_from` is
+    the build that it leads away from where that was the later one by its commits, and not by its number.
     """
 
     changes: tuple[Change, ...] = ()
@@ -156,6 +157,7 @@ class Undoing:
     issues: tuple[str, ...] = ()
     is_known: bool = True
     irreversible: tuple[str, ...] = ()
+    back_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ class Deployment:
     it in English or in another system's own words. `question` is what a person is asked while it goes on, since
     `asked_at` where that is about checks, `kept` are the checks that they have answered for. `figures` tell how the
     service did while it was verified, by the names of `bot.ports.metrics.Figure`. `undone_from` is the state that
-    its last rollback found it in, `rollback_outcome` and `rollback_detail` are what became of one that failed.
+    its last rollback found it in, `rollback_outcome` and `rollback_detail` are what became of one that failed, or with
+    the number of which other one it was undone together.
     `let_at` is when the calendar that kept it waiting last let it begin, `unseen_since` since when its CI system
     tells nothing, or does not do what it is told, `put_off_since` when an order for it came to nothing first.
     `brought` are all the commits that it brings only if `changes_known`; else they are asked for again at
@@ -288,12 +291,11 @@ class Deployment:
         run = stored.get("run") or {}
         known["run"] = Run(**{name: run[name] for name in Run.__slots__ if name in run}) if run else None
         known["checks"] = tuple(CheckProgress.from_json(one) for one in stored.get("checks", ()))
-        for name in ("changes", "aside"):
-            known[name] = _changes_in(stored.get(name, ()))
+        known |= {name: _changes_in(stored.get(name, ())) for name in ("changes", "aside")}
         if undoes := stored.get("undoes"):
-            listed, issues = _changes_in(undoes["changes"]), tuple(undoes["issues"])
-            marked = tuple(undoes.get("irreversible", ()))
-            known["undoes"] = Undoing(listed, undoes["count"], issues, undoes["is_known"], marked)
+            told = {name: undoes[name] for name in Undoing.__slots__ if name in undoes}
+            told |= {name: tuple(undoes.get(name, ())) for name in ("issues", "irreversible")}
+            known["undoes"] = Undoing(**{**told, "changes": _changes_in(undoes["changes"])})
         known["issues"] = tuple(stored.get("issues", ()))
         known["figures"] = tuple((name, value) for name, value in stored.get("figures", ()))
         for name in ("kept", "further"):

@@ -54,7 +54,8 @@ class Between:
     """What came between two versions, newest first: of the new one's own branch, and of others meanwhile.
 
     `is_all` only if nothing is missing, for all that the source can tell; where the time did not suffice,
-    `may_tell_more` says that it is worth while to ask again.
+    `may_tell_more` says that it is worth while to ask again. With `is_back` nothing came: the new one is the older
+    one, whenever it was built.
     """
 
     commits: Sequence[Commit] = ()
@@ -62,6 +63,7 @@ class Between:
     branch: str = ""
     is_all: bool = True
     may_tell_more: bool = False
+    is_back: bool = False
 
 
 class BuildReader(Protocol):

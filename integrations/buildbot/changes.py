@@ -42,12 +42,16 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """The changes of a repository after `low` up to `high`, two changeids; `line` is the branch that leads there."""
+    """The changes of a repository after `low` up to `high`, two changeids; `line` is the branch that leads there.
+
+    Where no branch has both commits, `parted` are those that have the later one.
+    """
 
     end: _End
     line: tuple[object, ...]
     low: int
     high: int
+    parted: tuple[str, ...] = ()
 
     @property
     def is_backwards(self) -> bool:
@@ -90,7 +94,8 @@ class BuildbotChanges:
         spans = [span for end in ends if (span := _span(rows, end, branch)) is not None]
         told = [(span, self._read(span, limit, deadline)) for span in spans]
         built = {end.last for end in ends} - {span.end.last for span in spans if span.is_backwards}
-        return _joined(built, told, branch, limit, is_found=len(spans) == len(ends))
+        is_found = len(spans) == len(ends) and not any(self._had_more(span, deadline) for span in spans)
+        return _joined(built, told, branch, limit, is_found=is_found)
 
     def _builds(self, builder: str, numbers: list[int], deadline: Deadline) -> Mapping[int, Json]:
         rows = self._api.rows(
@@ -105,6 +110,19 @@ class BuildbotChanges:
     def _named(self, ends: Sequence[_End], deadline: Deadline) -> list[Json]:
         """The changes of both ends, on every branch that has them."""
         return self._changes(deadline, revision=sorted({one for end in ends for one in (end.first, end.last) if one}))
+
+    def _had_more(self, span: _Span, deadline: Deadline) -> bool:
+        """Whether the later commit may bring what its branches had before the span, and the earlier one lacks.
+
+        So it is from a hotfix back to the main line: where the two parted nobody here can tell. A tag, or a branch that
+        began after the earlier commit, had nothing of its own before.
+        """
+        if not span.parted:
+            return False
+        if "" in span.parted:  # a change that names no branch: those cannot be asked for
+            return True
+        asked: dict[str, Parameter] = {"branch": list(span.parted), "changeid__le": span.low}
+        return bool(self._changes(deadline, limit=1, repository=str(span.line[0]), **asked))
 
     def _changes(self, deadline: Deadline, **params: Parameter) -> list[Json]:
         """Changes, the newest first: Buildbot turns the order round that it was asked for."""
@@ -183,8 +201,11 @@ def _span(rows: Sequence[Json], end: _End, branch: str) -> _Span | None:
     goal = max(goals, key=lambda row: (_line_of(row) in lines, row.get("branch") == branch, number_in(row, "changeid")))
     line = _line_of(goal)
     on_line = [number_in(row, "changeid") for row in starts if _line_of(row) == line]
-    low = max(on_line) if on_line else min(number_in(row, "changeid") for row in starts)
-    return _Span(end, line, low, number_in(goal, "changeid"))
+    high = number_in(goal, "changeid")
+    if on_line:
+        return _Span(end, line, max(on_line), high)
+    low = min(high - 1, *(number_in(row, "changeid") for row in starts))  # it may have been heard of before the old one
+    return _Span(end, line, low, high, tuple(sorted({str(row.get("branch") or "") for row in goals})))
 
 
 def _joined(
@@ -208,4 +229,5 @@ def _joined(
         branch,
         is_all=is_found and is_within and all(read.is_whole for _, read in told),
         may_tell_more=is_found and is_within and any(is_short),
+        is_back=is_found and all(span.is_backwards for span, _ in told),
     )

@@ -11,6 +11,7 @@ from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.domain.services import RollbackRule
+from bot.services.deployments.versions import MOST_BUILDS
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.tracker_world import words_of
 from tests.stores import SqlStore
@@ -106,6 +107,65 @@ def test_the_same_version_once_more_takes_nothing_away(stage: Stage) -> None:
     """It is no older than itself."""
     stage.ask(f"deploy {SERVICE} v2 to production")
     assert stage.deployment(3).undoes is None
+
+
+def retried(stage: Stage, version: str) -> str:
+    """Build a version once more after a hundred other builds: its first one is not listed any more. Its name."""
+    first = next(run.facts for run in stage.builds.runs.values() if run.facts.branch == version)
+    for _ in range(MOST_BUILDS):
+        stage.builds.finish(stage.builds.start(SERVICE), BuildStatus.SUCCESS)
+    again = stage.builds.start(SERVICE)
+    stage.builds.runs[again].facts = replace(first, started_at=stage.builds.now)
+    stage.builds.finish(again, BuildStatus.SUCCESS)
+    return version
+
+
+def test_an_old_version_is_not_newer_for_a_build_that_nobody_lists(dropped: Stage) -> None:
+    """Its first build is none of the newest hundred: it was deployed as that one, which tells how old it is."""
+    dropped.builds.away = {"between"}
+    assert "cannot be undone" in dropped.ask(f"deploy {SERVICE} {retried(dropped, 'v1')} to production")
+
+
+def before_it(store: SqlStore, database: Engine, title: str) -> Stage:
+    """v0 was built and never deployed; v2, which came later, is in production."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    stage.build("v0")
+    stage.good("v1")
+    stage.build("v2", title=title)
+    stage.good("v2")
+    retried(stage, "v0")
+    return stage
+
+
+def test_what_was_never_deployed_is_as_old_as_its_commits(store: SqlStore, database: Engine) -> None:
+    """No number tells it: the source does, and what cannot be undone is not gone back over."""
+    stage = before_it(store, database, DROP)
+    assert f"({DROP}): go forward" in stage.ask(f"deploy {SERVICE} v0 to production")
+    assert stage.newest() == 2
+
+
+def test_a_later_build_of_an_older_commit_is_shown_as_older(store: SqlStore, database: Engine) -> None:
+    """From the preview to its start."""
+    stage = before_it(store, database, "Fix sums")
+    stage.ask(f"whats-in {SERVICE} production v0")
+    assert "v0 is older than" in words_of(stage.world.card_answer().sections)
+    stage.ask(f"deploy {SERVICE} v0 to production")
+    assert "Fix sums" in words_of(stage.world.card_answer().sections)
+    for typed, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "U3")):
+        stage.ask(f"{typed} {SERVICE}#3", person)
+    stage.go_on(1)
+    assert stage.state(3) is S.DEPLOYING
+    assert OLDER in words_of(stage.card(3).sections)
+    assert Deployment.from_json(stage.deployment(3).to_json()) == stage.deployment(3)
+
+
+def test_what_came_meanwhile_ends_a_later_build_of_an_older_commit(store: SqlStore, database: Engine) -> None:
+    """Whoever agreed was shown another version in its place."""
+    stage = before_it(store, database, "Fix sums")
+    stage.ask(f"deploy {SERVICE} v0 to production")
+    stage.ask(f"confirm {SERVICE}#3")
+    stage.good("v1")
+    assert (stage.state(3), stage.deployment(3).outcome) == (S.SUPERSEDED, "outdated")
 
 
 @pytest.mark.parametrize("typed", ["v1", "latest"])

@@ -101,6 +101,8 @@ class DeploymentAnswers:
             is_back = old is not None and is_older(new, old)
             first, last = (new, old) if old is not None and is_back else (old, new)
             brought = self._versions.between(service, first, last)
+            if brought.is_back and not is_back and old is not None:  # an older commit that was built later
+                is_back, brought = True, self._versions.between(service, new, old, by_builds=False)
             compared = replace(
                 compared, changes=brought.changes, is_known=brought.is_known, aside=brought.aside, is_back=is_back
             )

@@ -77,7 +77,8 @@ class Wish:
 class Proposal:
     """A wish that has been looked up: what would be deployed, in place of what.
 
-    Of a version that is older than what is there, `lost` is what goes with it. It was built on `branch`.
+    Of a version that is older than what is there, `lost` is what goes with it; `back_from` as in `Undoing`. It was
+    built on `branch`.
     """
 
     wish: Wish
@@ -86,6 +87,7 @@ class Proposal:
     lost: Brought | None = None
     brought: Brought = NOTHING
     branch: str = ""
+    back_from: str = ""
 
 
 class Requests:
@@ -139,13 +141,20 @@ class Requests:
         self.people.learn_names(self.people.called_for(target.approvals.approvers))
         line = (service.name, target.environment)
         current, there = self._records.store.read(lambda tx: (good_version(tx, *line), stands_there(tx, *line)))
-        is_back = there is not None and is_older(version, there) and not is_same(version, there)
-        lost = self.bring(target, version, there) if there is not None and is_back else None
-        return Proposal(wish, target, version, lost, self.bring(target, current, version), branch)
+        brought = self.bring(target, current, version)
+        if there is None or is_same(version, there):
+            return Proposal(wish, target, version, None, brought, branch)
+        if is_older(version, there):
+            return Proposal(wish, target, version, self.bring(target, version, there), brought, branch)
+        told = brought if there == current else self.bring(target, there, version)
+        if not told.is_back:
+            return Proposal(wish, target, version, None, brought, branch)
+        lost = self.bring(target, version, there, by_builds=False)
+        return Proposal(wish, target, version, lost, brought, branch, there.build)
 
-    def bring(self, target: Target, old: Version | None, new: Version) -> Brought:
+    def bring(self, target: Target, old: Version | None, new: Version, *, by_builds: bool = True) -> Brought:
         """What `new` brings in place of `old`; of what came on other branches only what could not be undone."""
-        brought = self._versions.between(self.service(target.service), old, new)
+        brought = self._versions.between(self.service(target.service), old, new, by_builds=by_builds)
         aside = tuple(change for change in brought.aside if is_marked(change, target))[:MOST_WHOLE]
         return replace(brought, aside=aside)
 
@@ -270,7 +279,8 @@ class Requests:
         None of one that takes nothing away.
         """
         target, version, lost = proposal.target, proposal.version, proposal.lost or NOTHING
-        came = irreversible_since(tx, target, version)
+        is_unclear = bool(proposal.back_from) and not lost.is_known
+        came = irreversible_since(tx, target, version, is_unclear=is_unclear)
         titles = dict.fromkeys(one.title for one in (*lost.changes, *lost.aside, *came) if is_marked(one, target))
         if titles and not proposal.wish.is_break_glass:
             raise Conflict(
@@ -282,7 +292,8 @@ class Requests:
             return None
         issues = dict.fromkeys(key for change in lost.changes for key in change.issues)
         listed, count = lost.changes[:MOST_NAMED], len(lost.changes)
-        return Undoing(listed, count, tuple(issues), lost.is_known, tuple(titles)[:MOST_NAMED])
+        marked = tuple(titles)[:MOST_NAMED]
+        return Undoing(listed, count, tuple(issues), lost.is_known, marked, proposal.back_from)
 
     def go_on(self, tx: Transaction, requested: Deployment, target: Target, cause: Cause) -> Deployment:
         """Let a confirmed one wait for approval, or for its turn."""

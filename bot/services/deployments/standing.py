@@ -139,7 +139,9 @@ def _newer_there(tx: Transaction, waiting: Deployment, target: Target) -> Deploy
     """
     line, shown = (waiting.service, waiting.environment), waiting.previous
     current = next(iter(good(tx, *line)), None)
-    if current is not None and not (shown and is_same(current.version, shown)) and _is_newer(current, waiting):
+    is_told_older = waiting.undoes is not None and waiting.undoes.back_from != ""  # its number says nothing
+    is_shown = current is not None and shown is not None and is_same(current.version, shown)
+    if current is not None and not is_shown and (is_told_older or _is_newer(current, waiting)):
         return current
     since = (one for one in _began(tx, *line) if one.started_at >= waiting.requested_at and _is_newer(one, waiting))
     return next((one for one in since if _is_irreversible([one], target)), None)
@@ -194,7 +196,8 @@ def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
         return deployment
     line, since = (deployment.service, deployment.environment), deployment.requested_at
     previous, there = good_version(tx, *line), stands_there(tx, *line)
-    is_back = there is not None and is_older(deployment.version, there)
+    is_told_older = deployment.undoes is not None and there is not None and deployment.undoes.back_from == there.build
+    is_back = there is not None and (is_told_older or is_older(deployment.version, there))
     if deployment.undoes and not (is_back or deployment.undoes.irreversible):  # what it would have undone is gone
         deployment = replace(deployment, undoes=None, changes_known=False)
     commit = previous.commit if previous else ""
@@ -222,12 +225,15 @@ def way_back(tx: Transaction, undone: Deployment, to: Version | None, target: Ta
     return "commits_unknown" if target.rollback.irreversible and not are_known else ""
 
 
-def irreversible_since(tx: Transaction, target: Target, to: Version) -> Sequence[Change]:
-    """What cannot be undone, and came there with something newer since `to` was last good there."""
+def irreversible_since(tx: Transaction, target: Target, to: Version, *, is_unclear: bool = False) -> Sequence[Change]:
+    """What cannot be undone, and came there with something newer since `to` was last good there.
+
+    Where it is unclear how old `to` is, whatever came counts as newer.
+    """
     line = (target.service, target.environment)
     since = next((one.ended_at for one in good(tx, *line) if is_same(one.version, to)), 0.0)
     came = [one for one in _began(tx, *line) if one.started_at >= since and not is_same(one.version, to)]
-    newer = [one for one in came if is_older(to, one.version)]
+    newer = [one for one in came if is_unclear or is_older(to, one.version)]
     changes = [change for one in newer if has_changed(one) for change in (*one.brought, *one.aside)]
     return [change for change in changes if is_marked(change, target)]
 

@@ -34,12 +34,14 @@ class Brought:
     """The commits between two versions, newest first: of the new one's own branch, and of others meanwhile.
 
     They are all of them only if `is_known`; if they `may_be_learned` it was a matter of the moment that they are not.
+    With `is_back` their source says that the new one is the older one.
     """
 
     changes: tuple[Change, ...] = ()
     aside: tuple[Change, ...] = ()
     is_known: bool = True
     may_be_learned: bool = False
+    is_back: bool = False
 
 
 NOTHING = Brought()
@@ -70,7 +72,8 @@ class Versions:
         if found is not None:
             if is_to_run and found.status is not BuildStatus.SUCCESS:
                 raise Conflict("{build} is no good build: it cannot be deployed.", build=found.key.short)
-            return replace(_version(found, word), build=str(_first_of(builds, found).key)), found.facts.branch or ""
+            version = replace(_version(found, word), build=str(_first_of(builds, found).key))
+            return self._store.read(lambda tx: _as_first_deployed(tx, service.name, version)), found.facts.branch or ""
         known = self._store.read(lambda tx: _deployed(tx, service.name, word))
         if known is not None:
             return known, ""
@@ -100,17 +103,18 @@ class Versions:
             )
         return version
 
-    def between(self, service: Service, old: Version | None, new: Version) -> Brought:
+    def between(self, service: Service, old: Version | None, new: Version, *, by_builds: bool = True) -> Brought:
         """The commits after `old` up to `new`, as far as the service's builds and their source tell them.
 
-        Whether what came on another branch is part of the new version nobody here can tell: that is kept apart. A
-        service without builds, or whose builds tell of no commits, has nothing that could be known.
+        What was built earlier brings nothing, unless `by_builds` is off: an old commit may be built again. Whether
+        what came on another branch is part of the new version nobody here can tell: that is kept apart. A service
+        without builds, or whose builds tell of no commits, has nothing that could be known.
         """
         if old is None or not service.build_source or old.build == new.build != "":
             return NOTHING
         if not (old.build and new.build) or old.build.rpartition("#")[0] != new.build.rpartition("#")[0]:
             return Brought(is_known=False)
-        if _order(new.build) < _order(old.build):  # nothing is new in it
+        if by_builds and _order(new.build) < _order(old.build):  # nothing is new in it
             return NOTHING
         reader = self._sources.reader(service.build_source)
         if reader is None:
@@ -124,7 +128,7 @@ class Versions:
         titles = self._titles(service) if any(not commit.title for commit in told.commits) else {}
         named = (replace(one, title=one.title or titles.get(one.revision, "")) for one in told.commits)
         changes, aside = self._changes(named, told.branch), self._changes(told.aside)
-        return Brought(changes, aside, told.is_all, not told.is_all and told.may_tell_more)
+        return Brought(changes, aside, told.is_all, not told.is_all and told.may_tell_more, told.is_back)
 
     def _heard(self, service: Service, old: Version, new: Version) -> Brought:
         """The same by the builds that were heard of, each with the commit that it was built of."""
@@ -200,6 +204,15 @@ def _first_of(builds: Sequence[Build], found: Build) -> Build:
     good = [build for build in builds if build.status is BuildStatus.SUCCESS]
     same = [build for build in good if found.facts.commit and (build.facts.commit, build.facts.branch) == about]
     return same[-1] if same else found
+
+
+def _as_first_deployed(tx: Transaction, service: str, version: Version) -> Version:
+    """The version by the build that it was first deployed as, where its source has that among its newest no more."""
+    project, commit = version.build.rpartition("#")[0], version.commit
+    known = [one.version for one in tx.deployments.newest(service, None, _BEGAN, MOST_BUILDS) if commit]
+    same = [one for one in known if (one.name, one.commit) == (version.name, commit)]
+    builds = [one.build for one in same if one.build.rpartition("#")[0] == project]
+    return replace(version, build=min((version.build, *builds), key=_order))
 
 
 def _names_of(key: SubjectKey) -> tuple[str, ...]:

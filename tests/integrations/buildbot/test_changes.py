@@ -51,6 +51,10 @@ class Changes:
                 return 503, {"error": "busy"}
             low, high = (int(call.query[f"changeid__{name}"][0]) for name in ("gt", "le"))
             found = [one for one in found if low < one["changeid"] <= high]
+        elif "changeid__le" in call.query:
+            asked = {name: call.query[name] for name in ("branch", "repository")}
+            found = [one for one in found if one["changeid"] <= int(call.query["changeid__le"][0])]
+            found = [one for one in found if all(one[name] in words for name, words in asked.items())]
         limit = int(call.query.get("limit", ["1000"])[0])
         return rows("changes", *reversed(found[:limit]))
 
@@ -85,6 +89,50 @@ def test_two_tags_are_measured_on_the_branch_that_has_both(reader: BuildbotReade
     told = reader.between(PROJECT, OLD, NEW, 100)
     assert [one.revision for one in told.commits] == ["c6", "c2"]
     assert ([one.revision for one in told.aside], told.branch, told.is_all) == (["c3"], "v2", True)
+
+
+HOTFIX = (change(1), change(2), change(3, title="[irreversible]"), change(4, "hotfix"), change(5))
+TAGS = (change(6, "v1.0.1", "c4"), change(7, "v1.1", "c5"))
+
+
+@pytest.mark.parametrize("branch", ["main", "v1.1"])
+@pytest.mark.parametrize("known", [HOTFIX, HOTFIX + TAGS])
+def test_from_a_hotfix_back_to_main_not_all_is_known(
+    reader: BuildbotReader, stand_in: StandIn, known: tuple[dict[str, Any], ...], branch: str
+) -> None:
+    """What main had before the hotfix may not be part of that: where the two parted nobody here can tell."""
+    Changes(stand_in, *known)
+    built(stand_in, "c4", "c5", branch)
+    told = reader.between(PROJECT, OLD, NEW, 100)
+    assert "c5" in [one.revision for one in told.commits]
+    assert (told.is_all, told.may_tell_more) == (False, False)
+
+
+def test_from_main_to_a_hotfix_all_is_known(reader: BuildbotReader, stand_in: StandIn) -> None:
+    """The hotfix began after what is there, or before it: it brings what its branch has, and that was all heard of."""
+    Changes(stand_in, *HOTFIX)
+    for first in ("c2", "c3", "c5"):
+        built(stand_in, first, "c4", "hotfix")
+        told = reader.between(PROJECT, OLD, NEW, 100)
+        assert ([one.revision for one in told.commits], told.is_all) == (["c4"], True)
+    Changes(stand_in, change(1, "hotfix"), *HOTFIX[1:])
+    assert not reader.between(PROJECT, OLD, NEW, 100).is_all
+
+
+def test_versions_that_are_branches_or_tags_alone_are_known(reader: BuildbotReader, stand_in: StandIn) -> None:
+    """Each has nothing of its own before the one before it, whatever else was pushed to the repository."""
+    Changes(stand_in, change(1), change(2, "v1"), change(3), change(4, "v2"), change(5, "v2"))
+    built(stand_in, "c2", "c5", "v2")
+    told = reader.between(PROJECT, OLD, NEW, 100)
+    assert [[one.revision for one in some] for some in (told.commits, told.aside)] == [["c5", "c4"], ["c3"]]
+    assert told.is_all
+
+
+def test_a_change_without_a_branch_is_not_all(reader: BuildbotReader, stand_in: StandIn) -> None:
+    """Nobody can ask what came there before."""
+    Changes(stand_in, change(1, "hotfix"), {**change(2), "branch": None})
+    built(stand_in, "c1", "c2", None)
+    assert not reader.between(PROJECT, OLD, NEW, 100).is_all
 
 
 def test_what_the_time_does_not_suffice_for_is_read_on_later(
@@ -161,7 +209,7 @@ def test_an_older_commit_built_later_brings_nothing(reader: BuildbotReader, stan
     """It had been there before."""
     Changes(stand_in, change(1), change(2), change(3))
     built(stand_in, "c3", "c1")
-    assert reader.between(PROJECT, OLD, NEW, 100) == Between(branch="main")
+    assert reader.between(PROJECT, OLD, NEW, 100) == Between(branch="main", is_back=True)
 
 
 def test_several_codebases_are_read_each(reader: BuildbotReader, stand_in: StandIn) -> None:

@@ -7,6 +7,7 @@ from bot.domain.deployments import Deployment, DeploymentState, Version
 # Ends that a person decided for a run that nobody could follow: it may have begun, and may still go on.
 ABANDONED, NOT_CONFIGURED = "abandoned", "not_configured"
 BY_ITSELF = "rollback"  # the origin of one that nobody asked for: a failure was undone
+TOGETHER = "together"  # what became of one that was undone with a later one: the way back led past both
 CUT_SHORT = "cut_short"  # its run was cancelled half way, and not by us
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.deployment_effects import CUT_SHORT
+from bot.domain.deployment_effects import CUT_SHORT, TOGETHER
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 
 WITH_ALERTS = "with_alerts"
@@ -40,7 +40,9 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append(_asking(deployment))
     if deployment.stop_asked_by and deployment.state in (DeploymentState.VERIFYING, DeploymentState.SUCCEEDED):
         names.append("stopped_late")
-    if deployment.state in FAILED_STATES - {DeploymentState.ROLLED_BACK}:  # of that a notice of its own tells
+    # of what was rolled back, or could not be, notices of their own tell; what had succeeded before never failed
+    has_failed = deployment.undone_from not in (DeploymentState.SUCCEEDED, DeploymentState.ROLLBACK_FAILED)
+    if deployment.state in FAILED_STATES - {DeploymentState.ROLLED_BACK} and has_failed:
         names.append("failed")
     if deployment.state.is_ended and deployment.outcome == CUT_SHORT:
         names.append(CUT_SHORT)
@@ -48,7 +50,8 @@ def notices_of(deployment: Deployment) -> list[str]:
         names.append("alert")
     if deployment.state.is_ended and deployment.outcome in VOID:
         names.append("void")
-    if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED):
+    has_own = deployment.rollback_outcome != TOGETHER  # people are called once for all that a way back undoes
+    if deployment.state in (DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED) and has_own:
         names.append(deployment.state.value)
     return names
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from bot.domain.builds import Build, BuildStatus
+from bot.domain.deployment_effects import TOGETHER
 from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState
 from bot.domain.noise import QuietHours, Threshold
 
@@ -136,7 +137,7 @@ def _milestones_of_deployment(deployment: Deployment) -> frozenset[Milestone]:
     reached = {Milestone.STARTED}
     if deployment.state.is_ended:
         reached.add(Milestone.FINISHED)
-    if deployment.state in FAILED_STATES:
+    if deployment.state in FAILED_STATES and deployment.rollback_outcome != TOGETHER:
         reached.add(Milestone.FAILED)
     if deployment.state is DeploymentState.SUCCEEDED and deployment.rollback_of:
         reached.add(Milestone.FIXED)

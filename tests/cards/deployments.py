@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.domain.checks import CheckProgress, Reason, Verdict
-from bot.domain.deployment_effects import BY_ITSELF
+from bot.domain.deployment_effects import BY_ITSELF, TOGETHER
 from bot.domain.deployments import (
     ASKED,
     Approval,
@@ -122,6 +122,7 @@ def asking() -> Deployment:
         terms=replace(TERMS, approvals=0, is_break_glass=True),
         approvals=(),
         question="checks:errors",
+        asked_at=AT + 310,
         checks=(
             _check("health", "HTTP 200", Verdict.PASSED),
             _check(
@@ -219,6 +220,31 @@ def decided() -> Deployment:
     )
 
 
+def together() -> Deployment:
+    """It was good, and lay between the version that was gone back to and what was undone."""
+    return replace(
+        decided(),
+        outcome="",
+        detail="",
+        rolled_back_by=20,
+        rollback_outcome=TOGETHER,
+        rollback_detail="19",
+        checks=(_check("health", "HTTP 200", Verdict.PASSED),),
+        figures=(),
+    )
+
+
+def older() -> Deployment:
+    """It takes the place of what failed and stayed: it is older than that, and newer than what was good."""
+    lost = Change("c0ffee15" + "0" * 32, "USER-20: export as a table", "Bob", ("USER-20",))
+    return replace(
+        waiting(),
+        changes_known=False,
+        aside=(Change("bad0cafe" + "0" * 32, "Drop a column [irreversible]"),),
+        undoes=Undoing((lost,), 1, ("USER-20",), is_known=False),
+    )
+
+
 def rollback() -> Deployment:
     """What brought the version before back."""
     return Deployment(
@@ -271,4 +297,18 @@ def unrestored() -> Deployment:
     )
 
 
-CASES = (minimal, waiting, struck, typical, asking, longest, hostile, decided, unrestored, rollback, rollback_of_many)
+CASES = (
+    minimal,
+    waiting,
+    struck,
+    typical,
+    asking,
+    longest,
+    hostile,
+    decided,
+    unrestored,
+    together,
+    older,
+    rollback,
+    rollback_of_many,
+)

@@ -12,12 +12,13 @@ import pytest
 from bot.domain.cards import Card, Code, Link
 from bot.domain.deployments import Change, Undoing, Version
 from bot.domain.services import Pipeline, Target
+from bot.services.presenters.deployment import Leads
 from bot.services.presenters.deployment_answers import Compared, preview_card, whats_in_card
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode
 from integrations.dingtalk.render import render as render_dingtalk
 from integrations.slack.render import render as render_slack
 from tests.cards.cases import CHINESE, ENGLISH, NASTY
-from tests.cards.deployments import CHANGES, V1, V2, rollback
+from tests.cards.deployments import CHANGES, V1, V2, older, rollback
 from tests.slack_limits import LARGEST_MESSAGE, problems_of_message
 
 HERE = Path(__file__).parent / "deployment_answers"
@@ -29,7 +30,7 @@ TARGET = Target("user-service", "production", Pipeline("buildbot", "deploy-user-
 
 def _undoing(locale: str, undoes: Undoing, links: Sequence[Link | Code]) -> Card:
     deployment = replace(rollback(), previous=V2, version=V1, undoes=undoes)
-    return preview_card(deployment, TARGET, locale, "UTC", links)
+    return preview_card(deployment, TARGET, locale, "UTC", Leads(undone=tuple(links)))
 
 
 def _between(locale: str, compared: Compared, links: Sequence[Link | Code]) -> Card:
@@ -40,6 +41,7 @@ CASES: dict[str, Callable[[str], Card]] = {
     "undoing": lambda locale: _undoing(locale, Undoing(CHANGES, len(CHANGES)), LINKS),
     "undoing_longest": lambda locale: _undoing(locale, Undoing(MANY[:30], len(MANY), is_known=False), MANY_LINKS),
     "undoing_unknown": lambda locale: _undoing(locale, Undoing(is_known=False), []),
+    "older": lambda locale: preview_card(older(), TARGET, locale, "UTC", Leads(LINKS, undone=(Code("USER-20"),))),
     "between": lambda locale: _between(locale, Compared(V1, V2, changes=CHANGES), LINKS),
     "between_back": lambda locale: _between(
         locale, Compared(V2, V1, changes=CHANGES[:1], is_back=True, aside=CHANGES), LINKS

@@ -13,16 +13,17 @@ from bot.domain.cards import Card, Link, Notice
 from bot.domain.deployment_notices import notices_of
 from bot.domain.deployments import DeploymentState
 from bot.domain.places import CARD_SLOT, NOTICE_SLOT
-from bot.services.presenters.deployment import Leads, issues_named, present_deployment
+from bot.domain.routing import Milestone, milestones_of
+from bot.services.presenters.deployment import Leads, issues_undone, present_deployment
 from integrations.dingtalk.render import APP_BYTES, ROBOT_BYTES, Manners, Shape, encode
 from integrations.dingtalk.render import render as render_dingtalk
 from integrations.slack.render import render as render_slack
 from tests.cards.cases import CHINESE, ENGLISH
-from tests.cards.deployments import RUN, asking, decided, deployments, waiting
+from tests.cards.deployments import RUN, asking, decided, deployments, together, waiting
 from tests.slack_limits import LARGEST_MESSAGE, problems_of_message
 
 HERE = Path(__file__).parent / "deployment"
-LEADING = ("typical", "longest", "decided", "rollback", "rollback_of_many")  # what is configured beside them has pages
+LEADING = ("typical", "longest", "decided", "older", "rollback", "rollback_of_many")  # what is configured has pages
 ZONES = {CHINESE: "Asia/Shanghai", ENGLISH: "Europe/Berlin"}
 
 
@@ -30,8 +31,11 @@ def card_of(name: str, locale: str) -> Card:
     """A case as a card."""
     options = {"locale": locale, "timezone": ZONES[locale]}
     deployment = deployments()[name]
-    links = tuple(Link(key, f"https://jira.example.com/browse/{key}") for key in issues_named(deployment))
-    leads = Leads(links, "https://user-service.example.com/production") if name in LEADING else None
+    come, go = (
+        tuple(Link(key, f"https://jira.example.com/browse/{key}") for key in keys)
+        for keys in (deployment.issues, issues_undone(deployment))
+    )
+    leads = Leads(come, "https://user-service.example.com/production", go) if name in LEADING else None
     card = present_deployment(deployment, CARD_SLOT, options, "slack", leads)
     assert isinstance(card, Card)
     return card
@@ -67,7 +71,7 @@ def test_slack_shows_the_issues_however_much_else_there_is(name: str) -> None:
     body = dict(render_slack(card_of(name, ENGLISH)).payload)["attachments"][0]["blocks"]
     fields = [field["text"] for block in body for field in block.get("fields", ())]
     assert len(fields) == len(card_of(name, ENGLISH).fields)
-    assert fields[-1].startswith("*Issues*\n")
+    assert fields[-1].startswith("*Issues that it brings*\n" if name == "older" else "*Issues*\n")
 
 
 def _said(notice: Notice) -> str:
@@ -85,6 +89,22 @@ def test_those_who_may_approve_are_called_where_they_are() -> None:
     assert isinstance(rolled_back, Notice)
     assert [person.account for person in rolled_back.mentions] == ["slack:U7"]
     assert "Checks failed after it was deployed. errors: 0.23 &gt; 0.01 · Undone by #18." in _said(rolled_back)
+
+
+def test_a_failure_is_called_one_though_it_was_undone_meanwhile() -> None:
+    """Its notice comes late, and another one tells that it was undone; what was good and was undone never failed."""
+    notice = present_deployment(decided(), f"{NOTICE_SLOT}@failed", {}, "slack")
+    assert isinstance(notice, Notice)
+    assert "v1.4 → production · failed" in _said(notice)
+    undone = replace(decided(), state=DeploymentState.ROLLING_BACK)
+    found = (DeploymentState.FAILED, DeploymentState.SUCCEEDED)
+    assert [notices_of(replace(undone, undone_from=one)) for one in found] == [["failed"], []]
+
+
+def test_what_was_undone_together_with_a_later_one_calls_nobody() -> None:
+    """One notice is enough for a way back, and one card: routes for failures open none for what lies between."""
+    assert [notices_of(one) for one in (decided(), together())] == [["rolled_back"], []]
+    assert [Milestone.FAILED in milestones_of(one) for one in (decided(), together())] == [True, False]
 
 
 def test_every_call_says_what_it_is_about() -> None:

@@ -129,7 +129,7 @@ def test_who_goes_first_is_said(sqlite_store: SqlStore, sqlite_database: Engine)
         stage.ask(f"deploy {SERVICE} v1 to production")
         stage.ask(f"confirm {SERVICE}#{number}")
         stage.go_on(1)
-    assert f"Another deployment is under way. {SERVICE}#1" in str(stage.card(3).sections[0])
+    assert f"Another deployment is under way: {SERVICE}#1" in str(stage.card(3).sections[0])
     stage.builds.away = {"list_builds"}
     stage.run_ends()
     stage.go_on(20)

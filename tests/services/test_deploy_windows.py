@@ -78,7 +78,7 @@ def test_the_preview_tells_what_it_would_have_to_wait_for(store: SqlStore, datab
     assert "Now it would have to wait. It waits for its deploy window: 2026-11-21 09:00 CET" in said(stage)
     stage.ask(f"lock {SERVICE} in production because load test")
     stage.ask(f"deploy {SERVICE} v1 to production")
-    assert "Now it would have to wait. Locked. U1: load test" in said(stage)
+    assert "Now it would have to wait. Locked by U1: load test" in said(stage)
 
 
 @pytest.mark.parametrize("changed", [{"windows": (SATURDAY,)}, {"freezes": (FREEZE,)}])

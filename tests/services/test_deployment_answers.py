@@ -58,7 +58,7 @@ def test_a_deployment_is_explained(stage: Stage) -> None:
         " · 📝 asked for · U1",
         " · ✅ approved · U2",
         " · ✅ approved · m2",
-        " · 🕒 queued · Locked. U1: load test",
+        " · 🕒 queued · Locked by U1: load test",
     ]
     assert told["Routes"] == ["routes[0] · matches → ci"]
     assert any("sent" in line or "shown" in line for line in told["#ci"]), told

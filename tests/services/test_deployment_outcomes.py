@@ -156,7 +156,7 @@ def test_a_version_that_could_not_be_brought_back_calls_people(stage: Stage) -> 
     stage.verification.verdicts["health"] = Verdict.FAILED
     stage.carried_out("v2")
     stage.go_on(30)
-    assert "⏪" in [notice.emoji for notice in notices_of(stage)]
+    assert "💥" in [notice.emoji for notice in notices_of(stage)]
     stage.run_ends()
     stage.go_on(60)
     assert (stage.state(2), stage.state(3)) == (S.ROLLBACK_FAILED, S.FAILED)

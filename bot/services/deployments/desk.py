@@ -155,11 +155,10 @@ class DeploymentDesk:
 
     def _asked(self, filed: Deployment, locale: str, timezone: str) -> Content:
         if filed.state is _S.REQUESTED:
-            issues = self._pages.leads(filed).issues
             target, now = self._target_of(filed), self._records.now()
             held = self._records.store.read(lambda tx: held_at(tx, filed, target, now))
             hindrance = sentence_of(held.outcome, held.detail, locale) if held else ""
-            return cards.preview_card(filed, target, locale, timezone, issues, hindrance)
+            return cards.preview_card(filed, target, locale, timezone, self._pages.leads(filed), hindrance)
         return cards.decided(Verb.CONFIRM, filed, locale)
 
     def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:

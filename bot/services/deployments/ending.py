@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.deployment_effects import BY_ITSELF, NOT_CONFIGURED, has_changed, is_unseen
+from bot.domain.deployment_effects import BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed, is_unseen
 from bot.domain.deployments import (
     Deployment,
     DeploymentKind,
@@ -125,7 +125,8 @@ class Ending:
         """Of several steps back at once: what was good in between is there no more, and no way back any more."""
         for one in undone_with(tx, undone, rollback):
             kept = {"outcome": one.outcome, "detail": one.detail, "undone_from": one.state}
-            gone = move(one, _S.ROLLED_BACK, now, rolled_back_by=rollback.number, **kept)
+            how = {"rollback_outcome": TOGETHER, "rollback_detail": str(undone.number)}
+            gone = move(one, _S.ROLLED_BACK, now, rolled_back_by=rollback.number, **kept, **how)
             self._records.put(tx, gone, Cause("restore"), due_at=None)
 
 

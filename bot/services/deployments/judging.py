@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bot.domain.checks import Policy, Verdict, begin
 from bot.domain.commands import SPECS, Verb
-from bot.domain.deciding import about_checks
+from bot.domain.deciding import ANSWER_S, about_checks
 from bot.domain.deployment_effects import CUT_SHORT
 from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Run, move, note
 from bot.domain.services import Pipeline, Target
@@ -17,7 +17,6 @@ from bot.services.checking import CERTAIN_AFTER_S
 from bot.services.verification import CheckContext
 
 REST_S = 15.0
-ANSWER_S = 1800.0
 LOOK_S, LONGEST_LOOK_S = 2.0, 15.0
 DOUBT_S = 600.0
 CI_AWAY = "ci_away"

@@ -10,7 +10,7 @@ from bot.domain.deployments import Deployment
 from bot.domain.services import Service
 from bot.domain.templates import fill
 from bot.services.deployments.judging import values_of
-from bot.services.presenters.deployment import Leads, issues_named
+from bot.services.presenters.deployment import Leads, issues_undone
 from bot.services.trackers import Trackers
 
 
@@ -23,7 +23,8 @@ class Pages:
 
     def leads(self, deployment: Deployment) -> Leads:
         """What a card of it leads to."""
-        return Leads(self.issues(issues_named(deployment)), self._service(deployment))
+        come, go = self.issues(deployment.issues), self.issues(issues_undone(deployment))
+        return Leads(come, self._service(deployment), go)
 
     def issues(self, keys: Sequence[str]) -> tuple[Link | Code, ...]:
         """Keys of issues, linked where their tracker is configured."""

@@ -1,17 +1,15 @@
-"""A deployment as people see it: its live card, its notices, the preview before it, and the answers about it."""
+"""A deployment as people see it: its live card and its notices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from bot.domain.cards import (
-    Action,
     Card,
     Code,
-    Confirm,
     Content,
     Field,
     Lines,
@@ -22,23 +20,23 @@ from bot.domain.cards import (
     Person,
     Section,
     Strong,
-    Style,
     Text,
     Tone,
     text,
 )
-from bot.domain.deployment_effects import has_changed
+from bot.domain.deciding import ANSWER_S
 from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
 from bot.services.presenters.checks import checks_of
+from bot.services.presenters.deployment_buttons import buttons_of
 from bot.services.presenters.deployment_words import (
+    EMOJI,
     STRUCK,
     TONE,
     WORD,
     asked_in,
     asks_still,
-    can_end_here,
     emoji_of,
     is_asking,
     label_of,
@@ -50,18 +48,21 @@ from bot.services.presenters.words import duration
 
 CARD_CHANGES = 6
 MOST_ISSUES = 10
+ASIDE_NAMED = 3
 COMMIT_LENGTH = 8
-MAX_NAMED = 300  # characters of a button's command
 _S = DeploymentState
-_LEFT_THERE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED, _S.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class Leads:
-    """Where a deployment's card leads to: its issues, linked where that is possible, and the service's page."""
+    """Where a deployment's card leads to: its issues, linked where that is possible, and the service's page.
+
+    `undone` are the issues that go with what it undoes.
+    """
 
     issues: tuple[Link | Code, ...] = ()
     service_url: str = ""
+    undone: tuple[Link | Code, ...] = ()
 
 
 def present_deployment(
@@ -82,15 +83,16 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: L
     """
     run = deployment.run
     if leads is None:
-        leads = Leads(tuple(Code(key) for key in issues_named(deployment)))
+        come, go = (tuple(Code(key) for key in keys) for keys in (deployment.issues, issues_undone(deployment)))
+        leads = Leads(come, undone=go)
     return Card(
         tone=TONE.get(deployment.state, Tone.RUNNING),
         emoji=emoji_of(deployment),
         title=_title(deployment, locale),
         title_url=run.url if run and run.url else None,
-        fields=(*_fields(deployment, locale), *issues_of(leads.issues, locale, deployment)),
+        fields=(*_fields(deployment, locale), *issues_of(leads, locale)),
         sections=tuple(_sections(deployment, locale)),
-        actions=tuple(_actions(deployment, locale, leads.service_url)),
+        actions=tuple(buttons_of(deployment, locale, leads.service_url)),
         footer=_footer(deployment, locale),
         subject=str(deployment.key),
         is_final=deployment.state.is_ended,
@@ -99,26 +101,32 @@ def deployment_card(deployment: Deployment, locale: str, timezone: str, leads: L
     )
 
 
-def issues_named(deployment: Deployment) -> tuple[str, ...]:
-    """The issues that its cards name: those that come with it, or of a rollback those that go."""
-    return deployment.undoes.issues if deployment.undoes is not None else deployment.issues
+def issues_undone(deployment: Deployment) -> tuple[str, ...]:
+    """The issues that go with what it undoes."""
+    return deployment.undoes.issues if deployment.undoes is not None else ()
 
 
-def issues_of(issues: Sequence[Link | Code], locale: str, deployment: Deployment | None = None) -> tuple[Field, ...]:
-    """The issues side by side, at most ten of them; no field where there are none."""
-    if not issues:
-        return ()
-    parts: list[Any] = [part for issue in issues[:MOST_ISSUES] for part in (", ", issue)][1:]
-    if len(issues) > MOST_ISSUES:
-        parts.append(" " + translate(locale, "… {count} more", count=len(issues) - MOST_ISSUES))
-    is_undone = deployment is not None and deployment.undoes is not None
-    return (Field(translate(locale, "Issues that it undoes" if is_undone else "Issues"), text(*parts)),)
+def issues_of(leads: Leads, locale: str) -> tuple[Field, ...]:
+    """The issues that go and those that come, side by side, at most ten of each; no field where there are none."""
+    fields = []
+    came = "Issues that it brings" if leads.undone else "Issues"
+    for label, issues in (("Issues that it undoes", leads.undone), (came, leads.issues)):
+        parts: list[Any] = [part for issue in issues[:MOST_ISSUES] for part in (", ", issue)][1:]
+        if len(issues) > MOST_ISSUES:
+            parts.append(" " + translate(locale, "… {count} more", count=len(issues) - MOST_ISSUES))
+        if parts:
+            fields.append(Field(translate(locale, label), text(*parts)))
+    return tuple(fields)
 
 
 def _title(deployment: Deployment, locale: str) -> str:
-    name, environment = deployment.version.name, deployment.environment
-    way = f"{environment} ← {name}" if deployment.kind is DeploymentKind.ROLLBACK else f"{name} → {environment}"
-    return f"{label_of(deployment, locale)} · {way} · {translate(locale, WORD[deployment.state])}"
+    return f"{label_of(deployment, locale)} · {_aim(deployment, locale)} · {translate(locale, WORD[deployment.state])}"
+
+
+def _aim(deployment: Deployment, locale: str) -> str:
+    """What goes where, in a title."""
+    way = f"{deployment.version.name} → {deployment.environment}"
+    return translate(locale, "rollback: {way}", way=way) if deployment.kind is DeploymentKind.ROLLBACK else way
 
 
 def version_of(version: Version) -> Text:
@@ -158,17 +166,40 @@ def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
 def _sections(deployment: Deployment, locale: str) -> list[Section]:
     sections: list[Section] = []
     said = said_of(deployment, locale)
-    if is_asking(deployment):
-        said.append(f"❔ {question_of(deployment, locale)}")
     if said:
         sections.append(Paragraph(text("\n".join(said))))
+    if is_asking(deployment):
+        sections.append(_question(deployment, locale))
     if deployment.checks:  # before the approvals: where there is room for few lines, these are what is looked for
         sections.append(checks_of(deployment, locale))
     if deployment.terms.approvals:
         sections.append(_approvals(deployment, locale))
     sections += undoing_of(deployment, locale, CARD_CHANGES)
-    sections += changes_of(deployment.brought, locale, CARD_CHANGES)
+    sections += bringing_of(deployment, locale, CARD_CHANGES)
+    if not deployment.state.is_ended:  # after that its end says what followed from it
+        sections += doubts_of(deployment, locale)
     return sections
+
+
+def _question(deployment: Deployment, locale: str) -> Paragraph:
+    """What people are asked, and what becomes of it where nobody answers."""
+    parts: list[Any] = [f"❔ {question_of(deployment, locale)}"]
+    if deployment.asked_about and deployment.asked_at:
+        until = Moment(datetime.fromtimestamp(deployment.asked_at + ANSWER_S, UTC))
+        parts += [" · ", translate(locale, "without an answer it fails at"), " ", until]
+    return Paragraph(text(*parts))
+
+
+def doubts_of(deployment: Deployment, locale: str) -> list[Section]:
+    """What is not known of the commits that it brings, and may stand in the way of a rollback."""
+    said: list[Section] = []
+    if not deployment.changes_known:
+        said.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))
+    if deployment.aside:
+        titles = line_of("; ".join(one.title for one in deployment.aside[:ASIDE_NAMED]))
+        words = translate(locale, "Meanwhile on other branches, and not to be undone: {titles}", titles=titles)
+        said.append(Paragraph(text("⚠️ ", words)))
+    return said
 
 
 def undoing_of(deployment: Deployment, locale: str, most: int) -> list[Section]:
@@ -191,6 +222,13 @@ def undoing_of(deployment: Deployment, locale: str, most: int) -> list[Section]:
     return sections
 
 
+def bringing_of(deployment: Deployment, locale: str, most: int) -> list[Lines]:
+    """The commits that come, at most so many of them; named as such where others go."""
+    count = len(deployment.brought)
+    title = translate(locale, "Commits that it brings: {count}", count=count) if deployment.undoes is not None else ""
+    return changes_of(deployment.brought, locale, most, title)
+
+
 def _approvals(deployment: Deployment, locale: str) -> Lines:
     terms = deployment.terms
     title = translate(locale, "Approvals: {given} of {needed}", given=len(deployment.approvals), needed=terms.approvals)
@@ -200,7 +238,9 @@ def _approvals(deployment: Deployment, locale: str) -> Lines:
         lines.append(_decision("❌", deployment.rejection.name, deployment.rejection.at, deployment.rejection.reason))
     if deployment.state is _S.AWAITING_APPROVAL:
         until = Moment(datetime.fromtimestamp(terms.expires_at, UTC))
-        lines.append(text("🙋 ", ", ".join(terms.approvers), " · ", translate(locale, "until"), " ", until))
+        missing, roles = terms.approvals - len(deployment.approvals), ", ".join(terms.approvers)
+        words = translate(locale, "{count} more of {roles}", count=missing, roles=roles)
+        lines.append(text(f"🙋 {words} · ", translate(locale, "until"), " ", until))
     return Lines(tuple(lines), title=title)
 
 
@@ -246,74 +286,6 @@ def changes_of(changes: Sequence[Change], locale: str, most: int, title: str = "
     return [Lines(tuple(lines[:most]), title=title, hidden=max(count, len(lines)) - min(most, len(lines)))]
 
 
-def _actions(deployment: Deployment, locale: str, service_url: str) -> list[Action]:
-    short = deployment.key.short
-    actions: list[Action] = []
-
-    def add(name: str, label: str, style: Style = Style.DEFAULT, confirm: Confirm | None = None) -> None:
-        actions.append(Action(name, translate(locale, label), f"{name} {short}", style=style, confirm=confirm))
-
-    match deployment.state:
-        case _S.AWAITING_APPROVAL:
-            add("approve", "Approve", Style.PRIMARY)
-            add("reject", "Reject", Style.DANGER)
-        case _S.QUEUED | _S.DEPLOYING:
-            is_last_word = can_end_here(deployment)
-            question = (_end_question if is_last_word else _stop_question)(deployment, locale)
-            add("abort", "End it here" if is_last_word else "Cancel", Style.DANGER, question)
-        case _S.VERIFYING:
-            actions += _verdicts(deployment, locale)
-        case _:
-            pass
-    if deployment.state in _LEFT_THERE and has_changed(deployment):
-        command = f"rollback {deployment.key.short} in {deployment.environment}"
-        actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
-    if any(check.is_charted for check in deployment.checks):
-        add("chart", "Chart")
-    if deployment.run is not None and deployment.run.url:
-        actions.append(Action("open", translate(locale, "View deployment"), url=deployment.run.url))
-    if service_url and deployment.state in (_S.VERIFYING, _S.SUCCEEDED, _S.ROLLED_BACK):
-        actions.append(Action("open_service", translate(locale, "View service"), url=service_url))
-    return actions
-
-
-def _verdicts(deployment: Deployment, locale: str) -> list[Action]:
-    """What people may say of one that is verified; a press on Keep answers for what stood there, and nothing else."""
-    short, asked = deployment.key.short, ",".join(deployment.asked_about)
-    undo = Action("abort", translate(locale, "Roll back"), f"abort {short}", style=Style.DANGER)
-    if asked:
-        command = f"keep {short} {asked}" if len(asked) <= MAX_NAMED else f"keep {short}"
-        return [Action("keep", translate(locale, "Keep it"), command, style=Style.PRIMARY), undo]
-    return [] if deployment.rollback_of else [replace(undo, confirm=_undo_question(deployment, locale))]
-
-
-def _stop_question(deployment: Deployment, locale: str) -> Confirm:
-    return Confirm(
-        translate(locale, "Cancel {build}?", build=deployment.key.short),
-        translate(locale, "What was begun is stopped, not undone."),
-        translate(locale, "Cancel deployment"),
-        translate(locale, "Keep running"),
-    )
-
-
-def _end_question(deployment: Deployment, locale: str) -> Confirm:
-    return Confirm(
-        translate(locale, "End {deployment} here?", deployment=deployment.key.short),
-        translate(locale, "It ends as failed, and is not rolled back by itself. Its run is left alone."),
-        translate(locale, "End it here"),
-        translate(locale, "Keep running"),
-    )
-
-
-def _undo_question(deployment: Deployment, locale: str) -> Confirm:
-    return Confirm(
-        translate(locale, "Roll back {deployment}?", deployment=deployment.key.short),
-        translate(locale, "It ends as failed, and what is configured for that follows."),
-        translate(locale, "Roll back"),
-        translate(locale, "Keep running"),
-    )
-
-
 def _footer(deployment: Deployment, locale: str) -> Text:
     parts: list[Any] = []
     if deployment.terms.is_break_glass:
@@ -326,7 +298,7 @@ def _notice(
 ) -> Notice:
     """A remark that notifies: what happened, and who has to look."""
     name = slot.partition("@")[2]
-    short, what = Strong(label_of(deployment, locale)), f" {deployment.version.name} → {deployment.environment}"
+    short, what = Strong(label_of(deployment, locale)), f" {_aim(deployment, locale)}"
     called = list(mention)
     match name:
         case "approval":
@@ -344,6 +316,8 @@ def _notice(
             called = called if asks_still(deployment, name) else []
         case "break_glass":
             sentence, emoji = "is deployed without approvals", "🚨"
+        case "failed":  # whatever follows from it meanwhile has a notice of its own
+            sentence, emoji = WORD[_S.FAILED], EMOJI[_S.FAILED]
         case _:
             sentence, emoji = WORD[deployment.state], emoji_of(deployment)
     parts: list[Any] = [

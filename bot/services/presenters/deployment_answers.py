@@ -32,13 +32,23 @@ from bot.domain.services import Target
 from bot.i18n import translate
 from bot.ports.deploying import Lock
 from bot.services.presenters.checks import figures_of
-from bot.services.presenters.deployment import COMMIT_LENGTH, changes_of, issues_of, undoing_of, version_of, way_of
+from bot.services.presenters.deployment import (
+    ASIDE_NAMED,
+    COMMIT_LENGTH,
+    Leads,
+    bringing_of,
+    changes_of,
+    doubts_of,
+    issues_of,
+    undoing_of,
+    version_of,
+    way_of,
+)
 from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of, line_of, reason_command
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
 MOST_LOCKS = 5
-ASIDE_NAMED = 3
 _S = DeploymentState
 
 
@@ -47,10 +57,10 @@ def preview_card(
     target: Target,
     locale: str,
     timezone: str,
-    issues: Sequence[Link | Code],
+    leads: Leads,
     hindrance: str = "",
 ) -> Card:
-    """What would happen, for the person who asked and must confirm it; `issues` are those that come, or go.
+    """What would happen, for the person who asked and must confirm it.
 
     `hindrance` is what would keep it waiting if it were to begin now.
     """
@@ -61,14 +71,19 @@ def preview_card(
         title = translate(locale, "Deploy an older version of {service} to {environment}?", **words)
     else:
         title = translate(locale, "Deploy {service} to {environment}?", **words)
-    sections = _commits(deployment, locale)
+    sections = undoing_of(deployment, locale, LIST_CHANGES)
+    sections += [*bringing_of(deployment, locale, LIST_CHANGES), *doubts_of(deployment, locale)]
+    if not deployment.changes_known and target.rollback.is_enabled and target.rollback.irreversible:
+        sections.append(
+            Paragraph(text(translate(locale, "Should it fail, nothing is undone by itself: people decide.")))
+        )
     if rows := _steps(deployment, target, locale, hindrance):
         sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
     return Card(
         tone=Tone.NEUTRAL,
         emoji="📝",
         title=title,
-        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(issues, locale, deployment)),
+        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(leads, locale)),
         sections=tuple(sections),
         actions=(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
@@ -78,22 +93,6 @@ def preview_card(
         locale=locale,
         timezone=timezone,
     )
-
-
-def _commits(deployment: Deployment, locale: str) -> list[Section]:
-    """The commits that go and those that come, and what is not known of them."""
-    sections = undoing_of(deployment, locale, LIST_CHANGES)
-    sections += changes_of(deployment.brought, locale, LIST_CHANGES)
-    if not deployment.changes_known:
-        sections.append(Paragraph(text("❔ ", translate(locale, "Its commits are not all known."))))
-    if deployment.aside:
-        words = translate(
-            locale,
-            "Meanwhile on other branches, and not to be undone: {titles}",
-            titles="; ".join(one.title for one in deployment.aside[:ASIDE_NAMED]),
-        )
-        sections.append(Paragraph(text("⚠️ ", words)))
-    return sections
 
 
 def _steps(deployment: Deployment, target: Target, locale: str, hindrance: str) -> list[Text]:
@@ -280,7 +279,7 @@ def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequ
         Tone.NEUTRAL,
         title,
         emoji="📦",
-        fields=(*fields, *issues_of(issues, locale)),
+        fields=(*fields, *issues_of(Leads(tuple(issues)), locale)),
         sections=tuple(sections),
         locale=locale,
     )

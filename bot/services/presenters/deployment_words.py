@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.cards import Code, Text, Tone, text
 from bot.domain.commands import SPECS, Verb
 from bot.domain.deciding import is_out_of_reach, lacks_reason
-from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, has_changed
+from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed
 from bot.domain.deployment_notices import is_over, question_in
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
@@ -65,7 +65,7 @@ OUTCOMES = {
     "not_approved": "Not approved in time, which means rejected.",
     "queued_too_long": "Waited a whole week for its turn.",
     "never_taken": "For a whole week the CI system did not answer, or took no order for it:",
-    "superseded": "A newer one took its place.",
+    "superseded": "A newer one took its place:",
     "overtaken": "Something else was deployed after it was confirmed, and would have been undone with it:",
     "outdated": "Something newer was deployed after it was asked for, and would have been undone with it:",
     "went_wrong": "This very version was deployed after it was asked for, and went wrong:",
@@ -79,10 +79,10 @@ OUTCOMES = {
     "ci_away": "The CI system does not answer, so it has not begun:",
     "order_lost": "Its order came to nothing: it is judged anew.",
     "not_configured": "It is not in the configuration any more.",
-    "locked": "Locked.",
+    "locked": "Locked by",
     "freeze": "A freeze is on:",
     "window": "It waits for its deploy window:",
-    "busy": "Another deployment is under way.",
+    "busy": "Another deployment is under way:",
     "turn": "Others go first:",
     "with_alerts": "Deployed, but some checks are not well.",
 }
@@ -141,7 +141,9 @@ def twin_of(deployment: Deployment, verb: Verb, locale: str) -> Text:
 
 
 def emoji_of(deployment: Deployment) -> str:
-    """How it stands, in one character."""
+    """How it stands, in one character; where people are asked something, that they are."""
+    if is_asking(deployment):
+        return "❔"
     return "⚠️" if deployment.state is _S.SUCCEEDED and deployment.outcome == "with_alerts" else EMOJI[deployment.state]
 
 
@@ -160,11 +162,14 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
         words.append(_unrestored(deployment, locale))
     elif deployment.state is _S.ROLLING_BACK:
         words.append(translate(locale, "#{number} is to undo it.", number=deployment.rolled_back_by))
+    elif deployment.rolled_back_by and deployment.rollback_outcome == TOGETHER:
+        numbers = {"number": deployment.rolled_back_by, "other": deployment.rollback_detail}
+        words.append(translate(locale, "Undone by #{number}, together with #{other}.", **numbers))
     elif deployment.rolled_back_by:
         words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
     if deployment.rollback_of:
         words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
-    if deployment.origin == BY_ITSELF:
+    if deployment.origin == BY_ITSELF and deployment.state is not _S.ROLLED_BACK:
         sentence = "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it."
         words.append(translate(locale, sentence, environment=deployment.environment))
     return words

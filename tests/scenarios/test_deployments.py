@@ -76,7 +76,7 @@ def test_a_bad_version_is_brought_back(buildbot_scene: BuildbotScene) -> None:
     card = scene.card(CI, f"greeter#{second} · v2", "rolled back", "above its limit", "📊 up", timeout_s=90)
     assert "errors" in card["text"].partition("Checks failed after it was deployed.")[2].partition("\n")[0]
     assert running(buildbot_scene) == "v1"
-    back = scene.card(DEV_GROUP, f"greeter#{second + 1} · production", "已部署", timeout_s=SLOW_S)
+    back = scene.card(DEV_GROUP, f"greeter#{second + 1} · 回滚：v1 → production", "已部署", timeout_s=SLOW_S)
     assert "v1" in back["text"]
 
     scene.click(CI, card, "chart")

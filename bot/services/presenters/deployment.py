@@ -166,10 +166,12 @@ def _fields(deployment: Deployment, locale: str) -> tuple[Field, ...]:
 def _sections(deployment: Deployment, locale: str) -> list[Section]:
     sections: list[Section] = []
     said = said_of(deployment, locale)
-    if said:
-        sections.append(Paragraph(text("\n".join(said))))
+    parts: list[Any] = ["\n".join(said)] if said else []
     if is_asking(deployment):
-        sections.append(_question(deployment, locale))
+        parts += ["\n"] if said else []
+        parts += _question(deployment, locale)
+    if parts:
+        sections.append(Paragraph(text(*parts)))
     if deployment.checks:  # before the approvals: where there is room for few lines, these are what is looked for
         sections.append(checks_of(deployment, locale))
     if deployment.terms.approvals:
@@ -181,13 +183,13 @@ def _sections(deployment: Deployment, locale: str) -> list[Section]:
     return sections
 
 
-def _question(deployment: Deployment, locale: str) -> Paragraph:
+def _question(deployment: Deployment, locale: str) -> list[Any]:
     """What people are asked, and what becomes of it where nobody answers."""
     parts: list[Any] = [f"❔ {question_of(deployment, locale)}"]
     if deployment.asked_about and deployment.asked_at:
         until = Moment(datetime.fromtimestamp(deployment.asked_at + ANSWER_S, UTC))
         parts += [" · ", translate(locale, "without an answer it fails at"), " ", until]
-    return Paragraph(text(*parts))
+    return parts
 
 
 def doubts_of(deployment: Deployment, locale: str) -> list[Section]:

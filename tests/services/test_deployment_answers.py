@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
 from bot.domain.cards import Card, Code, Inline, Lines, Link, Notice, Paragraph
+from bot.domain.checks import Verdict
 from bot.domain.commands import CommandLine, Verb
 from bot.domain.deployments import DeploymentState
 from bot.domain.dora import Dora
@@ -377,3 +378,20 @@ def test_what_is_rolled_back_after_a_month_counts_by_now(store: SqlStore, databa
     assert (found.failed, found.succeeded, found.open_failures) == (1, 0, 0)
     assert found.restore_s is not None
     assert found.restore_s < 120
+
+
+def test_what_failed_and_was_left_is_named_beside_the_good_version(store: SqlStore, database: Engine) -> None:
+    """By what is new there, and by the preview of what would replace it."""
+    stage = a_stage(store, database, rollback=RollbackRule(is_enabled=False))
+    stage.good("v1")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.carried_out("v2")
+    stage.go_on(60)
+    stage.build("v3")
+    for typed in (f"whats-in {SERVICE} production", f"deploy {SERVICE} v3 to production"):
+        stage.ask(typed)
+        shown = stage.world.card_answer()
+        assert "v1" in str(shown.fields)
+        assert "v2 failed and was not rolled back" in str(shown.sections)
+    stage.ask(f"whats-in {SERVICE} staging")
+    assert "v2" not in str(stage.world.card_answer().sections[0])

@@ -87,15 +87,16 @@ class DeploymentAnswers:
 
         return self._store.read(work)
 
-    def _whats_in(self, line: CommandLine, locale: str) -> Card:
-        asked = parse_span(line.arguments)
+    def _whats_in(self, typed: CommandLine, locale: str) -> Card:
+        asked = parse_span(typed.arguments)
         service = self._requests.service(asked.service)
         if asked.new:
             compared = Compared(self._end(service, asked.old), self._end(service, asked.new))
         else:
             target = self._requests.target(service, asked.old)
-            there = self._store.read(lambda tx: good_version(tx, service.name, target.environment))
-            compared = Compared(there, self._newest(service), target.environment)
+            line = (service.name, target.environment)
+            there, wrong = self._store.read(lambda tx: (good_version(tx, *line), tuple(wrong_there(tx, *line))))
+            compared = Compared(there, self._newest(service), target.environment, wrong=wrong)
         old, new = compared.old, compared.new
         if new is not None:
             is_back = old is not None and is_older(new, old)

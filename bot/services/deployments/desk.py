@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bot.domain.cards import Content
+from bot.domain.cards import Card, Content
 from bot.domain.commands import SPECS, CommandLine, CommandState, Verb
 from bot.domain.deciding import approve, give_reason, keep, lacks_reason, reject, revoke, stop
 from bot.domain.deployment_effects import has_changed
@@ -38,6 +38,7 @@ from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records, named
 from bot.services.deployments.requests import Requests, Wish
+from bot.services.deployments.standing import wrong_there
 from bot.services.owed import owe_word, rejection_owed
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
@@ -150,7 +151,7 @@ class DeploymentDesk:
         filed = self._records.store.write(work)
         self._records.ring()
         assert filed is not None  # its key is this command's, and both are stored at once
-        reply = self._asked(filed, locale, timezone)
+        reply = self._shown(filed, locale, timezone)
         return Step(CommandState.DONE, {"deployment": filed.number}, reply=reply)
 
     def _asked(self, filed: Deployment, locale: str, timezone: str) -> Content:
@@ -161,6 +162,14 @@ class DeploymentDesk:
             return cards.preview_card(filed, target, locale, timezone, self._pages.leads(filed), hindrance)
         return cards.decided(Verb.CONFIRM, filed, locale)
 
+    def _shown(self, filed: Deployment, locale: str, timezone: str) -> Content:
+        """The same, with what went wrong there and would be replaced; a way back says by itself what it undoes."""
+        shown = self._asked(filed, locale, timezone)
+        if filed.rollback_of or not isinstance(shown, Card):
+            return shown
+        wrong = self._records.store.read(lambda tx: wrong_there(tx, filed.service, filed.environment))
+        return cards.beside(shown, wrong, locale)
+
     def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:
         """The answer to a command that was carried out by a worker who died before saying so."""
         number = record.result.get("deployment")
@@ -168,7 +177,7 @@ class DeploymentDesk:
         if known is None:
             return replies.remark(locale, "✅", "Done.")
         if line.verb in (Verb.DEPLOY, Verb.PROMOTE, Verb.ROLLBACK):
-            return self._asked(known, locale, timezone)
+            return self._shown(known, locale, timezone)
         return cards.decided(line.verb, known, locale)
 
     # --- deciding about one

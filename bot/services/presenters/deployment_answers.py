@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -235,7 +235,7 @@ class Compared:
 
     `environment` is where the old one is, if that and the newest build are compared; then either may be missing. With
     `is_back` the new one is the older one, and the commits are those that it lacks. `aside` are commits that came
-    meanwhile on other branches.
+    meanwhile on other branches. `wrong` went wrong there after the old one, the good one, and was left.
     """
 
     old: Version | None
@@ -245,6 +245,7 @@ class Compared:
     is_known: bool = True
     is_back: bool = False
     aside: tuple[Change, ...] = ()
+    wrong: tuple[Deployment, ...] = ()
 
 
 def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequence[Link | Code]) -> Card:
@@ -259,7 +260,7 @@ def whats_in_card(service: str, compared: Compared, locale: str, *, issues: Sequ
         labels = translate(locale, "Before"), translate(locale, "After")
     ends = (compared.old, compared.new)
     fields = [Field(label, version_of(one) if one else text("—")) for label, one in zip(labels, ends, strict=True)]
-    sections: list[Section] = []
+    sections: list[Section] = [_left(compared.wrong, locale)] if compared.wrong else []
     if compared.is_back:
         words = translate(locale, "{new} is older than {old}: it lacks these commits.", new=new, old=old)
         sections.append(Paragraph(text("⏪ ", words)))
@@ -339,3 +340,13 @@ def _wrong(deployment: Deployment, locale: str) -> str:
     if deployment.state is _S.ROLLBACK_FAILED:
         return f"{emoji_of(deployment)} {version} {translate(locale, WORD[deployment.state])}"
     return "❌ " + translate(locale, "{version} failed and was not rolled back", version=version)
+
+
+def _left(wrong: Sequence[Deployment], locale: str) -> Paragraph:
+    """What runs there, or a part of it, though it went wrong."""
+    return Paragraph(text(" · ".join(_wrong(one, locale) for one in wrong)))
+
+
+def beside(card: Card, wrong: Sequence[Deployment], locale: str) -> Card:
+    """A preview with what went wrong there and was left: it is not from the good version alone that one goes."""
+    return replace(card, sections=(_left(wrong, locale), *card.sections)) if wrong else card

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from bot.ports.trackers import StoredToken
 
+ORIGIN = "origin"  # the kind under which it is remembered what started a deployment, as long as that is kept
+
 
 class Tokens(Protocol):
     """The tokens, encrypted; as `TokenStore`, within a transaction."""

@@ -11,21 +11,21 @@ from hashlib import sha256
 from typing import Any
 
 from bot.domain.builds import Build
-from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState
+from bot.domain.deployments import Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.issues import RemoteLink
 from bot.domain.subjects import SubjectKey
 from bot.domain.triggers import Firing
 from bot.errors import AuthFailed, DestinationGone, Rejected
 from bot.ports import Clock, Store, SubjectRecord, Transaction
 from bot.ports.trackers import Relations, Releases, Submission
-from bot.ports.tracking import TrackerTask
+from bot.ports.tracking import ORIGIN, TrackerTask
 from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
 from bot.services.reporting import Reporting
 from bot.services.settling import Settling
 from bot.services.trackers import TrackerAccess, Trackers, is_among
 from bot.telemetry import logger
 
-TELL, REFUSE, SUBMIT, BUILD, ORIGIN = "tell", "refuse", "submit", "build", "origin"
+TELL, REFUSE, SUBMIT, BUILD = "tell", "refuse", "submit", "build"
 UNKNOWN_KIND = "unknown_kind"
 EVERYBODY = ""  # whose memory what no tracker told is
 _MOVES = ("status", "comment")  # in this order: a comment that stands says that the issue was moved
@@ -245,13 +245,18 @@ def _wishes(
     elif is_its_own and state in _BAD_ENDS:
         status = origin["on_failure"]
     began = deployment.started_at > 0
-    is_new = is_good and deployment.kind is not DeploymentKind.ROLLBACK
+    is_new = is_good and deployment.kind is not DeploymentKind.ROLLBACK and _is_named(deployment.version)
     return {
         "comment": (is_its_own and origin["comments"]) or (began and is_among(environment, access.told.comment)),
         "status": status,
         "link": began and is_among(environment, access.told.link),
         "fix_version": is_new and is_among(environment, access.told.fix_version),
     }
+
+
+def _is_named(version: Version) -> bool:
+    """Whether people gave it its name; a commit or a build's number is no version of a tracker's project."""
+    return "#" not in version.name and not (version.commit and version.commit.startswith(version.name.lower()))
 
 
 def _origin_key(number: int) -> str:

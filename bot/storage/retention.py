@@ -27,6 +27,7 @@ from sqlalchemy import (
 from bot.domain.issues import ChangeKind
 from bot.domain.places import ADMIN_SLOT
 from bot.ports.retention import Cursor, SubjectAge, Swept
+from bot.ports.tracking import ORIGIN
 from bot.storage.tables import attempts, budget_waits, budgets, cards, commands, events, jobs, subjects, tracker_tasks
 from bot.storage.unit import Unit
 
@@ -62,12 +63,13 @@ _OLD_COMMANDS = _page(commands, commands.c.accepted_at, commands.c.id, commands.
 _DROP_COMMANDS = delete(commands).where(commands.c.id.in_(bindparam("keys", expanding=True)), not_(commands.c.is_open))
 _KNOWN = select(subjects.c.key).where(subjects.c.key.in_(bindparam("keys", expanding=True)))
 
+_KEPT = (ChangeKind.VERSION_RELEASED.value, ORIGIN)
 _OLD_TASKS = (
     select(tracker_tasks.c.id)
     .where(
         tracker_tasks.c.created_at < bindparam("before"),
         not_(tracker_tasks.c.is_open),
-        tracker_tasks.c.kind != ChangeKind.VERSION_RELEASED.value,
+        tracker_tasks.c.kind.not_in(_KEPT),
     )
     .order_by(tracker_tasks.c.created_at)
     .limit(bindparam("most"))
@@ -202,7 +204,10 @@ class SqlRetention:
         return Swept(len(dropped), _cursor(rows, limit))
 
     def tracker_tasks(self, before: float, after: Cursor, limit: int) -> Swept:
-        """Ended work with trackers from before `before`, but for versions that were released: they come again."""
+        """Ended work with trackers from before `before`, but for versions that were released: they come again.
+
+        So does what a deployment was started by, for it may be held, or rolled back, long after.
+        """
         dropped = self._connection.execute(_DROP_TASKS, {"before": before, "most": limit}).rowcount
         return Swept(dropped, after if dropped == limit else None)
 

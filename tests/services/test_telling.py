@@ -282,6 +282,20 @@ def test_a_rollback_is_no_fix_version(make: Make) -> None:
     assert [call[0] for call in world.tracker.calls] == ["comment", "link", "comment", "link"]
 
 
+@pytest.mark.parametrize(
+    "version", [Version("3f2a9c1d", "3f2a9c1d" + 32 * "0"), Version("#12", build="build:ci/shop#12")]
+)
+def test_a_commit_or_a_build_is_no_fix_version(make: Make, version: Version) -> None:
+    """Else each deployment of the latest build would make a version in the issue's project."""
+    world = make(told=Told(fix_version=("*",)))
+    world.tell(deployment(version=version, issues=("USER-12",)))
+    world.work()
+    assert world.tracker.calls == []
+    world.tell(deployment(version=replace(version, name="1.4.2"), issues=("USER-12",), number=2))
+    world.work()
+    assert [call[2] for call in world.tracker.calls] == ["1.4.2"]
+
+
 def test_a_fix_version_that_is_refused_is_no_reason_to_stop(make: Make) -> None:
     """The outcome names it."""
     world = make(told=Told(fix_version=("staging",)))

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 
 from bot.ports import Transaction
 from bot.ports.retention import START
-from bot.ports.tracking import TrackerTask
+from bot.ports.tracking import ORIGIN, TrackerTask
 from bot.storage.tables import tokens, tracker_tasks
 from tests.stores import NOW, SqlStore, make_store
 
@@ -89,16 +89,20 @@ def test_work_is_leased_put_off_and_ended(store: SqlStore) -> None:
     assert store.read(lambda tx: tx.tracker_tasks.next_due_at()) is None
 
 
-def test_old_work_is_dropped_but_for_what_is_open_and_for_releases(store: SqlStore, database: Engine) -> None:
-    """A version that was released is told by every poll: forgotten, it would be deployed anew."""
+def test_old_work_is_dropped_but_for_what_is_needed_later(store: SqlStore, database: Engine) -> None:
+    """A version that was released is told by every poll: forgotten, it would be deployed anew.
+
+    A deployment may be held, or rolled back, long after: its issue is told all the same.
+    """
     add(store, "open")
     add(store, "ended", due_at=None)
     add(store, "release", kind="version_released", due_at=None)
+    add(store, "deployment:1", kind=ORIGIN, due_at=None)
     swept = store.write(lambda tx: tx.retention.tracker_tasks(NOW + 1, START, 10))
     assert (swept.dropped, swept.after) == (1, None)
     assert store.write(lambda tx: tx.retention.tracker_tasks(NOW, START, 10)).dropped == 0
     with database.connect() as connection:
-        assert set(connection.scalars(select(tracker_tasks.c.key))) == {"open", "release"}
+        assert set(connection.scalars(select(tracker_tasks.c.key))) == {"open", "release", "deployment:1"}
 
 
 def test_polls_are_remembered(store: SqlStore) -> None:

@@ -242,4 +242,4 @@ class DeploymentMachine(RuleBasedStateMachine):
                 return
             self.stage.ask(f"unlock {SERVICE} in production")
             self.stage.ask(f"unlock {SERVICE} in staging")
-            self.stage.world.clock.advance(3600)
+            self.stage.go_on(3600)

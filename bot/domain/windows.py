@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 LOOK_AHEAD_DAYS = 370
@@ -90,11 +91,27 @@ def opens_at(windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime)
     for days in range(-1, LOOK_AHEAD_DAYS):
         for window in windows:
             day = at.astimezone(ZoneInfo(window.timezone)).date() + timedelta(days=days)
-            begins = window.begins_on(day)
-            if begins is not None and begins > at:
-                candidates.append(begins)
+            found = (window.begins_on(day), _change_on(day, window.timezone))
+            candidates += [instant for instant in found if instant is not None and instant > at]
     for instant in sorted(candidates):
         is_frozen = any(freeze.holds(instant) for freeze in freezes)
         if not is_frozen and (not windows or any(window.holds(instant) for window in windows)):
             return instant
     return None
+
+
+@lru_cache(maxsize=2000)
+def _change_on(day: date, timezone: str) -> datetime | None:
+    """When the clocks are changed on a day, if they are: hours of a window may come twice, or begin in none at all."""
+    zone = ZoneInfo(timezone)
+    before, after = (datetime.combine(day + timedelta(days=days), time(), zone).astimezone(UTC) for days in (0, 1))
+    offset = before.astimezone(zone).utcoffset()
+    if after.astimezone(zone).utcoffset() == offset:
+        return None
+    while after - before > timedelta(seconds=1):
+        middle = before + (after - before) // 2
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return after.replace(microsecond=0)

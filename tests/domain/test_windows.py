@@ -118,3 +118,23 @@ def test_what_never_opens_has_no_next_moment() -> None:
     """A freeze of years is told without a day on which it could be tried again."""
     freeze = Freeze(date(2026, 1, 1), date(2030, 1, 1), "moved out", BERLIN)
     assert closed([OFFICE], [freeze], local(2026, 11, 20, 12)) == Closed("freeze", "moved out", None)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "at", "opens"),
+    [
+        # the hour from two to three comes twice: it is open in the second one as well
+        (time(1), time(2, 30), local(2026, 10, 25, 2, 40), local(2026, 10, 25, 2, 0, fold=1)),
+        # there is no half past two: it begins with the hour after it
+        (time(2, 30), time(5), local(2026, 3, 29, 1, 50), local(2026, 3, 29, 3)),
+    ],
+)
+def test_it_is_said_when_it_opens_as_the_clocks_change(begins: time, ends: time, at: datetime, opens: datetime) -> None:
+    """The moment before is outside of it, and that one in it."""
+    window = Window(frozenset(range(7)), begins, ends, BERLIN)
+    found = closed([window], (), at)
+    assert found is not None
+    assert found.until is not None
+    assert found.until.astimezone(UTC) == opens.astimezone(UTC)
+    assert window.holds(opens)
+    assert not window.holds((opens.astimezone(UTC) - A_MOMENT).astimezone(ZoneInfo(BERLIN)))

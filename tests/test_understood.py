@@ -28,7 +28,7 @@ environments:
     break_glass: release
 services:
   shop:
-    builds: {source: buildbot, project: shop}
+    builds: {source: buildbot, branch: main, project: shop}
     deploy: {source: buildbot, project: "deploy-{{service}}"}
     environments: {staging: {checks: []}, production: {}}
     checks: {health: {kind: http, url: "http://shop.example.com/health"}}
@@ -57,7 +57,8 @@ def test_every_rule_is_read_back(tmp_path: Path) -> None:
             "break-glass by release"
         ),
         (
-            "ok services.shop: builds of buildbot/shop; versions are builds; staging by buildbot/deploy-{{service}} "
+            "ok services.shop: builds of buildbot/shop, the latest of main; versions are builds; "
+            "staging by buildbot/deploy-{{service}} "
             "(no checks); production by buildbot/deploy-{{service}} (2 of release, checks health, rolled back when "
             "they fail)"
         ),

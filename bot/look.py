@@ -31,8 +31,10 @@ class Look(Generic[T]):
         """Ask, or join who has asked."""
         with self._lock:
             if self._answer is None or self._answer.done():
-                self._answer, self._late_at = Future(), monotonic() + LOOK_S
-                threading.Thread(target=self._look, args=(self._answer,), name="look", daemon=True).start()
+                coming = Future[T]()
+                # A process that may have no further thread just now has asked nobody: the next one who comes asks.
+                threading.Thread(target=self._look, args=(coming,), name="look", daemon=True).start()
+                self._answer, self._late_at = coming, monotonic() + LOOK_S
             answer, late_at = self._answer, self._late_at
         try:
             return answer.result(max(0.0, late_at - monotonic()))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
+from unittest.mock import Mock
 
 import pytest
 
@@ -82,3 +83,13 @@ def test_what_goes_wrong_is_told_to_who_asked() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Look(fail, "late")()
+
+
+def test_who_could_not_ask_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread could be begun once the next one who comes asks again."""
+    asking = Look(Source(), "late")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError):
+            asking()
+    assert asking() == "answer 1"

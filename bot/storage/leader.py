@@ -63,9 +63,9 @@ class Leader:
         if not try_for_session(connection, Lock.CLOCK):
             connection.close()
             return False
-        connection.execute(_END_WHEN_IDLE, {"limit": f"{1000 * IDLE_S:.0f}ms"})
         connection.detach()  # closing it really ends the session, and the lock with it
-        self._held = connection
+        self._held = connection  # whatever fails from here on lets go of it
+        connection.execute(_END_WHEN_IDLE, {"limit": f"{1000 * IDLE_S:.0f}ms"})
         log.info("leading", what="clock")
         return True
 

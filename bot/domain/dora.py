@@ -6,8 +6,9 @@
   person cancelled is neither, nor is an order that never ran.
 - Time to restore: from a failure to the next success in the same environment, be it a rollback's or that of a newer
   version; the median. A failure that nothing has followed yet is counted as open. What had succeeded and was rolled
-  back failed when its way back was first asked for, and counts by that time. What was undone together with something
-  later had been replaced before: it has no time of its own.
+  back failed when its way back was first asked for, and counts by that time; a way back that was not confirmed, or
+  never ran, says nothing. What was undone together with something later had been replaced before: it has no time of
+  its own.
 """
 
 from __future__ import annotations
@@ -101,8 +102,9 @@ def _was_good(undone: Deployment) -> bool:
 
 
 def _asked_back(rows: Sequence[Deployment]) -> dict[int, float]:
-    """When the first way back from each deployment was asked for."""
-    ways = sorted((one for one in rows if one.rollback_of), key=lambda one: one.requested_at, reverse=True)
+    """When the first way back from each deployment was asked for, of those that began to change anything."""
+    began = (one for one in rows if one.rollback_of and has_changed(one))
+    ways = sorted(began, key=lambda one: one.requested_at, reverse=True)
     return {one.rollback_of: one.requested_at for one in ways}
 
 

@@ -122,3 +122,15 @@ def test_a_failure_counts_by_when_it_was_known() -> None:
     failed = replace(undone, undone_from=S.FAILED, outcome="checks_failed")
     [found] = dora_of([failed, back], {}, since=5 * DAY_S, until=10 * DAY_S)
     assert (found.failed, found.restore_s) == (0, None)
+
+
+def test_a_way_back_that_nobody_took_says_nothing() -> None:
+    """A preview that was not confirmed, and an order that never ran: the version stayed good until the next one."""
+    undone = ended(2, S.ROLLED_BACK, DAY_S, undone_from=S.SUCCEEDED, rolled_back_by=5)
+    never = ended(3, S.CANCELLED, 2 * DAY_S, rollback_of=2, kind=DeploymentKind.ROLLBACK, run=None)
+    preview = replace(never, number=4, state=S.EXPIRED, requested_at=5 * DAY_S - 60.0, ended_at=5 * DAY_S + 60.0)
+    preview = replace(preview, started_at=0.0)
+    back = ended(5, S.SUCCEEDED, 9 * DAY_S, rollback_of=2, kind=DeploymentKind.ROLLBACK, requested_at=9 * DAY_S - 30.0)
+    assert figures(undone, never, back).restore_s == 30.0
+    [found] = dora_of([undone, preview, back], {}, since=5 * DAY_S, until=10 * DAY_S)
+    assert (found.failed, found.restore_s) == (1, 30.0)

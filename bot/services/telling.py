@@ -19,6 +19,7 @@ from bot.errors import AuthFailed, DestinationGone, Rejected
 from bot.ports import Clock, Store, SubjectRecord, Transaction
 from bot.ports.trackers import Relations, Releases, Submission
 from bot.ports.tracking import ORIGIN, TrackerTask
+from bot.services.deployments.versions import SHORT
 from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
 from bot.services.reporting import Reporting
 from bot.services.settling import Settling
@@ -256,7 +257,8 @@ def _wishes(
 
 def _is_named(version: Version) -> bool:
     """Whether people gave it its name; a commit or a build's number is no version of a tracker's project."""
-    return "#" not in version.name and not (version.commit and version.commit.startswith(version.name.lower()))
+    name, commit = version.name, version.commit
+    return "#" not in name and name not in (commit, commit[:SHORT])
 
 
 def _origin_key(number: int) -> str:

@@ -296,6 +296,14 @@ def test_a_commit_or_a_build_is_no_fix_version(make: Make, version: Version) -> 
     assert [call[2] for call in world.tracker.calls] == ["1.4.2"]
 
 
+def test_a_tag_that_its_commit_begins_with_is_a_fix_version(make: Make) -> None:
+    """Nobody calls a commit by so few characters: `7` is the seventh release."""
+    world = make(told=Told(fix_version=("*",)))
+    world.tell(deployment(version=Version("7", "7f2a9c1d" + 32 * "0"), issues=("USER-12",)))
+    world.work()
+    assert [call[2] for call in world.tracker.calls] == ["7"]
+
+
 def test_a_fix_version_that_is_refused_is_no_reason_to_stop(make: Make) -> None:
     """The outcome names it."""
     world = make(told=Told(fix_version=("staging",)))

@@ -9,8 +9,10 @@ from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
-from bot.domain.deployments import Deployment, DeploymentState
+from bot.domain.deployments import Deployment, DeploymentState, Version, note
 from bot.domain.services import RollbackRule
+from bot.ports import Transaction
+from bot.services.deployments.standing import in_place_of
 from bot.services.deployments.versions import MOST_BUILDS
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.services.tracker_world import words_of
@@ -177,3 +179,17 @@ def test_what_is_only_built_again_is_no_newer_than_it_was(dropped: Stage) -> Non
     assert f"cannot be undone ({DROP})" in dropped.ask(f"deploy {SERVICE} v1 to production")
     dropped.ask(f"deploy {SERVICE} latest to production")
     assert dropped.deployment(dropped.newest()).version.name.startswith(dropped.deployment(2).version.commit[:8])
+
+
+def test_what_no_build_made_is_not_what_it_was_to_undo(stage: Stage, store: SqlStore) -> None:
+    """Meanwhile a version of no build took the place of v2: what goes with that, nobody knows."""
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    waiting, hotfix = stage.deployment(3), note(stage.deployment(2), version=Version("hotfix"))
+    assert waiting.undoes is not None
+
+    def work(tx: Transaction) -> Deployment:
+        tx.deployments.put(hotfix, due_at=None)
+        return in_place_of(tx, waiting)
+
+    after = store.write(work)
+    assert (after.previous, after.undoes, after.changes_known) == (Version("hotfix"), None, False)

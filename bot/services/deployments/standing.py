@@ -196,8 +196,8 @@ def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
         return deployment
     line, since = (deployment.service, deployment.environment), deployment.requested_at
     previous, there = good_version(tx, *line), stands_there(tx, *line)
-    is_told_older = deployment.undoes is not None and there is not None and deployment.undoes.back_from == there.build
-    is_back = there is not None and (is_told_older or is_older(deployment.version, there))
+    told = deployment.undoes.back_from if deployment.undoes is not None else ""
+    is_back = there is not None and (is_older(deployment.version, there) or told == there.build != "")
     if deployment.undoes and not (is_back or deployment.undoes.irreversible):  # what it would have undone is gone
         deployment = replace(deployment, undoes=None, changes_known=False)
     commit = previous.commit if previous else ""

@@ -86,7 +86,8 @@ def _neighbour(dialect: str, asked: FromClause, *wanted: ColumnElement[Any], ear
     at = select(nearest.c.ordered_at).where(_is_beside(dialect, nearest, asked, earlier=earlier)).limit(1)
     at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at).correlate(asked)
     runs = subjects.alias("runs")
-    is_there = _is_beside(dialect, runs, asked, earlier=earlier), runs.c.ordered_at == at.scalar_subquery()
+    # Without the range, which says nothing more: SQLite takes it for the index, and looks at a line's whole history.
+    is_there = _is_aside(dialect, runs, asked, earlier=earlier), runs.c.ordered_at == at.scalar_subquery()
     width, number = func.length(runs.c.number), runs.c.number
     order = (width.desc(), number.desc()) if earlier else (width, number)
     there = select(*(runs.c[column.name] for column in wanted)).where(*is_there)
@@ -95,9 +96,15 @@ def _neighbour(dialect: str, asked: FromClause, *wanted: ColumnElement[Any], ear
 
 def _is_beside(dialect: str, runs: FromClause, asked: FromClause, *, earlier: bool) -> ColumnElement[bool]:
     """Whether a run ended, is of the line that is asked about, and began before (or after) the one asked about."""
+    at, then = runs.c.ordered_at, asked.c.ordered_at
+    return and_(_is_aside(dialect, runs, asked, earlier=earlier), at <= then if earlier else at >= then)
+
+
+def _is_aside(dialect: str, runs: FromClause, asked: FromClause, *, earlier: bool) -> ColumnElement[bool]:
+    """The same of one that began no later (or earlier) than the one asked about."""
     at, width, number = runs.c.ordered_at, func.length(runs.c.number), runs.c.number
     then, wide, numbered = asked.c.ordered_at, asked.c.width, asked.c.number
-    is_beside: ColumnElement[bool] = (
+    is_aside: ColumnElement[bool] = (
         or_(at < then, width < wide, and_(width == wide, number < numbered))
         if earlier
         else or_(at > then, width > wide, and_(width == wide, number > numbered))
@@ -106,8 +113,7 @@ def _is_beside(dialect: str, runs: FromClause, asked: FromClause, *, earlier: bo
         none_of(dialect, runs.c.key, "apart"),
         *(runs.c[name] == asked.c[name] for name in ("source", "project", "branch")),
         runs.c.is_finished.is_(True),
-        at <= then if earlier else at >= then,
-        is_beside,
+        is_aside,
     )
 
 

@@ -21,6 +21,7 @@ from bot.services import budgeting
 from bot.services.retention import Limits, Pruner
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
+from bot.storage.store import SqliteStore
 from tests.services.world import CI, World
 from tests.stores import SqlStore, event_of
 
@@ -161,3 +162,21 @@ def test_looking_for_work_passes_by_where_nothing_is_wanted(
                 connection.execute(text(f"SET enable_{way} = off"))
         look = postgres_scans if database.dialect.name == "postgresql" else sqlite_scans
         assert look(connection, statement, values) == []
+
+
+def test_neighbours_are_looked_up_without_their_line_s_history(
+    sqlite_store: SqliteStore, sqlite_database: Engine
+) -> None:
+    """SQLite keeps no figures of its tables here: of two conditions on the time it must not take the wider one."""
+    world = World(sqlite_store, sqlite_database)
+    with listening(sqlite_database) as said:
+        for number in range(1, 4):
+            world.accept(event_of(number, SUCCESS, at=10.0 * number, started=10.0 * number - 5))
+    asked = {statement: values for statement, values in said.items() if " AS nearest" in statement}
+    assert asked
+    with sqlite_database.connect() as connection:
+        for statement, values in asked.items():
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            found = [step for step in plan if step.startswith("SEARCH runs")]
+            assert len(found) == 2
+            assert all(step.endswith("ordered_at=?)") for step in found), found

@@ -10,6 +10,7 @@ from bot.domain.deployments import CHECKS, Approval, Deployment, DeploymentState
 from bot.domain.services import ApprovalRule
 from bot.errors import Conflict
 
+TOO_OLD = "too_old"  # why an approval was struck whose person may give another one
 ANSWER_S = 1800.0  # so long people have to say what becomes of one whose checks cannot tell
 _OUT_OF_REACH = frozenset({"run_unseen", "run_unknown", "not_stopped"})
 

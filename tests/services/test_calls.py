@@ -68,3 +68,20 @@ def test_each_outage_calls_people_once(stage: Stage) -> None:
         stage.go_on(20)
         assert (stage.deployment().outcome, stage.deployment().question) == ("locked", "")
         stage.ask(f"unlock {SERVICE} in production")
+
+
+@pytest.mark.parametrize(("later_s", "called"), [(3600, ["slack:U2"]), (0, ["slack:U2", "slack:U3"])])
+def test_whose_approval_got_too_old_is_called_again(stage: Stage, later_s: float, called: list[str]) -> None:
+    """Nobody else can give the one that lacks; who has agreed, and still counts, is left alone."""
+    stage.build("v1")
+    for typed, person in (("deploy {} v1 to production", "U1"), ("confirm {}#1", "U1"), ("approve {}#1", "U2")):
+        stage.ask(typed.format(SERVICE), person)
+    stage.ask(f"lock {SERVICE} in production because so")
+    stage.world.clock.advance(later_s)
+    stage.ask(f"approve {SERVICE}#1", "U3")
+    stage.go_on()
+    stage.world.clock.advance(7 * 86_400 + 1 - later_s / 2)
+    stage.ask(f"unlock {SERVICE} in production")
+    stage.go_on(60)
+    assert [one.account for one in stage.deployment().struck] == called
+    assert calls(stage, "waits for approval again") == [called]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Actor
-from bot.domain.deciding import strike, with_time
+from bot.domain.deciding import TOO_OLD, strike, with_time
 from bot.domain.deployments import ACTIVE, ASKED, Approval, Deployment, DeploymentState, Version, move
 from bot.domain.services import Target
 from bot.domain.windows import Closed, closed
@@ -182,7 +182,7 @@ class Gate:
             elif not why and tx.accounts.same_person(one.account, since) & counted:
                 why = "counted_already"
             elif not why and now - one.at > max(APPROVAL_S, target.approvals.expires_s):
-                why = "too_old"
+                why = TOO_OLD
             if why:
                 struck.append(Approval(one.account, one.name, now, why))
                 self._records.tell(tx, RECHECK, f"{deployment.key} {one.account}", f"refused:{why}")
@@ -190,7 +190,7 @@ class Gate:
                 counted.add(one.account)
         asked = self._requests.demanded(deployment, target)
         exact = replace(self.learning.learned(asked, seen.brought), version=seen.version or deployment.version)
-        is_over = now >= deployment.terms.expires_at or any(one.reason == "too_old" for one in struck)
+        is_over = now >= deployment.terms.expires_at or any(one.reason == TOO_OLD for one in struck)
         if asked.terms != deployment.terms or (struck and is_over):
             exact = with_time(exact, now + target.approvals.expires_s)
         return strike(exact, struck, now) if struck or not exact.is_approved else exact

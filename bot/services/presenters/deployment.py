@@ -24,7 +24,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deciding import ANSWER_S
+from bot.domain.deciding import ANSWER_S, TOO_OLD
 from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
@@ -309,8 +309,8 @@ def _notice(
             sentence, emoji, called = "still waits for approval", "⏰", _asked(deployment, platform)
         case _ if name.startswith("struck"):
             sentence, emoji = "waits for approval again", "🚫"
-            out = {one.account for one in deployment.struck}
-            called = [account for account in _callable(deployment, platform) if account not in out]
+            out = {one.account for one in deployment.struck if one.reason != TOO_OLD}
+            called = [account for account in _asked(deployment, platform) if account not in out]
         case _ if name.startswith(("raised", "approval")):
             sentence, emoji, called = "waits for approval again", "🙋", _asked(deployment, platform)
         case _ if name.startswith("question"):

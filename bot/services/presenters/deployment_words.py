@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.cards import Code, Text, Tone, text
 from bot.domain.commands import SPECS, Verb
-from bot.domain.deciding import is_out_of_reach, lacks_reason
+from bot.domain.deciding import TOO_OLD, is_out_of_reach, lacks_reason
 from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed
 from bot.domain.deployment_notices import is_over, question_in
 from bot.domain.deployments import Deployment, DeploymentState
@@ -113,7 +113,7 @@ STRUCK = {
     "outsider": "is none of us any more",
     "is_requester": "is who asked for it",
     "counted_already": "has approved it from another account",
-    "too_old": "approved it too long ago",
+    TOO_OLD: "approved it too long ago",
 }
 QUESTIONS = {
     "checks": "some checks cannot tell: keep it, or roll it back?",

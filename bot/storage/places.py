@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, not_, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, delete, not_, or_, select, update
 from sqlalchemy.sql.functions import max as highest
 
 from bot.domain.audit import AuditEntry, seal
@@ -16,7 +16,9 @@ from bot.storage.dialects import Insert, insert_new, one_of, upsert
 from bot.storage.locks import Lock, hold, share
 from bot.storage.tables import audit, cards, destinations, places, storms, subscriptions
 from bot.storage.unit import Unit
+from bot.telemetry import logger
 
+log = logger(__name__)
 _ALL = select(places.c.address, places.c.key)
 ALL_PROJECTS = "*"
 _AT_ONCE = 500  # a statement takes only so many values
@@ -133,10 +135,7 @@ class SqlSubscriptions:
         """Look for those of all projects at once."""
         asked = {"projects": [*projects, ALL_PROJECTS]}
         rows = self._connection.aside(_for_projects(self._connection.dialect.name), asked)
-        found = [
-            Subscription(row.destination, row.project, row.is_mute, tuple(row.milestones), row.locale, row.created_by)
-            for row in rows
-        ]
+        found = [wish for row in rows if (wish := _wish_in(row)) is not None]
         for project in projects:
             self._read[project] = [one for one in found if one.project in (project, ALL_PROJECTS)]
 
@@ -168,6 +167,14 @@ class SqlSubscriptions:
             opposite = and_(subscriptions.c.is_mute != mutes, subscriptions.c.created_at <= at)
             self._connection.execute(delete(subscriptions).where(subscriptions.c.destination == place, opposite))
         self._read.clear()
+
+
+def _wish_in(row: Row[Any]) -> Subscription | None:
+    """The wish in a row; None for one that is no JSON any more: it keeps nobody from hearing of the project."""
+    if not isinstance(row.milestones, list):
+        log.error("subscription cannot be read, passed over", destination=row.destination, project=row.project)
+        return None
+    return Subscription(row.destination, row.project, row.is_mute, tuple(row.milestones), row.locale, row.created_by)
 
 
 class SqlAuditTrail:

@@ -12,11 +12,11 @@ from bot.domain.noise import Threshold
 from bot.domain.places import OVERDUE_SLOT, DestinationSettings, kind_of_slot
 from bot.domain.routing import Match, Route
 from bot.errors import Unavailable
-from bot.ports import DeliveryQuery
+from bot.ports import DeliveryQuery, Subscription
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.store import SqliteStore
-from bot.storage.tables import cards, storms, subjects
+from bot.storage.tables import cards, storms, subjects, subscriptions
 from tests.services.world import CI, World
 from tests.stores import event_of, key_of
 
@@ -137,3 +137,14 @@ def test_what_is_counted_of_a_storm_is_counted_anew(sqlite_store: SqliteStore, s
     world.accept(event_of(2, at=1.0))
     world.deliver(10)
     assert not any(one.card.is_dead for one in world.store.read(lambda tx: tx.inspection.find(DeliveryQuery(), 10)))
+
+
+def test_a_wish_that_is_no_json_keeps_nobody_from_hearing(sqlite_store: SqliteStore, sqlite_database: Engine) -> None:
+    """What a channel once asked for is passed over, and builds of that project are taken and shown elsewhere."""
+    world = World(sqlite_store, sqlite_database)
+    wish = Subscription("slack:C9", "*", is_mute=False, milestones=("started",), locale="en", created_by="slack:U1")
+    sqlite_store.write(lambda tx: tx.subscriptions.put(wish, 0.0))
+    cut_short(sqlite_database, subscriptions, "milestones", "TRUE")
+    assert world.accept(event_of(1)) == ["accepted"]
+    world.deliver(5)
+    assert world.messenger.standing(CI) == ["user-service #1 · running"]

@@ -321,8 +321,9 @@ def hold(spec: CheckSpec, progress: CheckProgress, refused: Measurement) -> Chec
 def conclude(progress: CheckProgress) -> CheckProgress:
     """The check at its end, with the verdict that its measurements add up to.
 
-    It passed when at least half of them did and the last ones, three or more than a third, were not blank. Otherwise it
-    is what most of the others were; a check that never measured anything is no data.
+    It passed when at least half of them did and the last ones, three or more than a third, were not blank; else it is
+    what the last one was. Where fewer passed it is what most of the others were; a check that never measured anything
+    is no data.
     """
     if not progress.is_running:
         return progress
@@ -332,10 +333,8 @@ def conclude(progress: CheckProgress) -> CheckProgress:
     if not count:
         verdict = Verdict.NO_DATA
     is_blind = progress.blanks >= MOST_BLANKS or 3 * progress.blanks > progress.measured
-    if is_blind and progress.last_verdict in (Verdict.ERROR, Verdict.NO_DATA):
-        verdict = progress.last_verdict
-    elif progress.passes and 2 * progress.passes >= progress.measured:
-        verdict = Verdict.PASSED
+    if progress.passes and 2 * progress.passes >= progress.measured:
+        verdict = (progress.last_verdict or Verdict.ERROR) if is_blind else Verdict.PASSED
     return replace(progress, verdict=verdict)
 
 

@@ -113,6 +113,16 @@ def test_a_short_check_is_blind_by_fewer_looks(looks: str, verdict: Verdict) -> 
     assert run(replace(SPEC, duration_s=10.0 * (len(looks) - 1)), looks).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("looks", "verdict"),
+    [("fe", FAILED), ("fffee", FAILED), ("ffffffeee", FAILED), ("feeen", ERROR), ("nnneee", ERROR)],
+)
+def test_a_blind_end_takes_no_failure_back(looks: str, verdict: Verdict) -> None:
+    """It keeps a check from passing; what did not pass is what most of its other looks were."""
+    spec = replace(SPEC, failure_limit=9, duration_s=10.0 * (len(looks) - 1))
+    assert run(spec, looks).verdict is verdict
+
+
 def test_failures_end_a_check_at_their_limit() -> None:
     """Not in a row; those below the limit are borne."""
     spec = replace(SPEC, failure_limit=3)

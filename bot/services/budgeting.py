@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bot.domain.budgets import Window
 from bot.domain.places import Capabilities, Operation, Place
-from bot.errors import RateLimited, StorageUnavailable
+from bot.errors import OutcomeUnknown, RateLimited, StorageUnavailable
 from bot.ports import Store, Transaction
 from bot.ports.budgets import BudgetReport, BudgetState, Turn
 from bot.services.owed import BUDGET
@@ -23,6 +23,7 @@ PROGRESS_RESERVE = 0.5
 PATIENCE_S = 3.0  # for one whose turn has come
 LOOK_S = 15.0  # at least so often the turn is judged anew, for those ahead may not come
 LEAST_WAIT_S = 0.25
+TOO_MANY = "too_many_pages"
 FIRST = 0.0  # since when an answer stands in line: before all others
 
 log = logger(__name__)
@@ -135,7 +136,7 @@ def _further(destination: str, number: int) -> str:
 class FurtherCalls:
     """The calls of an attempt after its first one, out of budgets; `held` is what was taken. To be called before each.
 
-    `RateLimited` where there is no room.
+    `RateLimited` where there is no room, OutcomeUnknown where there never is: the attempt takes all that there are.
     """
 
     def __init__(self, store: Store, place: Place, windows: Sequence[Window], now: Callable[[], float]) -> None:
@@ -152,6 +153,8 @@ class FurtherCalls:
         if not self._windows:
             return
         now, made = self._now(), self._made
+        if made >= min(window.calls for window in self._windows):  # waiting would be for ever
+            raise OutcomeUnknown(self._place.platform, TOO_MANY, "more calls than the budget ever holds")
         calls = self._store.write(lambda tx: take_more(tx, self._windows, self._place.key, made=made, now=now))
         if isinstance(calls, Refusal):
             raise RateLimited(self._place.platform, BUDGET, calls.until - now)

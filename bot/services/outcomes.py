@@ -11,7 +11,7 @@ from bot.domain.routing import Updates
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from bot.ports import CardRecord, Settlement
 from bot.services import doubts
-from bot.services.budgeting import Held
+from bot.services.budgeting import TOO_MANY, Held
 from bot.services.owed import BUDGET
 from bot.services.planning import NOT_CONFIGURED, REST_S, Delivery
 from bot.services.silence import ASK_EVERY_S, LONG_TRIES
@@ -45,6 +45,7 @@ def after_failure(delivery: Delivery, problem: IntegrationError, operation: Oper
     outcome = _after_failure(delivery, problem, operation, now)
     settlement = replace(outcome.settlement, detail=redact(problem.detail))
     is_unanswered = outcome.was_called and isinstance(problem, OutcomeUnknown | Unavailable)
+    is_unanswered = is_unanswered and problem.reason != TOO_MANY  # all pages but the last were answers
     return replace(outcome, settlement=settlement, unanswered=operation if is_unanswered else None)
 
 

@@ -139,6 +139,19 @@ def test_each_page_of_a_search_is_a_call(make_world: Callable[..., World]) -> No
     assert max(sum(start <= one <= start + 60 for one in asked) for start in asked) == 5
 
 
+def test_a_search_that_no_budget_holds_ends(make_world: Callable[..., World]) -> None:
+    """Each is a try that counts, ever more seldom: other searches have calls left, and the card is given up one day."""
+    world = make_world(**channels(1))
+    world.messenger.account = {Operation.FIND: (Window("slack:T:conversations.history", 2),)}
+    world.messenger.pages = 3
+    world.messenger.fail("slack:T/c000", OutcomeUnknown("slack", "no_answer"), is_done=True)
+    change(world, ["c000"], RUNNING, second=0)
+    world.deliver(900)
+    with world.database.connect() as connection:
+        assert connection.scalar(select(cards.c.tries)) >= 8
+    assert len(world.messenger.asked_at) < 25
+
+
 @pytest.mark.slow
 def test_two_hundred_channels_share_one_budget(make_world: Callable[..., World]) -> None:
     """Each is served once, and all of them within as many minutes as the budget takes."""

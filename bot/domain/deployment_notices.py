@@ -12,6 +12,7 @@ VOID = frozenset(
     {
         "requester_refused",
         "version_moved",
+        "older_unshown",
         "overtaken",
         "outdated",
         "went_wrong",

@@ -170,6 +170,19 @@ def test_what_came_meanwhile_ends_a_later_build_of_an_older_commit(store: SqlSto
     assert (stage.state(3), stage.deployment(3).outcome) == (S.SUPERSEDED, "outdated")
 
 
+def test_what_is_told_to_be_older_only_at_its_start_does_not_begin(store: SqlStore, database: Engine) -> None:
+    """The CI system was away when it was asked for: nobody was shown what it would go back over."""
+    stage = before_it(store, database, DROP)
+    stage.builds.away = {"between"}
+    stage.ask(f"deploy {SERVICE} v0 to production")
+    stage.builds.away = set()
+    for typed, person in (("confirm", "U1"), ("approve", "U2"), ("approve", "U3")):
+        stage.ask(f"{typed} {SERVICE}#3", person)
+    stage.go_on(1)
+    assert (stage.state(3), stage.deployment(3).outcome, len(stage.runs())) == (S.CANCELLED, "older_unshown", 2)
+    assert "older than what is there" in words_of(stage.card(3).sections)
+
+
 def test_what_is_only_built_again_is_no_newer_than_it_was(dropped: Stage) -> None:
     """Somebody retries the build of v1: its commit is still older than what cannot be undone."""
     first = next(run.facts for run in dropped.builds.runs.values() if run.facts.branch == "v1")

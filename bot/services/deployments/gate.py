@@ -47,7 +47,8 @@ class Seen:
     """Those who approved, as their platforms know them now, and why some would not be let approve any more.
 
     `version` is what its pipeline may be told; None where its name means something else by now. `not_to_ask` is why who
-    asked for it would not be let ask any more; empty for those who would. `brought` is what was learned of its commits.
+    asked for it would not be let ask any more; empty for those who would. `brought` is what was learned of its commits,
+    and with `is_unshown` that it is older than what is there, which could not be told when it was asked for.
     """
 
     actors: Sequence[Actor]
@@ -55,11 +56,16 @@ class Seen:
     version: Version | None
     not_to_ask: str = ""
     brought: Brought | None = None
+    is_unshown: bool = False
 
     @property
     def void(self) -> str:
         """The outcome of a deployment that may not begin any more; empty where it may."""
-        return "requester_refused" if self.not_to_ask else "" if self.version else "version_moved"
+        if self.not_to_ask:
+            return "requester_refused"
+        if self.version is None:
+            return "version_moved"
+        return "older_unshown" if self.is_unshown else ""
 
 
 def held_at(tx: Transaction, deployment: Deployment, target: Target, now: float) -> Held | None:
@@ -120,7 +126,10 @@ class Gate:
             actors = list(pool.map(self._known, deployment.approvals))
         decided = {actor.account: self._people.holds(actor, roles) for actor in actors}
         refused = {account: decision.reason for account, decision in decided.items() if not decision.is_allowed}
-        return Seen(actors, refused, version.result(), not_to_ask.result(), brought.result())
+        learned = brought.result()
+        is_shown = deployment.undoes is not None or deployment.terms.is_break_glass or deployment.rollback_of > 0
+        is_unshown = learned is not None and learned.is_back and not is_shown
+        return Seen(actors, refused, version.result(), not_to_ask.result(), learned, is_unshown)
 
     def _known(self, one: Approval) -> Actor:
         """Who approved, with all that the platforms know of them now; IntegrationError where one does not answer."""

@@ -70,6 +70,7 @@ OUTCOMES = {
     "outdated": "Something newer was deployed after it was asked for, and would have been undone with it:",
     "went_wrong": "This very version was deployed after it was asked for, and went wrong:",
     "not_good_before": "Its version went wrong in the environment before, after it was asked for:",
+    "older_unshown": "It is older than what is there, which could not be told when it was asked for: ask for it again.",
     "version_moved": "Its version is the name of another build by now, and nobody can tell the two apart.",
     "requester_refused": "Not started: who asked for it has no role any more that allows this:",
     "approval_struck": "An approval was struck out.",

@@ -148,7 +148,7 @@ def test_a_search_that_no_budget_holds_ends(make_world: Callable[..., World]) ->
     change(world, ["c000"], RUNNING, second=0)
     world.deliver(900)
     with world.database.connect() as connection:
-        assert connection.scalar(select(cards.c.tries)) >= 8
+        assert connection.execute(select(cards.c.tries)).scalar_one() >= 8
     assert len(world.messenger.asked_at) < 25
 
 

@@ -32,6 +32,9 @@ from bot.storage.rows import NewRows, Row, Write
 from bot.storage.tables import cards
 from bot.storage.unit import Unit
 
+# Written out: were it a parameter, SQLite would prepare each statement anew at every run, as it asks itself whether the
+# value is the one that a partial index is about.
+IS_CARD_SLOT = cards.c.slot == literal_column(f"'{CARD_SLOT}'")
 IS_DIRTY = text("cards.wanted_revision > cards.shown_revision AND NOT cards.is_dead")
 CARD_COLUMNS = tuple(
     cards.c[name]
@@ -99,7 +102,7 @@ def lives_again(differs: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(cards.c.is_dead, or_(stood, and_(_DIED_OF_CONTENT, is_new_end)))
 
 
-_IS_CARD = and_(cards.c.subject_key == bindparam("subject"), cards.c.slot == CARD_SLOT)
+_IS_CARD = and_(cards.c.subject_key == bindparam("subject"), IS_CARD_SLOT)
 _IS_FINAL = bindparam("final", type_=Boolean)
 _REOPENS = bindparam("reopens", type_=Boolean)
 _DIFFERS = bindparam("differs", type_=Boolean)
@@ -149,7 +152,7 @@ _OVERDUE = (
     select(*CARD_COLUMNS)
     .where(
         IS_DIRTY,
-        cards.c.slot == CARD_SLOT,
+        IS_CARD_SLOT,
         cards.c.is_final,
         not_(cards.c.shown_final),  # else the end stands there, and only something about it is not shown yet
         cards.c.final_since < bindparam("before"),
@@ -164,7 +167,7 @@ _OVERDUE = (
 
 @cache
 def _standing(dialect: str) -> Select[Any]:
-    is_meant = and_(one_of(dialect, cards.c.subject_key, "subjects"), cards.c.slot == CARD_SLOT)
+    is_meant = and_(one_of(dialect, cards.c.subject_key, "subjects"), IS_CARD_SLOT)
     return select(cards.c.subject_key, *_STANDING).where(is_meant).order_by(cards.c.id)
 
 

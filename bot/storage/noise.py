@@ -9,9 +9,8 @@ from sqlalchemy import Update, and_, bindparam, case, false, func, not_, select,
 
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest, Run, Storm
-from bot.domain.places import CARD_SLOT
 from bot.domain.subjects import SubjectKey
-from bot.storage.cards import END_ONCE_MORE, lives_again
+from bot.storage.cards import END_ONCE_MORE, IS_CARD_SLOT, lives_again
 from bot.storage.dialects import Insert, insert_new
 from bot.storage.subjects import MAX_LABEL, SUBJECT_COLUMNS, readable
 from bot.storage.tables import cards, storms, subjects
@@ -35,7 +34,7 @@ _LOCK_DIGEST = _DIGEST.with_for_update()
 _IS_MEMBER = and_(cards.c.folded_into == bindparam("digest"), subjects.c.key == cards.c.subject_key)
 _UNFINISHED = select(subjects.c.key).where(_IS_MEMBER, not_(subjects.c.is_finished)).limit(1)
 _RAISE = update(subjects).where(subjects.c.key == bindparam("digest"))
-_IS_SLOT = and_(cards.c.subject_key == bindparam("digest"), cards.c.slot == CARD_SLOT)
+_IS_SLOT = and_(cards.c.subject_key == bindparam("digest"), IS_CARD_SLOT)
 _SOON = case((and_(cards.c.tries == 0, cards.c.due_at > bindparam("by")), bindparam("by")), else_=cards.c.due_at)
 _WANT_PROGRESS = update(cards).where(_IS_SLOT).values(is_final=False, final_since=0.0, shown_final=False, due_at=_SOON)
 _IS_WAITING = and_(cards.c.final_since > 0, cards.c.wanted_revision > cards.c.shown_revision)

@@ -10,6 +10,8 @@ from bot.domain.deployments import DeploymentState
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 
 

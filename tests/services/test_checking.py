@@ -17,6 +17,8 @@ from bot.storage.tables import commands
 from tests.fakes import FakeBuildSystem
 from tests.services.world import CI, World
 
+pytestmark = pytest.mark.one_engine
+
 RETRY = "retry user-service#1"
 UNKNOWN = (
     "I do not know yet whether buildbot took my request for a build of user-service: no answer came. "

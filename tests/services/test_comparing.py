@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import Engine
 
 from bot.domain.checks import CheckKind, Verdict
@@ -11,6 +12,8 @@ from bot.domain.deployments import DeploymentState
 from bot.domain.services import RollbackRule
 from tests.services.deployment_world import CHECK, a_stage
 from tests.stores import SqlStore
+
+pytestmark = pytest.mark.one_engine
 
 S = DeploymentState
 COMPARED = replace(CHECK, name="latency", kind=CheckKind.COMPARE, source="prometheus", query="x", max_ratio=1.5)

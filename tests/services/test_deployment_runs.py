@@ -17,6 +17,8 @@ from tests.fakes import FakeBuildSystem
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 S = DeploymentState
 
 

@@ -11,6 +11,8 @@ from bot.domain.commands import VERBS, Verb
 from bot.services.presenters.help import GROUPS, help_card
 from tests.services.world import World
 
+pytestmark = pytest.mark.one_engine
+
 
 def _written(card: Card) -> dict[str, list[str]]:
     """The commands below each heading."""

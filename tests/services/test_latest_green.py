@@ -11,6 +11,8 @@ from bot.domain.builds import BuildStatus
 from tests.services.deployment_world import SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def stage(store: SqlStore, database: Engine) -> Stage:

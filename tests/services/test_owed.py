@@ -12,6 +12,8 @@ from bot.services.steps import STEP_S
 from bot.storage.tables import commands
 from tests.services.world import World
 
+pytestmark = pytest.mark.one_engine
+
 GIVE_UP_S = 900.0
 SECRET = "xoxb-123456789012-abcdefghijkl"
 

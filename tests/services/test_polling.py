@@ -17,6 +17,8 @@ from tests.fakes import EPOCH
 from tests.services.tracker_world import TRIGGER, TrackerWorld, moved, released
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 VERSION = replace(TRIGGER, kind=ChangeKind.VERSION_RELEASED, value=".*", version="{{version}}")
 
 

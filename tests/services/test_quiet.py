@@ -20,6 +20,8 @@ from tests.fakes import EPOCH, Call
 from tests.services.world import CI, World
 from tests.stores import event_of
 
+pytestmark = pytest.mark.one_engine
+
 RUNNING, SUCCESS, FAILED = BuildStatus.RUNNING, BuildStatus.SUCCESS, BuildStatus.FAILED
 ALL = Route("routes[0]", Match(), ("ci",))
 NIGHT = QuietHours(time(3), time(5))  # EPOCH is four in the morning

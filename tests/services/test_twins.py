@@ -9,6 +9,8 @@ from bot.domain.cards import Card
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def stage(store: SqlStore, database: Engine) -> Stage:

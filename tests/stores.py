@@ -147,7 +147,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_on_postgres(item: pytest.Item) -> bool:
     asked = getattr(item, "callspec", None)
-    return asked is not None and asked.params.get("database") == "postgres"
+    return asked is not None and "postgres" in (asked.params.get("database"), asked.params.get("bot_database"))
 
 
 @pytest.fixture(params=ENGINES)

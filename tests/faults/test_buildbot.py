@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.services.checking import CERTAIN_AFTER_S
 from tests.faults.proxy import Kind, answer, fault
 from tests.faults.scene import PROJECT, Faulty
 from tests.scenarios.running import CI
+
+pytestmark = pytest.mark.one_engine
 
 HTML = "Content-Type: text/html"
 PAGE = answer(200, "<html>Sign in</html>", HTML)

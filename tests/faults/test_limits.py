@@ -7,6 +7,8 @@ import pytest
 from tests.faults.proxy import Kind, answer, fault
 from tests.faults.scene import CARD, POST, Faulty
 
+pytestmark = pytest.mark.one_engine
+
 LIMITED = '{"ok": false, "error": "ratelimited"}'
 THROTTLED = '{"code": "Forbidden.AccessDenied.QpsLimitForApi", "message": "limited", "requestid": "R"}'
 JSON = "Content-Type: application/json"

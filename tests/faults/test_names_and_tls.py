@@ -20,6 +20,8 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.scene import Faulty, faulty_scene
 from tests.stores import MakeDatabase
 
+pytestmark = pytest.mark.one_engine
+
 
 @dataclass
 class Secured:

@@ -9,6 +9,8 @@ from tests.faults.proxy import Kind, answer, fault
 from tests.faults.scene import CARD, CHANGE, POST, ROBOT, Faulty
 from tests.scenarios.running import OPS_GROUP, fresh
 
+pytestmark = pytest.mark.one_engine
+
 LATER_S = CALL_DEADLINE_S + 1.0  # when the bot has hung up
 PAGE = answer(200, "<html><body>Welcome to the guest network</body></html>", "Content-Type: text/html")
 LOGIN = answer(302, "", "Location: http://127.0.0.1:9/login")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.proxy import Kind, answer, fault
 from tests.faults.scene import CARD, POST, ROBOT, Faulty
 from tests.scenarios.running import CI, DEV_GROUP, OPS_GROUP, fresh
+
+pytestmark = pytest.mark.one_engine
 
 JSON = "Content-Type: application/json"
 TOKENS = "/v1.0/oauth2/accessToken"

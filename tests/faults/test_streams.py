@@ -14,6 +14,8 @@ from tests.faults.proxy import Kind, fault
 from tests.faults.scene import PROJECT, Faulty
 from tests.scenarios.running import CI, DEV_GROUP, fresh
 
+pytestmark = pytest.mark.one_engine
+
 MUTES = {CI: "/ship mute {}", DEV_GROUP: "@Shipmate 静音 {}"}
 WHO = {CI: "/ship whoami", DEV_GROUP: "@Shipmate 我是谁"}
 PLATFORMS = {CI: "slack", DEV_GROUP: "dingtalk"}

@@ -140,12 +140,7 @@ def create(  # noqa: PLR0913 - each one is a setting of the Buildbot to be made
         greeter_folder=str(paths.greeter),
         greeter_url=greeter_url,
     )
-    scripts = python.parent
-    worker = [str(paths.worker), f"127.0.0.1:{settings.pb_port}", "sample-worker", settings.worker_password]
-    making = [
-        _start(paths, "create-master", [scripts / "buildbot", "create-master", "--quiet", paths.master]),
-        _start(paths, "create-worker", [scripts / "buildbot-worker", "create-worker", "--quiet", *worker]),
-    ]
+    making = _start_making(paths, settings)
     try:
         paths.repository.create()
     except RepositoryError as error:
@@ -161,6 +156,15 @@ def create(  # noqa: PLR0913 - each one is a setting of the Buildbot to be made
     shutil.copy(SAMPLE / "master.cfg", paths.master / "master.cfg")
     paths.repository.install_hook(python, paths.settings)
     return settings
+
+
+def _start_making(paths: BuildbotPaths, settings: BuildbotSettings) -> list[Child]:
+    scripts = Path(settings.python).parent
+    worker = [str(paths.worker), f"127.0.0.1:{settings.pb_port}", "sample-worker", settings.worker_password]
+    return [
+        _start(paths, "create-master", [scripts / "buildbot", "create-master", "--quiet", paths.master]),
+        _start(paths, "create-worker", [scripts / "buildbot-worker", "create-worker", "--quiet", *worker]),
+    ]
 
 
 class RunningBuildbot:

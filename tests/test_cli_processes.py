@@ -427,7 +427,8 @@ def test_a_command_heard_by_one_process_is_answered_by_another(start: Start, pla
         platforms = playground.state()["platforms"]
         whispers = [one["text"] for one in platforms["slack"]["ephemeral"]]
         said = [one["text"] for one in platforms["dingtalk"]["channels"]["研发群"]["messages"]]
-        return any("/ship" in text and "retry" in text for text in whispers) and any("重试" in text for text in said)
+        is_whispered = any("/ship status" in text and "retry" in text for text in whispers)
+        return is_whispered and any("@Shipmate 状态" in text and "重试" in text for text in said)
 
     wait_until(answers, stream, worker)
     assert [stream.end(), worker.end()] == [0, 0]

@@ -175,35 +175,36 @@ def test_one_leads_and_another_takes_over(postgres_url: str) -> None:
         engine.dispose()
 
 
+@pytest.fixture
+def rivals(postgres_database: Engine, postgres_url: str) -> Iterator[tuple[Leader, Leader]]:
+    """Two that would lead, each with connections of its own."""
+    other_engine = open_postgres(postgres_url)
+    both = Leader(postgres_database), Leader(other_engine)
+    yield both
+    for one in both:
+        one.stop()
+    other_engine.dispose()
+
+
 def test_a_leader_that_stands_still_leads_no_more(
-    postgres_database: Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    rivals: tuple[Leader, Leader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has not looked for long loses the lead to whoever does, and knows it when it goes on."""
-    other_engine = open_postgres(postgres_url)
-    still, other = Leader(postgres_database), Leader(other_engine)
+    still, other = rivals
     with monkeypatch.context() as patch:
         patch.setattr(leader, "IDLE_S", 0.2)
         assert still.leads()
     wait_until(other.leads)
     assert (still.leads(), other.leads()) == (False, True)
-    still.stop()
-    other.stop()
-    other_engine.dispose()
 
 
-def test_a_lead_that_cannot_be_begun_is_free(
-    postgres_database: Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lead_that_cannot_be_begun_is_free(rivals: tuple[Leader, Leader], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that refuses what follows the lock: the connection that holds it ends, and somebody else leads."""
-    other_engine = open_postgres(postgres_url)
-    failing, other = Leader(postgres_database), Leader(other_engine)
+    failing, other = rivals
     with monkeypatch.context() as patch:
         patch.setattr(leader, "_END_WHEN_IDLE", text("SELECT 1 / 0, :limit"))
         assert failing.leads() is False
     wait_until(other.leads)
-    failing.stop()
-    other.stop()
-    other_engine.dispose()
 
 
 def test_every_sqlite_process_leads(sqlite_database: Engine) -> None:

@@ -19,8 +19,8 @@ from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
 from bot.ports import BuildControl, BuildHistory, BuildReader, Triggered
 from bot.system import SystemClock
 from integrations.buildbot import SPEC
+from tests.build_fakes import FakeBuildSystem
 from tests.buildbot_server import BuildbotServer, wait_for
-from tests.fakes import FakeBuildSystem
 from tests.network import LosingAdapter
 
 PROJECT = "user-service"

@@ -19,7 +19,8 @@ from bot.ports.charts import Charts
 from bot.ports.metrics import DeploymentReports
 from bot.services.trackers import TrackerAccess
 from bot.services.verification import CheckContext, Verification
-from tests.fakes import FakeBuildSystem, FakeClock
+from tests.build_fakes import FakeBuildSystem
+from tests.fakes import FakeClock
 from tests.services.world import World
 from tests.stores import SqlStore
 

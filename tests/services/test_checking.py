@@ -14,7 +14,7 @@ from bot.ports import CommandRecord, PersonFacts, Triggered
 from bot.services.commands import MOST_DEATHS
 from bot.services.steps import MOST_TRIES
 from bot.storage.tables import commands
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.world import CI, World
 
 pytestmark = pytest.mark.one_engine

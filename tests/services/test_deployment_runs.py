@@ -13,7 +13,7 @@ from bot.domain.deployments import DeploymentState
 from bot.errors import OutcomeUnknown, Rejected
 from bot.services.acting import TRIGGER_WITHIN_S
 from bot.services.deployments.stepping import Stepping
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 

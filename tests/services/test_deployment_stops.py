@@ -12,7 +12,7 @@ from bot.domain.cards import Notice
 from bot.domain.deployments import DeploymentState
 from bot.domain.subjects import SubjectKey
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.subjects import SubjectKey
 from bot.errors import AuthFailed, DestinationGone, Rejected, Unavailable
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.world import World
 
 pytestmark = pytest.mark.one_engine

@@ -14,7 +14,7 @@ from bot.domain.subjects import SubjectKey
 from bot.errors import AuthFailed, DestinationGone, RateLimited, Rejected, Unavailable
 from bot.services.jobs import MOST_TRIES
 from bot.storage.tables import events
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.world import CI, World
 from tests.stores import event_of, key_of
 

@@ -15,7 +15,7 @@ from bot.domain.deployments import DeploymentState
 from bot.domain.services import ApprovalRule
 from bot.domain.windows import Freeze
 from bot.errors import OutcomeUnknown, RateLimited
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.deployment_world import SERVICE, Stage, a_service, a_stage
 from tests.stores import SqlStore
 

@@ -19,7 +19,7 @@ from bot.services.dispatcher import carry_out
 from bot.services.jobs import MOST_TRIES
 from bot.storage.deliveries import SqlDeliveries
 from bot.storage.tables import commands, subjects
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of, key_of
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.errors import DestinationGone
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.deployment_world import DEPLOY_PROJECT, SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 

@@ -16,7 +16,7 @@ from bot.services.jobs import JobWorker
 from bot.services.reconciling import PERIOD_S, plan_reconciling
 from bot.services.sources import Sources
 from bot.storage.tables import events, jobs
-from tests.fakes import FakeBuildSystem
+from tests.build_fakes import FakeBuildSystem
 from tests.services.world import CI, World
 
 NOTICE = "user-service#2 failed on main: tests.Sum.test_sum"

@@ -41,7 +41,8 @@ from bot.services.tracker_house import TrackerHouse
 from bot.services.trackers import TrackerAccess, Trackers
 from bot.services.verification import Verification
 from bot.storage.tables import attempts, audit, commands
-from tests.fakes import FakeBuildSystem, FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
+from tests.build_fakes import FakeBuildSystem
+from tests.fakes import FakeClock, FakeDirectory, FakeIds, FakeMessenger, FakeResponder
 from tests.stores import SqlStore, key_of
 
 CI = "slack:T/ci"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bot.errors import ShipmateError
+from bot.stopping import DRAIN_S
 from bot.telemetry import logger
 
-DRAIN_S = 9.5
 LOOK_S = 0.25
 
 log = logger(__name__)

@@ -15,12 +15,12 @@ import click
 
 from bot.cli_deliveries import CONFIG, dead, deliveries
 from bot.errors import ConfigError, InputError, StorageUnavailable
+from bot.stopping import LONGEST_END_S
 
 if TYPE_CHECKING:
     from bot.settings import Settings
 
 ALL_ROLES = frozenset({"web", "stream", "worker", "clock"})
-LONGEST_END_S = 9.8  # more than an orderly end takes
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -15,12 +15,12 @@ from bot.ports import Clock, Store, Transaction
 from bot.services.hands import Hands, Shares
 from bot.services.leaps import Leaps
 from bot.services.signal import Signal
+from bot.stopping import STOP_S
 from bot.telemetry import logger
 
 LONGEST_SLEEP_S = 1.0
 SHORTEST_SLEEP_S = 0.02
 FULL_SLEEP_S = 0.25
-STOP_S = 9.0
 STUCK_S = 120.0
 
 log = logger(__name__)

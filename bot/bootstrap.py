@@ -192,7 +192,8 @@ def _assemble(core: Core, roles: frozenset[str], environment: Mapping[str, str])
     checks += [core.link.trouble] if core.link else []
     connections: dict[str, Callable[[], bool]] = {}
     if "worker" in roles:
-        dispatcher = _dispatcher(core, has_others=roles != ALL_ROLES)
+        # Over one PostgreSQL there may be another whole process, which nobody needs to be told of.
+        dispatcher = _dispatcher(core, has_others=roles != ALL_ROLES or core.link is not None)
         parts += [core.settling, dispatcher]
         checks.append(dispatcher.trouble)
         if "web" not in roles and core.link is None:

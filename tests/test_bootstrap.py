@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from bot.application import Application
 from bot.bootstrap import ALL_ROLES, HANDS, build
 from bot.errors import ConfigError, StorageUnavailable
+from bot.services.dispatcher import Dispatcher
 from bot.settings import Settings, load
 from bot.storage import watch
 from bot.storage.opening import obstacle, open_database, open_key
@@ -198,6 +199,44 @@ def test_a_worker_that_has_stopped_makes_it_unready(tmp_path: Path, monkeypatch:
     with _running(_settings(tmp_path)) as url:
         assert _eventually(lambda: "dispatcher" in requests.get(f"{url}/readyz", timeout=5).text)
         assert requests.get(f"{url}/readyz", timeout=5).status_code == 503
+
+
+# --- who else is at work
+
+
+def _knows_of_others(settings: Settings, role: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the worker of such a process reckons with others after a leap of the clock."""
+    told: list[bool] = []
+
+    class Told(Dispatcher):
+        def __init__(self, *parts: Any, has_others: bool) -> None:
+            told.append(has_others)
+            super().__init__(*parts, has_others=has_others)
+
+    monkeypatch.setattr("bot.bootstrap.Dispatcher", Told)
+    roles = ALL_ROLES if role == "run" else frozenset({role})
+    application = build(settings, roles, environment={"SHIPMATE_KEY": KEY})
+    is_over = threading.Event()
+    is_over.set()
+    application.start(is_over)
+    assert application.stop()
+    return told == [True]
+
+
+@pytest.mark.postgres
+def test_whole_processes_over_one_server_reckon_with_each_other(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its clock leaps, each leaves alone what another one may have under way."""
+    server = _settings(tmp_path, f'database_url: "{postgres_url}"\n')
+    assert _knows_of_others(server, "run", monkeypatch)
+    assert _knows_of_others(server, "worker", monkeypatch)
+
+
+def test_a_whole_process_over_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for its own work, and for nobody else's."""
+    assert not _knows_of_others(_settings(tmp_path), "run", monkeypatch)
+    assert _knows_of_others(_settings(tmp_path), "worker", monkeypatch)
 
 
 # --- starting and stopping

@@ -210,7 +210,7 @@ class FakeBuildSystem:
                 return Triggered(str(number), request.build)
         return None
 
-    def follow(self, project: str, request: str) -> SubjectKey | None:
+    def follow(self, project: str, request: str, *, correlation: str = "") -> SubjectKey | None:
         """See `BuildControl`."""
         self._reach("follow")
         self._know(project)
@@ -219,6 +219,8 @@ class FakeBuildSystem:
         known = self.requests[int(request) - 1]
         if known.project != project:
             raise DestinationGone(self.source, "other_builder")
+        if correlation not in ("", known.correlation):
+            raise DestinationGone(self.source, "other_request")
         if known.withdrawn_by:
             raise DestinationGone(self.source, "request_cancelled")
         return known.build

@@ -11,6 +11,7 @@ from bot.i18n import LOCALES, _catalogue
 from bot.services.presenters.causes import CAUSES
 from bot.services.presenters.checks import CHECK_REASONS, NO_ANSWERS, VERDICT_WORD
 from bot.services.presenters.dead_letters import SLOT_WORDS
+from bot.services.presenters.deployment_buttons import BEFORE_PRESS
 from bot.services.presenters.deployment_words import NOT_ROLLED_BACK, OUTCOMES, QUESTIONS, STRUCK, WORD
 from bot.services.presenters.explain import DIMENSION_WORDS, EVENT_WORDS, OPERATION_WORDS
 from bot.services.presenters.help import GROUPS, SUMMARIES
@@ -74,6 +75,7 @@ def _said() -> dict[str, str]:
     found |= {text: "a table" for table in tables for text in table.values()}
     tables = (WORD, OUTCOMES, NOT_ROLLED_BACK, QUESTIONS, STRUCK, VERDICT_WORD, CHECK_REASONS, NO_ANSWERS)
     found |= {text: "a table" for table in tables for text in table.values()}
+    found |= {text: "a question" for words in BEFORE_PRESS.values() for text in words}
     found |= {text: "a cause" for cause in CAUSES for text in (cause.words, cause.advice)}
     for path, module in _modules():
         for node in ast.walk(module):

@@ -11,6 +11,7 @@ from bot.domain.services import ApprovalRule
 from bot.errors import Conflict
 
 TOO_OLD = "too_old"  # why an approval was struck whose person may give another one
+WITHDRAWN = "withdrawn"  # the outcome of what was rejected by who asked for it, from whichever account
 ANSWER_S = 1800.0  # so long people have to say what becomes of one whose checks cannot tell
 _OUT_OF_REACH = frozenset({"run_unseen", "run_unknown", "not_stopped"})
 
@@ -82,15 +83,15 @@ def strike(deployment: Deployment, struck: Sequence[Approval], at: float) -> Dep
     return fewer
 
 
-def reject(deployment: Deployment, rejection: Approval) -> Deployment:
-    """Ended by a person who may decide, before it was started."""
+def reject(deployment: Deployment, rejection: Approval, persons: frozenset[str]) -> Deployment:
+    """Ended before it was started, by a person who may decide or who asked for it; `persons` are all their accounts."""
     if not deployment.state.is_waiting:
         raise too_late(deployment)
     return move(
         deployment,
         DeploymentState.CANCELLED,
         rejection.at,
-        outcome="rejected",
+        outcome=WITHDRAWN if deployment.requester.account in persons else "rejected",
         detail=rejection.reason,
         rejection=rejection,
     )
@@ -99,7 +100,8 @@ def reject(deployment: Deployment, rejection: Approval) -> Deployment:
 def lacks_reason(deployment: Deployment) -> bool:
     """Whether somebody else than who asked for it rejected it, and did not say why."""
     no = deployment.rejection
-    return no is not None and not no.reason and no.account != deployment.requester.account
+    is_own = no is not None and (deployment.outcome == WITHDRAWN or no.account == deployment.requester.account)
+    return no is not None and not no.reason and not is_own
 
 
 def give_reason(deployment: Deployment, reason: str) -> Deployment:

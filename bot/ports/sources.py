@@ -125,10 +125,11 @@ class Triggered:
 class BuildRequests(Protocol):
     """What was asked for in a CI system and may not have begun yet. Calls try once, within 8 s."""
 
-    def follow(self, project: str, request: str) -> SubjectKey | None:
+    def follow(self, project: str, request: str, *, correlation: str = "") -> SubjectKey | None:
         """The build that a request became, or None while it waits; DestinationGone when it was dropped.
 
-        DestinationGone with another reason where it is none of the project's, as that is configured by now.
+        DestinationGone with another reason where it is none of the project's, as that is configured by now, or, where
+        the request of a `run` is named by its `correlation`, another one of the same number.
         """
         ...
 

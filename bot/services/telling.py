@@ -19,7 +19,7 @@ from bot.errors import AuthFailed, DestinationGone, Rejected
 from bot.ports import Clock, Store, SubjectRecord, Transaction
 from bot.ports.trackers import Relations, Releases, Submission
 from bot.ports.tracking import ORIGIN, TrackerTask
-from bot.services.deployments.versions import SHORT
+from bot.services.deployments.versions import SHORT, moves_on
 from bot.services.presenters.issue import Refusal, deployment_comment, refusal_comment
 from bot.services.reporting import Reporting
 from bot.services.settling import Settling
@@ -66,7 +66,7 @@ class Tidings:
                 tx.tracker_tasks.add(tracker, told, SUBMIT, body, due_at=at, at=at)
             if deployment.state.is_ended:
                 for key in keys:
-                    wishes = _wishes(deployment, key, access, origin)
+                    wishes = _wishes(tx, deployment, key, access, origin)
                     if tracker == origin.get("tracker") and key != origin["issue"] and deployment.state is _S.SUCCEEDED:
                         wishes["relate"] = origin["issue"] and origin.get("relates", "")
                     if any(wishes.values()):
@@ -231,7 +231,7 @@ def remember_refusal(tx: Transaction, firing: Firing, refusal: Refusal, at: floa
 
 
 def _wishes(
-    deployment: Deployment, key: str, access: TrackerAccess, origin: Mapping[str, Any]
+    tx: Transaction, deployment: Deployment, key: str, access: TrackerAccess, origin: Mapping[str, Any]
 ) -> dict[str, bool | str]:
     """What is to be done at an issue when a deployment ends: as its trigger says, and as the tracker's settings do.
 
@@ -247,11 +247,12 @@ def _wishes(
         status = origin["on_failure"]
     began = deployment.started_at > 0
     is_new = is_good and deployment.kind is not DeploymentKind.ROLLBACK and _is_named(deployment.version)
+    is_version = is_new and is_among(environment, access.told.fix_version)
     return {
         "comment": (is_its_own and origin["comments"]) or (began and is_among(environment, access.told.comment)),
         "status": status,
         "link": began and is_among(environment, access.told.link),
-        "fix_version": is_new and is_among(environment, access.told.fix_version),
+        "fix_version": is_version and not moves_on(tx, deployment.service, deployment.version),
     }
 
 

@@ -108,10 +108,12 @@ class BuildbotControl:
             str(number_in(request, "buildrequestid")), self._key_of(project, self._newest_build(request, deadline))
         )
 
-    def follow(self, project: str, request: str) -> SubjectKey | None:
+    def follow(self, project: str, request: str, *, correlation: str = "") -> SubjectKey | None:
         """See `BuildControl.follow`; a request whose worker was lost waits again, until it has its next build."""
         deadline = Deadline()
         row = self._request(project, request, deadline)
+        if correlation:
+            self._must_carry(row, correlation, deadline)
         build = self._newest_build(row, deadline)
         if row.get("complete"):
             if build is None:
@@ -142,6 +144,12 @@ class BuildbotControl:
         if number_in(row, "builderid") != number_in(self._reader.find_builder(name, deadline), "builderid"):
             raise DestinationGone(SYSTEM, "other_builder", f"the request is none of the builder {name}")
         return row
+
+    def _must_carry(self, request: Json, correlation: str, deadline: Deadline) -> None:
+        """DestinationGone where it is not the request that we made: another Buildbot counts from 1 as well."""
+        buildset = self._api.row(f"buildsets/{number_in(request, 'buildsetid')}", "buildsets", deadline)
+        if f"({correlation})" not in str(buildset.get("reason")):
+            raise DestinationGone(SYSTEM, "other_request", "the request of that number is none of ours")
 
     def _living_builder(self, project: Project, deadline: Deadline) -> Json:
         """The builder, when a master still has it: one that was taken away can be read, and never builds again."""

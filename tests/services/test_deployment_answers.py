@@ -395,3 +395,14 @@ def test_what_failed_and_was_left_is_named_beside_the_good_version(store: SqlSto
         assert "v2 failed and was not rolled back" in str(shown.sections)
     stage.ask(f"whats-in {SERVICE} staging")
     assert "v2" not in str(stage.world.card_answer().sections[0])
+
+
+def test_a_promotion_names_the_branch(store: SqlStore, database: Engine) -> None:
+    """A version that is called by its commit says where it was built, in staging and in production alike."""
+    stage = a_stage(store, database, after="staging")
+    stage.build("main")
+    stage.ask(f"deploy {SERVICE} latest green to staging")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.ask(f"promote {SERVICE} to production")
+    assert (stage.deployment(2).version.name, stage.deployment(2).branch) == (stage.deployment().version.name, "main")

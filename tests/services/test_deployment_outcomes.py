@@ -201,3 +201,16 @@ def test_unanswered_means_rejected(stage: Stage) -> None:
     assert len(reminders()) == 1
     assert f"{SERVICE}#1 waits for no approval" in stage.ask(f"approve {SERVICE}#1", "U2")
     assert stage.runs() == []
+
+
+def test_one_that_was_overtaken_at_the_last_moment_names_the_other(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What began just after it was looked at stands on the card by its number, in the reader's words alone."""
+    for version in ("v1", "v2"):
+        stage.build(version)
+        stage.ask(f"deploy {SERVICE} {version} to staging")
+    stage.go_on(1)
+    monkeypatch.setattr("bot.services.deployments.gate.held_at", lambda *_: None)
+    stage.go_on(20)
+    assert (stage.deployment(2).outcome, stage.deployment(2).detail) == ("busy", f"{SERVICE}#1")

@@ -144,3 +144,19 @@ def test_a_stranger_is_neither_judged_nor_stopped(stage: Stage, monkeypatch: pyt
     stage.builds.finish(stranger, BuildStatus.SUCCESS)
     stage.go_on(700)
     assert (stage.state(), stage.deployment().question) == (S.DEPLOYING, "run_unseen")
+
+
+def test_a_run_of_another_system_is_not_taken_for_it(stage: Stage) -> None:
+    """Its source points at another CI system by now, which has a request of that number: its success says nothing."""
+    stage.builds.begin_queued()
+    stage.go_on(5)
+    request = stage.builds.requests[-1]
+    request.correlation = "a stranger's"
+    assert request.build is not None
+    stage.builds.finish(request.build, BuildStatus.SUCCESS)
+    stage.go_on(700)
+    assert (stage.state(), stage.deployment().question) == (S.DEPLOYING, "run_unseen")
+    for _ in range(2):
+        stage.ask(f"abort {SERVICE}#1")
+    assert (stage.state(), stage.deployment().outcome) == (S.FAILED, "abandoned")
+    assert "Nobody saw how its run went" in said_on(stage)

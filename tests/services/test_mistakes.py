@@ -317,10 +317,10 @@ class SlowBuildSystem(FakeBuildSystem):
         self.wait()
         return FakeBuildSystem.retry(self, key, correlation=correlation, asked_by=asked_by)
 
-    def follow(self, project: str, request: str) -> SubjectKey | None:
+    def follow(self, project: str, request: str, *, correlation: str = "") -> SubjectKey | None:
         """See `BuildControl`."""
         self.wait()
-        return FakeBuildSystem.follow(self, project, request)
+        return FakeBuildSystem.follow(self, project, request, correlation=correlation)
 
 
 def test_a_command_keeps_its_lease_through_calls_that_take_their_whole_time(

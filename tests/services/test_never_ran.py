@@ -43,7 +43,7 @@ def refused(stage: Stage, version: str = "v3") -> int:
 def never_runs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Order what waits, and let its run be cancelled in the queue of the CI system."""
 
-    def follow(_self: FakeBuildSystem, _project: str, _request: str) -> None:
+    def follow(_self: FakeBuildSystem, _project: str, _request: str, **_: str) -> None:
         raise DestinationGone("buildbot", "request_cancelled")
 
     with monkeypatch.context() as patched:

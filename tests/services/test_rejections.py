@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import Engine
 
@@ -39,8 +41,20 @@ def test_who_rejects_what_they_asked_for_is_told_nothing_twice(stage: Stage) -> 
     """Neither that it was rejected, nor that a reason is missing: they know both."""
     heard = len(stage.told("slack:U1"))
     stage.ask(REJECT)
-    assert stage.told("slack:U1")[heard:] == [f"{SERVICE}#1 is rejected."]
+    assert stage.told("slack:U1")[heard:] == [f"{SERVICE}#1 is withdrawn."]
     assert "reason" not in str(stage.card())
+
+
+def test_who_withdraws_it_from_a_linked_account_is_asked_for_no_reason(stage: Stage) -> None:
+    """It is their own request, from whichever platform: the card says that it was withdrawn."""
+    code = re.search(r"[A-Z0-9]{4}-[A-Z0-9]{4}", stage.ask("link"))
+    assert code is not None
+    stage.ask(f"link {code[0]}", "m1")
+    heard = len(stage.told("slack:U1"))
+    assert stage.ask(REJECT, "m1") == f"{SERVICE}#1 已撤回。"
+    assert "Withdrawn by who asked for it." in str(stage.card())
+    assert "No reason" not in str(stage.card())
+    assert stage.told("slack:U1")[heard:] == []
 
 
 def test_a_rejection_without_a_reason_can_still_be_given_one(stage: Stage) -> None:

@@ -304,6 +304,17 @@ def test_a_tag_that_its_commit_begins_with_is_a_fix_version(make: Make) -> None:
     assert [call[2] for call in world.tracker.calls] == ["7"]
 
 
+@pytest.mark.parametrize(("earlier", "added"), [("b" * 40, []), ("a" * 40, ["main"])], ids=["branch", "tag"])
+def test_a_branch_is_no_fix_version(make: Make, earlier: str, added: list[str]) -> None:
+    """Its name stands for another commit each time: a version of that name would hold whatever came last."""
+    world = make(told=Told(fix_version=("*",)))
+    before = deployment(version=Version("main", earlier, "build:ci/shop#11"))
+    world.store.write(lambda tx: tx.deployments.add(before, dedup_key="1", due_at=0.0))
+    world.tell(deployment(version=Version("main", "a" * 40, "build:ci/shop#12"), issues=("USER-12",), number=2))
+    world.work()
+    assert [call[2] for call in world.tracker.calls] == added
+
+
 def test_a_fix_version_that_is_refused_is_no_reason_to_stop(make: Make) -> None:
     """The outcome names it."""
     world = make(told=Told(fix_version=("staging",)))

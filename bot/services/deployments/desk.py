@@ -248,7 +248,7 @@ class DeploymentDesk:
             self._records.progress(tx, after, due_at=None)
             self._records.tell(tx, cause, f"{after.key} {after.environment}", "reason_given")
         else:
-            after = reject(current, said)
+            after = reject(current, said, persons)
             self._ending.end(tx, after, target, cause)
         asker, id_, now = current.requester.account, f"{cause.command_id}:told", self._records.now()
         if asker not in persons and self._people.can_hear(asker):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bot.domain.deployment_notices import remind_at
-from bot.domain.deployments import FAILED_STATES, Deployment, DeploymentState, move, note
+from bot.domain.deployments import ACTIVE, FAILED_STATES, Deployment, DeploymentState, move, note
 from bot.domain.services import Service, Target
 from bot.errors import Conflict, IntegrationError
 from bot.ports import Transaction
@@ -185,8 +185,9 @@ class DeploymentWorker:
             there = replace(there, let_at=now if has_opened else there.let_at)
             started = move(there, _S.DEPLOYING, now, run=ordered(there, step.target, now), question="")
             self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
-        except Conflict as problem:
-            return Held("busy", str(problem), now + REST_S)
+        except Conflict:
+            active = tx.deployments.newest(judged.service, judged.environment, ACTIVE, 1)
+            return Held("busy", active[0].key.short if active else "", now + REST_S)
         return None
 
     def _stay_queued(self, tx: Transaction, step: Step, current: Deployment, why: Held) -> None:

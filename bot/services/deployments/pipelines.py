@@ -51,10 +51,10 @@ class BuildDeploys:
         """See `DeploySystem.look`: the build is asked for itself, whatever any webhook said of it.
 
         It is found by its request each time: where its worker was lost the same request becomes another build, and
-        where the configuration names another pipeline by now a build of the same number is a stranger's.
+        where the configuration names another pipeline or address by now a build of the same number is a stranger's.
         """
         with _in_sight():
-            build = self._control.follow(order.pipeline, run.request)
+            build = self._control.follow(order.pipeline, run.request, correlation=order.correlation)
             if build is None:
                 return RunReport(replace(run, build="", url=""), RunState.WAITING)
             facts = self._reader.fetch(build, with_log=False).facts
@@ -64,7 +64,7 @@ class BuildDeploys:
     def stop(self, order: Order, run: Run) -> bool:
         """See `DeploySystem.stop`."""
         with _in_sight():
-            build = self._control.follow(order.pipeline, run.request)
+            build = self._control.follow(order.pipeline, run.request, correlation=order.correlation)
             if build is not None:
                 return self._control.cancel(build, asked_by=order.asked_by)
             self._control.withdraw(order.pipeline, run.request, asked_by=order.asked_by)

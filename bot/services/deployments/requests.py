@@ -33,6 +33,7 @@ from bot.services.deployments.standing import (
     Overtaken,
     good_before,
     good_once,
+    good_there,
     good_version,
     irreversible_since,
     is_good_before,
@@ -333,10 +334,10 @@ class Requests:
             raise Conflict(
                 "No environment comes before {environment}: say which version.", environment=target.environment
             )
-        before = self._records.store.read(lambda tx: good_version(tx, service.name, target.after))
+        before = self._records.store.read(lambda tx: good_there(tx, service.name, target.after))
         if before is None:
             raise Conflict("Nothing was deployed to {environment} yet.", environment=target.after)
-        return before, ""
+        return before.version, before.branch
 
 
 def _must_be_at_rest(undone: Deployment) -> None:

@@ -58,7 +58,13 @@ def good(tx: Transaction, service: str, environment: str, limit: int = LOOKED_AT
 
 def good_version(tx: Transaction, service: str, environment: str) -> Version | None:
     """The version that last succeeded there and was not rolled back."""
-    return next((one.version for one in good(tx, service, environment)), None)
+    there = good_there(tx, service, environment)
+    return there.version if there is not None else None
+
+
+def good_there(tx: Transaction, service: str, environment: str) -> Deployment | None:
+    """The deployment that brought `good_version`."""
+    return next(iter(good(tx, service, environment)), None)
 
 
 def good_before(tx: Transaction, current: Deployment) -> Version | None:

@@ -76,7 +76,7 @@ class Versions:
             return self._store.read(lambda tx: _as_first_deployed(tx, service.name, version)), found.facts.branch or ""
         known = self._store.read(lambda tx: _deployed(tx, service.name, word))
         if known is not None:
-            return known, ""
+            return known
         if service.takes_any_version and word != LATEST:
             return Version(word), ""
         newest = _find(builds, LATEST, service.build_branch)
@@ -228,14 +228,14 @@ def _version(build: Build, word: str) -> Version:
     return Version(word if is_name else (commit[:SHORT] or f"#{build.key.number}"), commit, str(build.key))
 
 
-def _deployed(tx: Transaction, service: str, word: str) -> Version | None:
-    """A version of that name, or commit, that was deployed before."""
+def _deployed(tx: Transaction, service: str, word: str) -> tuple[Version, str] | None:
+    """A version of that name, or commit, that was deployed before, and its branch."""
     for deployment in tx.deployments.newest(service, None, _BEGAN, MOST_BUILDS):
         version = deployment.version
         if version.name == word:
-            return version
+            return version, deployment.branch
         if _COMMIT.fullmatch(word.lower()) and version.commit.startswith(word.lower()):
-            return replace(version, name=version.commit[:SHORT])
+            return replace(version, name=version.commit[:SHORT]), deployment.branch
     return None
 
 
@@ -243,6 +243,17 @@ def _commits_of(tx: Transaction, service: str, name: str) -> set[str]:
     """Of which commits a version of that name was deployed before."""
     newest = tx.deployments.newest(service, None, _BEGAN, MOST_BUILDS)
     return {one.version.commit for one in newest if one.version.name == name and one.version.commit}
+
+
+def moves_on(tx: Transaction, service: str, version: Version) -> bool:
+    """Whether a version's name is, or was, that of another commit too, as a branch's is: as far as it was heard of."""
+    if not (version.commit and version.build):
+        return False
+    key = SubjectKey.parse(version.build)
+    heard = [record for record in tx.subjects.newest(key.project, MOST_BUILDS) if record.key.source == key.source]
+    facts = [record.build().facts for record in heard]
+    commits = {one.commit for one in facts if one.commit and one.branch == version.name}
+    return bool((commits | _commits_of(tx, service, version.name)) - {version.commit})
 
 
 def _order(build: str) -> tuple[int, int, str]:

@@ -24,7 +24,7 @@ from bot.domain.cards import (
     Tone,
     text,
 )
-from bot.domain.deciding import ANSWER_S, TOO_OLD
+from bot.domain.deciding import ANSWER_S, TOO_OLD, WITHDRAWN
 from bot.domain.deployments import Approval, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.places import NOTICE_SLOT, OVERDUE_SLOT, kind_of_slot
 from bot.i18n import translate
@@ -255,7 +255,8 @@ def story_of(deployment: Deployment, locale: str) -> tuple[Text, ...]:
         words = translate(locale, STRUCK.get(one.reason, one.reason))
         steps.append((one.at, text(f"🚫 {one.name} ", words)))
     if (no := deployment.rejection) is not None:
-        steps.append((no.at, text("❌ ", translate(locale, "rejected"), " · ", no.name)))
+        word = "withdrawn" if deployment.outcome == WITHDRAWN else "rejected"
+        steps.append((no.at, text("❌ ", translate(locale, word), " · ", no.name)))
     if deployment.started_at:
         steps.append((deployment.started_at, text("⏳ ", translate(locale, "began"))))
     parts: list[Any] = [f"{emoji_of(deployment)} ", Strong(translate(locale, WORD[deployment.state]))]

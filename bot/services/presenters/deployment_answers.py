@@ -25,7 +25,7 @@ from bot.domain.cards import (
     text,
 )
 from bot.domain.commands import Verb
-from bot.domain.deciding import lacks_reason
+from bot.domain.deciding import WITHDRAWN, lacks_reason
 from bot.domain.deployments import FAILED_STATES, Change, Deployment, DeploymentKind, DeploymentState, Version
 from bot.domain.dora import Dora
 from bot.domain.services import Target
@@ -125,7 +125,9 @@ def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:
         case Verb.REVOKE:
             emoji, sentence = "↩️", "Your approval of {deployment} is taken back."
         case Verb.REJECT:
-            emoji, sentence = "👎", "{deployment} is rejected."
+            is_own = deployment.outcome == WITHDRAWN
+            emoji = "🚫" if is_own else "👎"
+            sentence = "{deployment} is withdrawn." if is_own else "{deployment} is rejected."
         case Verb.KEEP:
             emoji, sentence = "👌", "{deployment} is kept."
         case Verb.CONFIRM if deployment.state is _S.AWAITING_APPROVAL:

@@ -11,6 +11,16 @@ from bot.i18n import translate
 from bot.services.presenters.deployment_words import can_end_here
 
 MAX_NAMED = 300  # characters of a button's command
+# Asked before a press takes effect: the question, what follows, and the words of the button that says yes.
+BEFORE_PRESS = {
+    "stop": ("Cancel {deployment}?", "What was begun is stopped, not undone.", "Cancel deployment"),
+    "end": (
+        "End {deployment} here?",
+        "It ends as failed, and is not rolled back by itself. Its run is left alone.",
+        "End it here",
+    ),
+    "undo": ("Roll back {deployment}?", "It ends as failed, and what is configured for that follows.", "Roll back"),
+}
 _S = DeploymentState
 _LEFT_THERE = frozenset({_S.SUCCEEDED, _S.FAILED, _S.ROLLBACK_FAILED, _S.CANCELLED})
 
@@ -29,7 +39,7 @@ def buttons_of(deployment: Deployment, locale: str, service_url: str) -> list[Ac
             add("reject", "Reject", Style.DANGER)
         case _S.QUEUED | _S.DEPLOYING:
             is_last_word = can_end_here(deployment)
-            question = (_end_question if is_last_word else _stop_question)(deployment, locale)
+            question = _question_before("end" if is_last_word else "stop", deployment, locale)
             add("abort", "End it here" if is_last_word else "Cancel", Style.DANGER, question)
         case _S.VERIFYING:
             actions += _verdicts(deployment, locale)
@@ -54,31 +64,15 @@ def _verdicts(deployment: Deployment, locale: str) -> list[Action]:
     if asked:
         command = f"keep {short} {asked}" if len(asked) <= MAX_NAMED else f"keep {short}"
         return [Action("keep", translate(locale, "Keep it"), command, style=Style.PRIMARY), undo]
-    return [] if deployment.rollback_of else [replace(undo, confirm=_undo_question(deployment, locale))]
+    return [] if deployment.rollback_of else [replace(undo, confirm=_question_before("undo", deployment, locale))]
 
 
-def _stop_question(deployment: Deployment, locale: str) -> Confirm:
+def _question_before(press: str, deployment: Deployment, locale: str) -> Confirm:
+    """What is asked before one of `BEFORE_PRESS` takes effect; the other button leaves all as it is."""
+    title, consequence, yes = BEFORE_PRESS[press]
     return Confirm(
-        translate(locale, "Cancel {build}?", build=deployment.key.short),
-        translate(locale, "What was begun is stopped, not undone."),
-        translate(locale, "Cancel deployment"),
-        translate(locale, "Keep running"),
-    )
-
-
-def _end_question(deployment: Deployment, locale: str) -> Confirm:
-    return Confirm(
-        translate(locale, "End {deployment} here?", deployment=deployment.key.short),
-        translate(locale, "It ends as failed, and is not rolled back by itself. Its run is left alone."),
-        translate(locale, "End it here"),
-        translate(locale, "Keep running"),
-    )
-
-
-def _undo_question(deployment: Deployment, locale: str) -> Confirm:
-    return Confirm(
-        translate(locale, "Roll back {deployment}?", deployment=deployment.key.short),
-        translate(locale, "It ends as failed, and what is configured for that follows."),
-        translate(locale, "Roll back"),
+        translate(locale, title, deployment=deployment.key.short),
+        translate(locale, consequence),
+        translate(locale, yes),
         translate(locale, "Keep running"),
     )

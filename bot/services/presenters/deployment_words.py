@@ -61,6 +61,7 @@ OUTCOMES = {
     "cut_short": "Its run was cancelled in the CI system half way: what it had done by then is there.",
     "never_ran": "Its run was cancelled in the CI system before it began: nothing was changed.",
     "rejected": "Rejected.",
+    "withdrawn": "Withdrawn by who asked for it.",
     "not_confirmed": "Not confirmed in time.",
     "not_approved": "Not approved in time, which means rejected.",
     "queued_too_long": "Waited a whole week for its turn.",

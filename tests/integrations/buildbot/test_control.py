@@ -308,6 +308,22 @@ def test_a_request_of_another_builder_is_not_followed(control: BuildbotControl, 
     assert stand_in.paths("POST") == []
 
 
+@pytest.mark.parametrize(("said", "is_ours"), [("Ada via Shipmate (01ABC)", True), ("Bo (01ABCD)", False)])
+def test_a_request_of_that_number_that_is_not_ours_is_not_followed(
+    control: BuildbotControl, stand_in: StandIn, said: str, is_ours: bool
+) -> None:
+    """The address is that of another Buildbot by now: it counts its requests from 1 as well."""
+    stand_in.answers["GET buildrequests/9"] = rows("buildrequests", request(9, buildsetid=5))
+    stand_in.answers["GET buildsets/5"] = rows("buildsets", buildset(5, STARTED_AT, reason=said))
+    stand_in.answers["GET buildrequests/9/builds"] = rows("builds", build(1))
+    if is_ours:
+        assert control.follow("user-service", "9", correlation="01ABC") is not None
+        return
+    with pytest.raises(DestinationGone) as caught:
+        control.follow("user-service", "9", correlation="01ABC")
+    assert caught.value.reason == "other_request"
+
+
 # --- taking a request back
 
 

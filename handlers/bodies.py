@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import RequestEntityTooLarge
+
+from handlers.connections import Connection
 
 
 class TooLarge(RequestEntityTooLarge):  # type: ignore[misc]  # waitress has no types
@@ -19,7 +20,7 @@ class TooLarge(RequestEntityTooLarge):  # type: ignore[misc]  # waitress has no 
         return f"{self.code} {self.reason}", [("Content-Type", "application/json")], said.encode()
 
 
-def limited_to(most_bytes: int) -> type[HTTPChannel]:
+def limited_to(most_bytes: int) -> type[Connection]:
     """Connections whose requests are answered 413 as soon as they tell that their body is, or will be, longer."""
 
     said = f"the body is larger than {most_bytes} bytes"
@@ -46,9 +47,9 @@ def limited_to(most_bytes: int) -> type[HTTPChannel]:
                 return int(self.content_length)
             return len(self.body_rcv.getbuf()) + int(self.body_rcv.chunk_remainder)
 
-    class Channel(HTTPChannel):  # type: ignore[misc]  # the same
+    class Limited(Connection):
         """A connection."""
 
         parser_class = Parser
 
-    return Channel
+    return Limited

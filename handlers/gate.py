@@ -11,6 +11,8 @@ from threading import Semaphore
 
 from flask import Blueprint, Response, g
 
+from handlers.later import Later
+
 SPARE_THREADS = 4  # of the web server, beside those that may be with the database
 STALL_S = 1.0
 LONGEST_WAIT_S = 2.0
@@ -31,6 +33,12 @@ class Gate:
         def enter() -> Response | None:
             g.is_inside = self.enter()
             return None if g.is_inside else later()
+
+        @door.after_request
+        def part(response: Response) -> Response:
+            if isinstance(response, Later) and g.pop("is_inside", False):
+                response.writing.then(self.leave)
+            return response
 
         @door.teardown_request
         def leave(_problem: BaseException | None) -> None:

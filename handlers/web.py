@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic, sleep
 from typing import Any
 
 from flask import Blueprint, Flask, Response
+
+from handlers.later import sorry
 
 MAX_CONNECTIONS = 1000
 IDLE_S = 20
@@ -16,7 +19,8 @@ MAX_HEAD_BYTES = 32 * 1024  # the loop searches all that has come of a head when
 MAX_BODY_BYTES = 1024 * 1024
 FRAME_BYTES = 64 * 1024  # a chunked body comes with the lengths of its chunks
 MEMORY_BYTES = 128 * 1024  # of each unfinished request's body; what is larger waits in a temporary file
-RETRY_AFTER_S = 30
+STOP_S = 5
+WAIT_S = 0.01
 
 
 def create_app(
@@ -54,10 +58,9 @@ def create_app(
             refresh()
             return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
-    @app.errorhandler(500)  # Flask has logged it; senders punish 500, and give up what they would send again after 503
+    @app.errorhandler(500)  # Flask has logged it
     def mistake(_problem: Exception) -> Response:
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return Response("something went wrong here, try again\n", status=503, headers=headers, mimetype="text/plain")
+        return sorry()
 
     @app.get("/")
     def index() -> Response:
@@ -121,12 +124,20 @@ class WebServer:
         # The loop itself lets go, woken for it: by itself it looks once a second.
         wake = self._listeners[0].trigger.pull_trigger
         wake(self._stop_listening)
-        self._server.task_dispatcher.shutdown(timeout=5)
+        until = monotonic() + STOP_S
+        self._server.task_dispatcher.shutdown(timeout=STOP_S)
+        while monotonic() < until and any(self._waiting()):
+            sleep(WAIT_S)
         wake(self._let_go)
-        self._thread.join(5)
+        self._thread.join(STOP_S)
         if not self._thread.is_alive():
             for one in self._listeners:
                 one.trigger.close()
+
+    def _waiting(self) -> Iterator[bool]:
+        """Of each connection whether its answer hangs on a write."""
+        for one in self._listeners:
+            yield from (channel.is_waiting for channel in list(one.active_channels.values()))
 
     def _stop_listening(self) -> None:
         for one in self._listeners:

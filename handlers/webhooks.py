@@ -6,6 +6,7 @@ codes make senders give up, or punish us.
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bot.domain.budgets import Budget
 from bot.domain.events import Event
 from bot.domain.issues import IssueChange
 from bot.errors import InputError, StorageUnavailable, TooLarge
-from bot.ports import Clock, WebhookSource
+from bot.ports import Clock, WebhookSource, Writing
 from bot.ports.trackers import ChangeSource
 from bot.services.ingest import Ingest, Outcome
-from bot.services.tracking import ChangeInbox
+from bot.services.tracking import ChangeInbox, Taken
 from bot.telemetry import REFUSED, WEBHOOKS, expect_webhooks, logger
 from handlers.gate import Gate
+from handlers.later import Known, Later
 
 MAX_BODY_BYTES = 1024 * 1024
 RETRY_AFTER_S = 5
@@ -33,7 +35,7 @@ BURST_S = 10.0
 
 log = logger(__name__)
 T = TypeVar("T", bound=Sequence[Any])
-_OUTCOMES = {Outcome.ACCEPTED: "accepted", Outcome.UNCHANGED: "accepted", Outcome.DUPLICATE: "duplicate"}
+_TAKEN = {Outcome.ACCEPTED, Outcome.UNCHANGED, Taken.ACCEPTED}
 
 
 class RateLimit:
@@ -62,11 +64,11 @@ class RateLimit:
 class Sender(Generic[T]):
     """Who may post here: how its body is understood, why nothing may be in it, and what is done with what is.
 
-    `accept` says of each piece what became of it: `accepted`, `duplicate`, or another reason.
+    `accept` says of each piece, once it is written, what became of it: `accepted`, `duplicate`, or another reason.
     """
 
     receive: Callable[[Mapping[str, str], bytes, datetime], tuple[T, str]]
-    accept: Callable[[T], Sequence[str]]
+    accept: Callable[[T], Writing[Sequence[str]]]
 
 
 def events_of(source: WebhookSource, ingest: Ingest) -> Sender[Sequence[Event]]:
@@ -76,10 +78,7 @@ def events_of(source: WebhookSource, ingest: Ingest) -> Sender[Sequence[Event]]:
         received = source.receive(headers, body, now)
         return received.events, received.reason
 
-    def accept(events: Sequence[Event]) -> Sequence[str]:
-        return [_OUTCOMES[outcome] for outcome in ingest.accept(events)]
-
-    return Sender(receive, accept)
+    return Sender(receive, ingest.submit)
 
 
 def changes_of(source: ChangeSource, tracker: str, inbox: ChangeInbox) -> Sender[Sequence[IssueChange]]:
@@ -89,8 +88,8 @@ def changes_of(source: ChangeSource, tracker: str, inbox: ChangeInbox) -> Sender
         received = source.receive(headers, body, now)
         return received.changes, received.reason
 
-    def accept(changes: Sequence[IssueChange]) -> Sequence[str]:
-        return [taken.value for taken in inbox.accept(tracker, changes)]
+    def accept(changes: Sequence[IssueChange]) -> Writing[Sequence[str]]:
+        return Known(inbox.accept(tracker, changes))
 
     return Sender(receive, accept)
 
@@ -126,20 +125,34 @@ def webhooks(
             # Only who is authentic uses up a source's rate.
             if name in limits and (wait := limits[name].wait_s(now.timestamp())) > 0:
                 return _later(name, "rate_limited", max(1, math.ceil(wait)))
-            outcomes = sender.accept(found)
-        except InputError as problem:
-            log.warning("webhook refused", source=name, status=problem.status, error=problem)
-            return _answer(name, problem.status, str(problem))
-        except StorageUnavailable as problem:
-            log.error("webhook not stored", source=name, error=problem)
-            return _later(name, "not_stored", RETRY_AFTER_S)
-        if not outcomes:
-            return _answer(name, 202 if reason.startswith("unknown:") else 200, reason)
-        if "accepted" in outcomes:
-            return _answer(name, 202, "accepted")
-        return _answer(name, 200, "duplicate" if "duplicate" in outcomes else "ignored:no_trigger")
+            if not found:
+                return _answer(name, 202 if reason.startswith("unknown:") else 200, reason)
+            writing = sender.accept(found)
+        except (InputError, StorageUnavailable) as problem:
+            return _refused(name, problem)
+        return Later(writing, lambda: _written(name, writing))
 
     return door
+
+
+def _written(source: str, writing: Writing[Sequence[str]]) -> Response:
+    """The answer to what was to be stored."""
+    try:
+        outcomes = set(writing.result())
+    except (InputError, StorageUnavailable) as problem:
+        return _refused(source, problem)
+    if outcomes & _TAKEN:
+        return _answer(source, 202, "accepted")
+    return _answer(source, 200, "duplicate" if Outcome.DUPLICATE in outcomes else "ignored:no_trigger")
+
+
+def _refused(source: str, problem: InputError | StorageUnavailable) -> Response:
+    """The answer where nothing was stored."""
+    if isinstance(problem, InputError):
+        log.warning("webhook refused", source=source, status=problem.status, error=problem)
+        return _answer(source, problem.status, str(problem))
+    log.error("webhook not stored", source=source, error=problem)
+    return _later(source, "not_stored", RETRY_AFTER_S)
 
 
 def _known(senders: Mapping[str, Sender[Any]]) -> str:
@@ -175,6 +188,5 @@ def _later(source: str, reason: str, retry_after_s: int) -> Response:
 
 def _answer(source: str, status: int, reason: str, label: str = REFUSED) -> Response:
     WEBHOOKS.labels(source, str(status), reason.partition(":")[0] if status < 300 else label).inc()
-    answer = jsonify({"status": "ok" if status < 300 else "error", "reason": reason})
-    answer.status_code = status
-    return answer
+    said = {"reason": reason, "status": "ok" if status < 300 else "error"}
+    return Response(f"{json.dumps(said)}\n", status, mimetype="application/json")

@@ -24,7 +24,7 @@ from bot.ports.storage import (
     SubjectRecord,
     Transaction,
 )
-from bot.ports.store import Store
+from bot.ports.store import Store, Writing
 from bot.ports.system import Clock, Ids
 from bot.ports.work import CommandRecord, JobRecord
 
@@ -61,5 +61,6 @@ __all__ = [
     "Transaction",
     "Triggered",
     "WebhookSource",
+    "Writing",
     "nothing_more",
 ]

@@ -11,7 +11,7 @@ from bot.domain.builds import Build, BuildStatus
 from bot.domain.events import Event
 from bot.domain.folding import fold
 from bot.domain.places import CARD_SLOT
-from bot.ports import Arrival, Clock, Slot, Store, SubjectRecord, Transaction
+from bot.ports import Arrival, Clock, Slot, Store, SubjectRecord, Transaction, Writing
 from bot.services.noise import ENDS_WITHIN_S
 from bot.services.router import Router, join_options, slots_of, thread_slots
 from bot.services.signal import Signal
@@ -27,6 +27,32 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     UNCHANGED = "unchanged"
+
+
+class Accepting:
+    """Events on their way into the database: a `Writing` of what becomes of each."""
+
+    def __init__(self, events: Sequence[Event], writing: Writing[list[Outcome]], signal: Signal) -> None:
+        self._events = events
+        self._writing = writing
+        self._signal = signal
+
+    def result(self) -> list[Outcome]:
+        """See `Writing`; to be asked once: it counts the events and wakes those who show them."""
+        outcomes = self._writing.result()
+        for event, outcome in zip(self._events, outcomes, strict=True):
+            EVENTS.labels(event.source, outcome.value).inc()
+        if Outcome.ACCEPTED in outcomes:
+            self._signal.ring()
+        return outcomes
+
+    def is_over(self) -> bool:
+        """See `Writing`."""
+        return self._writing.is_over()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """See `Writing`."""
+        self._writing.then(call)
 
 
 class Ingest:
@@ -54,17 +80,15 @@ class Ingest:
 
     def accept(self, events: Sequence[Event]) -> list[Outcome]:
         """Store the events and all that follows from them; StorageUnavailable when nothing could be stored."""
-        if not events:
-            return []
+        return self.submit(events).result() if events else []
+
+    def submit(self, events: Sequence[Event]) -> Accepting:
+        """The same, without waiting for it."""
         at = self._clock.now().timestamp()
-        outcomes = self._store.write(
+        writing = self._store.submit(
             lambda tx: [self.accept_in(tx, event, at) for event in events], Arrival(events, at)
         )
-        for event, outcome in zip(events, outcomes, strict=True):
-            EVENTS.labels(event.source, outcome.value).inc()
-        if Outcome.ACCEPTED in outcomes:
-            self._signal.ring()
-        return outcomes
+        return Accepting(events, writing, self._signal)
 
     def accept_in(self, tx: Transaction, event: Event, at: float) -> Outcome:
         """The same within a transaction of the caller's."""

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Protocol, TypeVar
 
 from bot.errors import StorageUnavailable
-from bot.ports import Arrival, Store, Transaction
+from bot.ports import Arrival, Store, Transaction, Writing
 from bot.telemetry import RECORDED_LATE, UNRECORDED, logger
 
 T = TypeVar("T")
@@ -61,6 +61,10 @@ class Settling:
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
         """See `Store.write`."""
         return self._store.write(work, arrival, is_patient=is_patient)
+
+    def submit(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> Writing[T]:
+        """See `Store.submit`."""
+        return self._store.submit(work, arrival)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """See `Store.read`."""

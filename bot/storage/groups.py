@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bot.domain.events import Event
 from bot.errors import StorageUnavailable
@@ -80,6 +81,41 @@ class LineLocked(Locked):
     """It was that of a project whose events somebody else stores: all events of that project need it."""
 
 
+class Submitted(Generic[T]):
+    """A piece in the writer's hands; see `bot.ports.Writing`.
+
+    Until `until` (monotonic) it may be taken back, as long as it was not begun; after `ends_at` nobody waits for it.
+    """
+
+    def __init__(self, answer: Future[T], until: float, ends_at: float) -> None:
+        self._answer = answer
+        self._until = until
+        self._ends_at = ends_at
+
+    def result(self) -> T:
+        """See `bot.ports.Writing`."""
+        try:
+            return self._answer.result(max(0.0, self._until - monotonic()))
+        except CancelledError:
+            raise _too_busy() from None
+        except TimeoutError:
+            if self._answer.cancel():
+                raise _too_busy() from None
+        try:
+            return self._answer.result(None if self._ends_at == math.inf else max(0.0, self._ends_at - monotonic()))
+        except TimeoutError:
+            raise StorageUnavailable("the database does not say whether it was written, try again") from None
+
+    def is_over(self) -> bool:
+        """See `bot.ports.Writing`."""
+        now = monotonic()
+        return self._answer.done() or now >= self._ends_at or (now >= self._until and self._answer.cancel())
+
+    def then(self, call: Callable[[], object]) -> None:
+        """See `bot.ports.Writing`."""
+        self._answer.add_done_callback(lambda _answer: call())
+
+
 class Writer:
     """A thread that runs pieces of work in groups; `run` commits a group and returns the pieces' results, or raises.
 
@@ -103,7 +139,13 @@ class Writer:
         self._thread.start()
 
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
-        """Run `work` with others or alone; StorageUnavailable when it was not begun in time, or could not commit.
+        """Run `work` with others or alone; StorageUnavailable when it was not begun in time, or could not commit."""
+        return self.submit(work, arrival, is_patient=is_patient).result()
+
+    def submit(
+        self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True
+    ) -> Submitted[T]:
+        """The same, without waiting for it.
 
         Events come again: nobody waits for longer than `WRITE_DEADLINE_S` to hear that they are stored.
         """
@@ -114,15 +156,7 @@ class Writer:
         answer.add_done_callback(self._forget)
         until = begun_at + (within_s if is_patient else LONGEST_WAIT_S)
         self.queue.put(Piece(work, arrival, until, not is_patient, answer))
-        try:
-            return answer.result(within_s)
-        except TimeoutError:
-            if answer.cancel():
-                raise StorageUnavailable("the database is too busy: not written, try again") from None
-        try:
-            return answer.result(None if arrival is None else WRITE_DEADLINE_S - within_s)
-        except TimeoutError:
-            raise StorageUnavailable("the database does not say whether it was written, try again") from None
+        return Submitted(answer, begun_at + within_s, math.inf if arrival is None else begun_at + WRITE_DEADLINE_S)
 
     def longest_wait_s(self) -> float:
         """For how long the one who has waited longest does, but for who stands aside; 0 when nobody waits."""
@@ -233,6 +267,10 @@ class Writer:
             if not group:
                 return
             self._commit_apart(group, 0.0 if self._is_closing else PATIENCE_S)
+
+
+def _too_busy() -> StorageUnavailable:
+    return StorageUnavailable("the database is too busy: not written, try again")
 
 
 def _answer(group: Sequence[Piece], results: Sequence[Any]) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from bot.errors import ConfigError, PayloadInvalid, StorageUnavailable
 from bot.ports import Arrival, Transaction
 from bot.storage.decoding import loads_or_none
-from bot.storage.groups import PATIENCE_S, CommitLost, LineLocked, Locked, NotBegun, Piece, Writer
+from bot.storage.groups import PATIENCE_S, CommitLost, LineLocked, Locked, NotBegun, Piece, Submitted, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.tables import events
 from bot.storage.transaction import SqlTransaction
@@ -97,6 +97,10 @@ class PostgresStore:
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
         return self._writer.write(work, arrival, is_patient=is_patient)
+
+    def submit(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> Submitted[T]:
+        """The same, without waiting for it."""
+        return self._writer.submit(work, arrival)
 
     def longest_wait_s(self) -> float:
         """For how long the one who has waited longest does, but for who waits for a lock; 0 when nobody waits."""

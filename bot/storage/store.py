@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Transaction
 from bot.storage.decoding import loads_or_none
-from bot.storage.groups import NotBegun, Piece, Writer
+from bot.storage.groups import NotBegun, Piece, Submitted, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
@@ -51,6 +51,10 @@ class SqliteStore:
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
         """Run `work` in a transaction, committed when this returns; StorageUnavailable when it cannot commit."""
         return self._writer.write(work, arrival, is_patient=is_patient)
+
+    def submit(self, work: Callable[[Transaction], T], arrival: Arrival | None = None) -> Submitted[T]:
+        """The same, without waiting for it."""
+        return self._writer.submit(work, arrival)
 
     def longest_wait_s(self) -> float:
         """For how long the one who has waited longest for the writer does; 0 when nobody waits."""

@@ -1,0 +1,70 @@
+"""Answers that hang on a write, for a server that can wait for it without keeping a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from flask import Response
+
+from bot.ports import Writing
+from bot.telemetry import logger
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+# In the environment of a request whose server can wait: what it is to be given. It does not return.
+PART = "shipmate.part"
+RETRY_AFTER_S = 30
+
+T = TypeVar("T")
+log = logger(__name__)
+
+
+class Later(Response):
+    """What `answer` makes of a writing that is over; a server that gave no `PART` waits for it in its thread."""
+
+    def __init__(self, writing: Writing[Any], answer: Callable[[], Response]) -> None:
+        super().__init__()
+        self.writing = writing
+        self._answer = answer
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer, or let the server do so."""
+        part: Callable[[Later], None] | None = environ.get(PART)
+        if part is not None:
+            part(self)
+        return self.answer()(environ, start_response)
+
+    def answer(self) -> Response:
+        """The answer; waits for the writing where that is not over."""
+        try:
+            return self._answer()
+        except Exception as problem:  # the door's edge: Flask, which would have caught it, has left
+            log.exception("an answer failed", error=problem)
+            return sorry()
+
+
+class Known(Generic[T]):
+    """A `Writing` that was over at once."""
+
+    def __init__(self, result: T) -> None:
+        self._result = result
+
+    def result(self) -> T:
+        """What came of it."""
+        return self._result
+
+    def is_over(self) -> bool:
+        """It is."""
+        return True
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call `call` now."""
+        call()
+
+
+def sorry() -> Response:
+    """The answer to mistakes of our own: senders punish 500, and give up what they would send again after 503."""
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return Response("something went wrong here, try again\n", status=503, headers=headers, mimetype="text/plain")

@@ -188,7 +188,7 @@ class FakeJira(Loopback):
         issue = self.issues[key]
         match [call.method, part]:
             case ["GET", ""]:
-                return 200, self.row(issue)
+                return 200, self.row(issue, with_history="changelog" in call.query.get("expand", ()))
             case ["PUT", ""]:
                 return self._update(key, call.body)
             case ["GET", "transitions"]:

@@ -20,10 +20,19 @@ class Tracker(Protocol):
         """An issue as it stands now."""
         ...
 
-    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+    def transition(
+        self,
+        key: str,
+        status: str,
+        comment: Sequence[Section] = (),
+        marker: str = "",
+        *,
+        since: datetime | None = None,
+    ) -> bool:
         """Move it to the status of that name, saying why; False when it is there already, and nothing is said.
 
-        False also where a comment that ends in `marker` stands already: it was moved then, and somebody moved it on.
+        False also where a comment that ends in `marker` stands already, or where it has come to that status after
+        `since`: it was moved then, and somebody moved it on.
         Rejected: `no_transition` when no way leads there, with the ways that there are.
         """
         ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -27,6 +28,7 @@ from bot.services.trackers import TrackerAccess, Trackers, is_among
 from bot.telemetry import logger
 
 TELL, REFUSE, SUBMIT, BUILD = "tell", "refuse", "submit", "build"
+CLOCK_SLACK_S = 2.0  # a tracker's clock may be behind ours by so much
 UNKNOWN_KIND = "unknown_kind"
 EVERYBODY = ""  # whose memory what no tracker told is
 _MOVES = ("status", "comment")  # in this order: a comment that stands says that the issue was moved
@@ -138,7 +140,7 @@ class Teller:
         refused: AuthFailed | None = None
         for step in open_steps:
             try:
-                done[step] = self._step(step, body, access)
+                done[step] = self._step(step, task, access)
             except AuthFailed as problem:
                 if step in _MOVES or problem.reason != "http_403":
                     raise
@@ -152,12 +154,13 @@ class Teller:
         troubles = [trouble for step in _STEPS for trouble in done.get(step, ())]
         return f"done:{','.join(troubles)}" if troubles else "done"
 
-    def _step(self, step: str, body: Mapping[str, Any], access: TrackerAccess) -> list[str]:
+    def _step(self, step: str, task: TrackerTask, access: TrackerAccess) -> list[str]:
         """Do one thing at the issue; what could not be done there for good, in words of the outcome."""
+        body = task.body
         deployment, key = Deployment.from_json(body["deployment"]), body["issue"]
         match step:
             case "status":
-                return self._move(deployment, body, access)
+                return self._move(deployment, task, access)
             case "comment":
                 access.tracker.comment(key, deployment_comment(deployment, access.locale), _marker(deployment))
             case "link" if deployment.run is not None and deployment.run.url:
@@ -168,14 +171,15 @@ class Teller:
                 return _add_fix_version(access.releases, key, deployment.version.name)
         return []
 
-    def _move(self, deployment: Deployment, body: Mapping[str, Any], access: TrackerAccess) -> list[str]:
-        """Move the issue, unless the deployment has come to another end since."""
+    def _move(self, deployment: Deployment, task: TrackerTask, access: TrackerAccess) -> list[str]:
+        """Move the issue, unless the deployment has come to another end since, or it was moved there already."""
+        body, since = task.body, datetime.fromtimestamp(task.created_at - CLOCK_SLACK_S, UTC)
         if self._last(deployment) is not deployment:
             return []
         sections = deployment_comment(deployment, access.locale) if body["comment"] else ()
         key, status = body["issue"], body["status"]
         try:
-            access.tracker.transition(key, status, sections, _marker(deployment))
+            access.tracker.transition(key, status, sections, _marker(deployment), since=since)
         except Rejected as problem:  # the workflow's matter: the rest is told all the same
             log.warning("issue not moved", issue=key, status=status, error=problem)
             return [problem.reason]

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import requests
 
 from bot.domain.cards import Section
-from bot.domain.issues import Issue, IssueChange, RemoteLink, StatusCategory
+from bot.domain.issues import ChangeKind, Issue, IssueChange, RemoteLink, StatusCategory
 from bot.errors import AuthFailed, DestinationGone, Rejected, Unavailable
 from integrations.azure_boards.config import SYSTEM, Config
 from integrations.azure_boards.html import render
@@ -71,13 +71,23 @@ class BoardsTracker:
             category = self._categories(item.kind).get(item.status, StatusCategory.UNKNOWN)
             return parse_item(row, self._page, category)
 
-    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+    def transition(
+        self,
+        key: str,
+        status: str,
+        comment: Sequence[Section] = (),
+        marker: str = "",
+        *,
+        since: datetime | None = None,
+    ) -> bool:
         """See `Tracker`. Where no state has that name, the first one of the category of that name will do: `Done`."""
         with together(CALL_DEADLINE_S):
             row = self._item(_number(key))
             item = parse_item(row, self._page)
             target = self._target(item, status)
-            if target is None or (comment and self._stands(_number(key), marker)):
+            if target is None or (since and self._has_reached(_number(key), target, since)):
+                return False
+            if comment and self._stands(_number(key), marker):
                 return False
             operations = [_test(row), _add(f"/fields/{STATE}", target)]
             if comment:
@@ -147,6 +157,10 @@ class BoardsTracker:
         found = self._get(_comments_of(number), **{"api-version": COMMENTS_API})
         rows = found.get("comments") if isinstance(found, dict) else None
         return any(_holds(row, marker) for row in rows or ())
+
+    def _has_reached(self, number: str, state: str, since: datetime) -> bool:
+        changes = self._updates(number, since)
+        return any(one.kind is ChangeKind.STATUS_REACHED and one.value == state for one in changes)
 
     def _target(self, item: Issue, status: str) -> str | None:
         """The state to go to; None when it is there already. Rejected: `no_transition`, with the states there are."""

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.domain.cards import Section
-from bot.domain.issues import Issue, IssueChange, Release, RemoteLink
+from bot.domain.issues import ChangeKind, Issue, IssueChange, Release, RemoteLink
 from bot.errors import DestinationGone, Rejected, Unavailable
 from bot.ports import Clock
 from integrations.http import CALL_DEADLINE_S
@@ -24,7 +24,7 @@ from integrations.jira import adf, wiki
 from integrations.jira.api import JiraApi
 from integrations.jira.config import SYSTEM, Config
 from integrations.jira.parse import CHANGE_FIELDS, FIELDS, changes_since, parse_issue, parse_release, released
-from integrations.jira.transitions import choose, fields_for
+from integrations.jira.transitions import choose, fields_for, leads_to
 from integrations.texts import clean_line, clean_url
 from integrations.transport import together
 
@@ -54,15 +54,26 @@ class JiraTracker:
         with together(CALL_DEADLINE_S):
             return parse_issue(self._row(key, FIELDS), self._page)
 
-    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+    def transition(
+        self,
+        key: str,
+        status: str,
+        comment: Sequence[Section] = (),
+        marker: str = "",
+        *,
+        since: datetime | None = None,
+    ) -> bool:
         """See `Tracker`. Where no status has that name, the only one of the category of that name will do: `Done`.
 
         The comment is left out where the transition's screen takes none: `comment` finds whether it is there.
         """
         with together(CALL_DEADLINE_S):
-            issue = parse_issue(self._row(key, ("status",)), self._page)
+            row = self._row(key, ("status",), **({"expand": "changelog"} if since else {}))
+            issue = parse_issue(row, self._page)
             chosen = choose(self._transitions(key), issue, status)
-            if chosen is None or (comment and self._stands(key, marker)):
+            if chosen is None or (since and self._has_reached(row, leads_to(chosen), since)):
+                return False
+            if comment and self._stands(key, marker):
                 return False
             body: dict[str, Any] = {"transition": {"id": str(chosen["id"])}}
             if fields := fields_for(chosen, self._config.resolution):
@@ -186,8 +197,12 @@ class JiraTracker:
 
     # ---
 
-    def _row(self, key: str, fields: Sequence[str]) -> dict[str, Any]:
-        row = self._api.get(f"issue/{key}", fields=",".join(fields))
+    def _has_reached(self, row: Mapping[str, Any], status: str, since: datetime) -> bool:
+        changes = changes_since(row, since, self._page)
+        return any(one.kind is ChangeKind.STATUS_REACHED and one.value == status for one in changes)
+
+    def _row(self, key: str, fields: Sequence[str], **more: str) -> dict[str, Any]:
+        row = self._api.get(f"issue/{key}", fields=",".join(fields), **more)
         if not isinstance(row, dict):
             raise Unavailable(SYSTEM, "bad_answer", "no issue")
         return row

@@ -54,6 +54,11 @@ def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
     raise Rejected(SYSTEM, "no_transition", clean_line(detail, 300))
 
 
+def leads_to(row: Row) -> str:
+    """The name of the status behind a transition."""
+    return _target(row, "name")
+
+
 def fields_for(row: Row, resolution: str = "") -> dict[str, Any]:
     """What the transition's screen insists on and we can tell: a resolution. Rejected: `required_fields`, named.
 

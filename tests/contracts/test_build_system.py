@@ -288,9 +288,13 @@ def test_a_running_build_is_not_retried(bench: Bench) -> None:
 
 def test_a_run_starts_with_parameters_and_unknown_ones_are_refused(bench: Bench) -> None:
     """`run user-service version=1.2` starts a build; a mistyped parameter is named and starts none."""
-    started = bench.control.run(PROJECT, {"version": "1.2"}, correlation=correlation(), asked_by="Ada")
+    asked = correlation()
+    started = bench.control.run(PROJECT, {"version": "1.2"}, correlation=asked, asked_by="Ada")
     key = followed(bench, PROJECT, started)
     ended(bench, key)
+    assert bench.control.follow(PROJECT, started.request, correlation=asked) == key
+    with pytest.raises(DestinationGone):
+        bench.control.follow(PROJECT, started.request, correlation=correlation())
     with pytest.raises(Rejected, match="versoin"):
         bench.control.run(PROJECT, {"versoin": "1.2"}, correlation=correlation(), asked_by="Ada")
     assert bench.reader.list_builds(PROJECT, 1)[0].key == key

@@ -143,6 +143,18 @@ def test_a_trigger_that_comes_later_finds_no_news_in_old_versions(
     assert polled(world) == ["1.2"]
 
 
+def test_what_is_released_while_the_bot_is_upgraded_starts_once(store: SqlStore, database: Engine) -> None:
+    """The first poll afterwards tells it, whatever the last one before could not know of."""
+    world = TrackerWorld(store, database, triggers=(VERSION,))
+    tell_releases(world, "1.0")
+    assert polled(world) == []
+    world.clock.advance(3600)
+    world = changed_file(world, VERSION)
+    for started in (["1.1"], []):
+        tell_releases(world, "1.0", "1.1")
+        assert polled(world) == started
+
+
 def test_a_project_that_comes_later_begins_with_what_it_has(store: SqlStore, database: Engine) -> None:
     """Also one without any version yet: its first one is news."""
     world = TrackerWorld(store, database, triggers=(VERSION,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -125,9 +126,17 @@ class LossyTracker(FakeTracker):
 
     is_lost: bool = False
 
-    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+    def transition(
+        self,
+        key: str,
+        status: str,
+        comment: Sequence[Section] = (),
+        marker: str = "",
+        *,
+        since: datetime | None = None,
+    ) -> bool:
         """See `Tracker`."""
-        moved = super().transition(key, status, comment, marker)
+        moved = super().transition(key, status, comment, marker, since=since)
         if not self.is_lost:
             self.is_lost = True
             raise OutcomeUnknown("jira", "no_answer")
@@ -145,6 +154,20 @@ def test_a_lost_answer_to_the_transition_says_nothing_twice(make: Make) -> None:
     assert [call[0] for call in world.tracker.calls] == ["transition", "comment"]
 
 
+def test_a_move_whose_answer_was_lost_is_not_made_again(make: Make) -> None:
+    """Also where no comment tells of it: people have passed the issue on before the next try."""
+    world = make(triggers=(replace(TRIGGER, comments=False),), tracker=LossyTracker())
+    world.hear(moved())
+    world.work()
+    world.tell(deployment())
+    world.work()
+    assert world.tracker.issues["USER-12"].status == "In Staging"
+    world.tracker.issues["USER-12"] = replace(world.tracker.issues["USER-12"], status="Accepted")
+    world.work(60)
+    assert world.tracker.issues["USER-12"].status == "Accepted"
+    assert world.outcomes()[-1] == "done"
+
+
 @dataclass
 class StubbornTracker(FakeTracker):
     """One that takes no comment in a transition, and whose `steps` fail with `problem`, so many times."""
@@ -153,9 +176,17 @@ class StubbornTracker(FakeTracker):
     problem: Exception = field(default_factory=lambda: Unavailable("jira", "unreachable"))
     times: int = 1
 
-    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+    def transition(
+        self,
+        key: str,
+        status: str,
+        comment: Sequence[Section] = (),
+        marker: str = "",
+        *,
+        since: datetime | None = None,
+    ) -> bool:
         """See `Tracker`."""
-        return super().transition(key, status)
+        return super().transition(key, status, since=since)
 
     def comment(self, key: str, sections: Sequence[Section], marker: str) -> bool:
         """See `Tracker`."""
@@ -233,7 +264,7 @@ def test_an_end_that_is_told_late_undoes_no_later_one(
 def test_a_workflow_that_knows_no_such_way_keeps_nobody_from_reading(started: TrackerWorld) -> None:
     """The comment is written all the same, and the outcome names what was not done."""
 
-    def refuse(*_: object) -> bool:
+    def refuse(*_: object, **__: object) -> bool:
         raise Rejected("jira", "no_transition")
 
     started.tracker.transition = refuse  # type: ignore[method-assign]  # a workflow of its own

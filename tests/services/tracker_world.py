@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,6 +55,8 @@ class FakeTracker:
     submission: Submission = field(default_factory=lambda: Submission(1))
     fails: list[Exception] = field(default_factory=list)
     asked_since: list[datetime] = field(default_factory=list)
+    moves: list[tuple[datetime, str, str]] = field(default_factory=list)
+    now: Callable[[], datetime] = lambda: EPOCH
 
     def issue(self, key: str) -> Issue:
         """See `Tracker`."""
@@ -63,11 +65,21 @@ class FakeTracker:
             raise DestinationGone("jira", "no_such_issue")
         return self.issues[key]
 
-    def transition(self, key: str, status: str, comment: Sequence[Section] = (), marker: str = "") -> bool:
+    def transition(
+        self,
+        key: str,
+        status: str,
+        comment: Sequence[Section] = (),
+        marker: str = "",
+        *,
+        since: datetime | None = None,
+    ) -> bool:
         """See `Tracker`."""
         self._may_fail()
-        if self.issues[key].status == status or (comment and marker in self.markers):
+        was_there = any(at >= since for at, *moved in self.moves if moved == [key, status]) if since else False
+        if self.issues[key].status == status or was_there or (comment and marker in self.markers):
             return False
+        self.moves.append((self.now(), key, status))
         self.issues[key] = replace(self.issues[key], status=status)
         self.calls.append(("transition", key, status))
         if comment:
@@ -178,6 +190,7 @@ class TrackerWorld:
     deployments: FakeTriggers = field(default_factory=FakeTriggers)
 
     def __post_init__(self) -> None:
+        self.tracker.now = self.clock.now
         access = TrackerAccess(
             tracker=self.tracker,
             rules=KeyRules(frozenset(self.projects), page=f"{self.url}/browse/{{key}}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -92,6 +93,17 @@ def test_it_is_moved_with_its_comment(boards: FakeBoards, tracker: BoardsTracker
     assert sent.content_type == "application/json-patch+json"
     assert tracker.transition("AB#12", "Active") is False
     assert tracker.comment("AB#12", SECTIONS, MARKER) is False
+
+
+@pytest.mark.parametrize(("waited", "is_moved"), [(0, False), (60, True)])
+def test_an_item_that_was_there_since_is_left_where_it_is(
+    boards: FakeBoards, tracker: BoardsTracker, waited: int, is_moved: bool
+) -> None:
+    """It was moved by a call whose answer was lost, and somebody has moved it on; what was before does not count."""
+    assert tracker.transition("AB#12", "Closed") is True
+    boards.change(state="Active")
+    assert tracker.transition("AB#12", "Closed", since=boards.now + timedelta(seconds=waited)) is is_moved
+    assert boards.items[12].fields["System.State"] == ("Closed" if is_moved else "Active")
 
 
 def test_a_category_will_do_where_no_state_has_the_name(boards: FakeBoards, tracker: BoardsTracker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from bot.domain.cards import Code, Lines, Link, Paragraph, Preformatted, Strong, text
@@ -66,6 +68,17 @@ def test_an_issue_that_is_there_already_is_left_alone(jira: FakeJira, tracker: J
     jira.workflow["To Do"] = ["In Progress"]
     assert tracker.transition("USER-12", "To Do", SECTIONS, MARKER) is False
     assert jira.asked("POST") == []
+
+
+@pytest.mark.parametrize(("waited", "is_moved"), [(0, False), (60, True)])
+def test_an_issue_that_was_there_since_is_left_where_it_is(
+    jira: FakeJira, tracker: JiraTracker, waited: int, is_moved: bool
+) -> None:
+    """It was moved by a call whose answer was lost, and somebody has moved it on; what was before does not count."""
+    assert tracker.transition("USER-12", "Closed") is True
+    jira.move("USER-12", "To Do")
+    assert tracker.transition("USER-12", "Closed", since=jira.now + timedelta(seconds=waited)) is is_moved
+    assert jira.issues["USER-12"].status == ("Closed" if is_moved else "To Do")
 
 
 def test_a_category_will_do_where_no_status_has_the_name(jira: FakeJira, tracker: JiraTracker) -> None:

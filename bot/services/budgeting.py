@@ -106,7 +106,8 @@ def take_more(
 ) -> tuple[Held, ...] | Refusal:
     """The same for one more call of an attempt that has `made` some: what it has begun goes before all others.
 
-    Where there is no room as many as it made are kept free, so that the next attempt, which begins anew, comes further.
+    Where there is no room more than it made are kept free, so that the next attempt, which begins anew, comes further:
+    up to half of the window, and all of it for one that has used half of it already.
     """
     asked = []
     refusals = []
@@ -115,17 +116,22 @@ def take_more(
         state = BudgetState(window.fresh(state.spent, now), state.paused_until)
         asked.append((window, state))
         if state.paused_until > now or window.room(state.spent) <= 0:
-            kept = min(made, window.calls // 2)
+            kept = _kept(window, made)
             opens_at = window.opens_at(state.spent, now, ahead=kept)
             until = max(state.paused_until, opens_at, now + LEAST_WAIT_S)
             refusals.append(Refusal(until, "paused:budget"))
             tx.budgets.store(window, state.spent, now)
-            for number in range(1, kept + 1):
-                name = _further(destination, number)
+            for name in (destination, *(_further(destination, number) for number in range(1, kept + 1))):
                 tx.budgets.line_up(window.scope, name, is_urgent=True, now=FIRST, until=until + PATIENCE_S)
     if refusals:
         return max(refusals, key=lambda refusal: refusal.until)
     return tuple(_take(tx, window, state, Turn(0, now), _further(destination, made), now) for window, state in asked)
+
+
+def _kept(window: Window, made: int) -> int:
+    """How many calls are kept free for an attempt beside its first one, which made so many and was not at its end."""
+    half = window.calls // 2
+    return window.calls - 1 if made >= half else min(2 * made, half)
 
 
 def _further(destination: str, number: int) -> str:
@@ -164,7 +170,7 @@ class FurtherCalls:
 def _take(tx: Transaction, window: Window, state: BudgetState, turn: Turn, destination: str, now: float) -> Held:
     spent, tick = window.take(state.spent, now)
     tx.budgets.store(window, spent, now, served=None if turn.since is None else destination)
-    return Held(window, tick, 0.0 if turn.since is None else now - turn.since)
+    return Held(window, tick, now - turn.since if turn.since else 0.0)  # who goes before all waits for nobody
 
 
 def settle(tx: Transaction, calls: Sequence[Held], *, was_made: bool, now: float) -> None:

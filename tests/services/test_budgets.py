@@ -20,7 +20,7 @@ from bot.errors import OutcomeUnknown, RateLimited
 from bot.ports import DeliveryQuery
 from bot.services import budgeting
 from bot.storage.tables import cards
-from tests.fakes import Call, FakeMessenger
+from tests.fakes import EPOCH, Call, FakeMessenger
 from tests.services.world import CI, DEV, World
 from tests.stores import event_of, fresh_store, key_of
 
@@ -150,6 +150,39 @@ def test_a_search_that_no_budget_holds_ends(make_world: Callable[..., World]) ->
     with world.database.connect() as connection:
         assert connection.execute(select(cards.c.tries)).scalar_one() >= 8
     assert len(world.messenger.asked_at) < 25
+
+
+def test_a_long_search_comes_to_its_end_though_others_would_take_all(make_world: Callable[..., World]) -> None:
+    """More calls are kept for it each time that it had too few; those beside it go on in between."""
+    world, window = make_world(), Window("slack:T:conversations.history", 10)
+    dues, ends, now = {f"slack:T/C{number:02}": 0.0 for number in range(31)}, [], 0.0
+    while LONG not in ends:
+        name, now = min(dues.items(), key=lambda one: one[1])
+        assert now < 900, "the long search starves"
+        dues[name] = _search(world, window, name, 9 if name == LONG else 1, now)
+        ends += [name] if dues[name] == now else []
+        dues[name] += 1.0 if dues[name] == now else 0.0  # the next post in doubt there
+    assert len(ends) > now / 60.0
+
+
+LONG = "slack:T/C15"
+
+
+def _search(world: World, window: Window, name: str, pages: int, now: float) -> float:
+    """A search of so many calls; when to come back where there was no room for it, else `now`."""
+    at = EPOCH.timestamp() + now
+    calls = world.store.write(lambda tx: budgeting.take(tx, [window], name, is_urgent=True, now=at))
+    if isinstance(calls, budgeting.Refusal):
+        return now + calls.until - at
+    more = budgeting.FurtherCalls(world.store, Place(name, ""), [window], lambda: at)
+    until = now
+    try:
+        for _ in range(pages - 1):
+            more()
+    except RateLimited as refused:
+        until = now + (refused.retry_after_s or 0.0)
+    budgeting.end(world.store, (*calls, *more.held), was_made=True, now=at)
+    return until
 
 
 @pytest.mark.slow

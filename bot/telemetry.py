@@ -20,6 +20,7 @@ COMMANDS = Counter("shipmate_commands_total", "Commands executed", ["verb", "out
 ANSWERS = Counter("shipmate_answers_total", "Answers to people", ["platform", "outcome"])
 UNRECORDED = Gauge("shipmate_unrecorded", "What was done and waits for the database to be recorded")
 RECORDED_LATE = Counter("shipmate_recorded_late_total", "What was done and could not be recorded at once", ["outcome"])
+UNREADABLE_ROWS = Counter("shipmate_unreadable_total", "Rows that made no sense and were passed over", ["table"])
 JOBS = Counter("shipmate_jobs_total", "Jobs done", ["kind", "outcome"])
 DEPLOYMENTS = Counter("shipmate_deployments_total", "States that deployments came to", ["state"])
 TRACKER_TASKS = Counter("shipmate_tracker_tasks_total", "Work with trackers", ["tracker", "kind", "outcome"])

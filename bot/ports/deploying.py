@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -142,7 +142,17 @@ class Deployments(Protocol):
     def newest(
         self, service: str | None, environment: str | None, states: frozenset[DeploymentState] | None, limit: int
     ) -> Sequence[Deployment]:
-        """Newest first."""
+        """Newest first; as from all lists, those that cannot be read are left out."""
+        ...
+
+    def unreadable(
+        self, service: str, environment: str, states: frozenset[DeploymentState], limit: int
+    ) -> Sequence[int]:
+        """The numbers of those that `newest` left out, newest first."""
+        ...
+
+    def some(self, numbers: Collection[int]) -> Sequence[Deployment]:
+        """Those of them that there are."""
         ...
 
     def since(self, service: str | None, at: float) -> Sequence[Deployment]:

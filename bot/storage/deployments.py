@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.deployments import Deployment, DeploymentState
@@ -17,10 +17,11 @@ from bot.storage.dialects import Insert, greatest, insert_new
 from bot.storage.locks import hold_named
 from bot.storage.tables import deployments, locks, rollback_locks
 from bot.storage.unit import Unit
-from bot.telemetry import logger
+from bot.telemetry import UNREADABLE_ROWS, logger
 
 log = logger(__name__)
 MOST_FIGURES = 10_000
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 _IS_DUE = text("deployments.due_at IS NOT NULL")  # as the partial index says it, or SQLite does not use it
 
 
@@ -116,8 +117,9 @@ class SqlDeployments:
         for row in self._connection.execute(due).all():
             try:
                 taken.append(DeploymentLease(Deployment.from_json(row.snapshot), row.fence + 1, row.due_at))
-            except (TypeError, ValueError, LookupError) as problem:  # written by another version
+            except _UNREADABLE as problem:  # written by another version
                 log.error("deployment cannot be read, left to rest", number=row.number, error=problem)
+                UNREADABLE_ROWS.labels("deployments").inc()
                 is_meant = deployments.c.number == row.number
                 self._connection.execute(update(deployments).where(is_meant).values(due_at=None))
         if taken:
@@ -149,21 +151,51 @@ class SqlDeployments:
         self, service: str | None, environment: str | None, states: frozenset[DeploymentState] | None, limit: int
     ) -> Sequence[Deployment]:
         """Newest first."""
-        query = select(deployments.c.snapshot).order_by(deployments.c.number.desc()).limit(limit)
-        if service is not None:
-            query = query.where(deployments.c.service == service)
-        if environment is not None:
-            query = query.where(deployments.c.environment == environment)
-        if states is not None:
-            query = query.where(deployments.c.state.in_([state.value for state in states]))
-        return [Deployment.from_json(row.snapshot) for row in self._connection.execute(query)]
+        return _readable(self._connection.execute(_newest(service, environment, states, limit)))
+
+    def unreadable(
+        self, service: str, environment: str, states: frozenset[DeploymentState], limit: int
+    ) -> Sequence[int]:
+        """The numbers of those among the newest that `newest` passes over, newest first."""
+        rows = self._connection.execute(_newest(service, environment, states, limit)).all()
+        return [row.number for row in rows if not _readable([row])]
+
+    def some(self, numbers: Collection[int]) -> Sequence[Deployment]:
+        """Those of them that there are."""
+        query = select(deployments.c.number, deployments.c.snapshot).where(deployments.c.number.in_(sorted(numbers)))
+        return _readable(self._connection.execute(query)) if numbers else []
 
     def since(self, service: str | None, at: float) -> Sequence[Deployment]:
         """Those that ended since, oldest first, at most 10,000; for figures."""
-        query = select(deployments.c.snapshot).where(deployments.c.ended_at >= at).order_by(deployments.c.ended_at)
+        query = select(deployments.c.number, deployments.c.snapshot).where(deployments.c.ended_at >= at)
         if service is not None:
             query = query.where(deployments.c.service == service)
-        return [Deployment.from_json(row.snapshot) for row in self._connection.execute(query.limit(MOST_FIGURES))]
+        return _readable(self._connection.execute(query.order_by(deployments.c.ended_at).limit(MOST_FIGURES)))
+
+
+def _newest(
+    service: str | None, environment: str | None, states: frozenset[DeploymentState] | None, limit: int
+) -> Select[tuple[int, Any]]:
+    query = select(deployments.c.number, deployments.c.snapshot).order_by(deployments.c.number.desc()).limit(limit)
+    if service is not None:
+        query = query.where(deployments.c.service == service)
+    if environment is not None:
+        query = query.where(deployments.c.environment == environment)
+    if states is not None:
+        query = query.where(deployments.c.state.in_([state.value for state in states]))
+    return query
+
+
+def _readable(rows: Iterable[Row[Any]]) -> list[Deployment]:
+    """The deployments of those rows that make sense: one that does not keeps nobody from the others."""
+    found = []
+    for number, snapshot in rows:
+        try:
+            found.append(Deployment.from_json(snapshot))
+        except _UNREADABLE as problem:
+            log.error("deployment cannot be read, passed over", number=number, error=problem)
+            UNREADABLE_ROWS.labels("deployments").inc()
+    return found
 
 
 def _held(lease: DeploymentLease) -> ColumnElement[bool]:

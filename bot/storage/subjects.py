@@ -40,7 +40,7 @@ from bot.storage.dialects import none_of, one_of
 from bot.storage.rows import NewRows, Write
 from bot.storage.tables import jobs, subjects
 from bot.storage.unit import Unit
-from bot.telemetry import logger
+from bot.telemetry import UNREADABLE_ROWS, logger
 
 log = logger(__name__)
 
@@ -314,6 +314,7 @@ def readable(rows: Iterable[Sequence[Any]]) -> list[SubjectRecord]:
             found.append(subject_record(row))
         except (AttributeError, LookupError, TypeError, ValueError) as problem:
             log.error("subject cannot be read, passed over", subject=row[0], error=problem)
+            UNREADABLE_ROWS.labels("subjects").inc()
     return found
 
 

@@ -67,7 +67,7 @@ class DeploymentAnswers:
             ended = list(tx.deployments.since(service, since))
             numbers = {one.number for one in ended}
             undone = {one.rollback_of for one in ended if one.rollback_of} - numbers
-            ended += [one for number in sorted(undone) if (one := tx.deployments.get(number)) is not None]
+            ended += tx.deployments.some(undone)
             builds = {one.version.build for one in ended if one.version.build}
             known = {build: tx.subjects.get(SubjectKey.parse(build)) for build in builds}
             built_at = {build: record.folded.ordered_at for build, record in known.items() if record is not None}

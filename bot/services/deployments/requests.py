@@ -43,8 +43,10 @@ from bot.services.deployments.standing import (
     overtaken,
     stands_there,
     to_undo,
+    unclear,
     undone_by,
     way_back,
+    way_back_to,
 )
 from bot.services.deployments.versions import LEARN_S, NOTHING, Brought, Versions
 from bot.services.people import People
@@ -181,6 +183,7 @@ class Requests:
         service = self.service(wish.service)
         target = self.target(service, wish.environment)
         line = (service.name, target.environment)
+        self._must_be_clear(*line)
         last, undone = self._records.store.read(lambda tx: (latest(tx, *line), to_undo(tx, *line)))
         if undone is None or last is None:
             raise Conflict("Nothing was deployed there yet.")
@@ -205,6 +208,14 @@ class Requests:
         self._records.store.read(lambda tx: self._must_lead_back(tx, undone, version, target))
         exact = self.exact(target, version, is_rollback=True)
         return Proposal(replace(wish, kind=DeploymentKind.ROLLBACK), target, exact), undone.number
+
+    def _must_be_clear(self, service: str, environment: str) -> None:
+        if number := self._records.store.read(lambda tx: unclear(tx, service, environment)):
+            raise Conflict(
+                "{deployment} cannot be read, and may be what stands in {environment}: say which version to deploy.",
+                deployment=f"{service}#{number}",
+                environment=environment,
+            )
 
     def _must_lead_back(self, tx: Transaction, undone: Deployment, to: Version, target: Target) -> None:
         why = way_back(tx, undone, to, target)
@@ -243,7 +254,7 @@ class Requests:
         """The deployment that a proposal makes, judged by what is there; Conflict where it may not be."""
         wish, target, brought, now = proposal.wish, proposal.target, proposal.brought, self._records.now()
         undone = tx.deployments.get(rollback_of) if rollback_of else None
-        previous = undone.version if undone else good_version(tx, target.service, target.environment)
+        previous = undone.version if undone else way_back_to(tx, target.service, target.environment)
         is_free = bool(rollback_of) or wish.is_break_glass
         if not (is_free or is_good_before(tx, proposal.version, target)):
             raise _too_early(proposal.version, target.after)
@@ -334,6 +345,7 @@ class Requests:
             raise Conflict(
                 "No environment comes before {environment}: say which version.", environment=target.environment
             )
+        self._must_be_clear(service.name, target.after)
         before = self._records.store.read(lambda tx: good_there(tx, service.name, target.after))
         if before is None:
             raise Conflict("Nothing was deployed to {environment} yet.", environment=target.after)

@@ -62,6 +62,16 @@ def good_version(tx: Transaction, service: str, environment: str) -> Version | N
     return there.version if there is not None else None
 
 
+def unclear(tx: Transaction, service: str, environment: str) -> int:
+    """The number of the newest deployment there that cannot be read: it may be what stands there; 0 for none."""
+    return next(iter(tx.deployments.unreadable(service, environment, _BEGAN, LOOKED_AT)), 0)
+
+
+def way_back_to(tx: Transaction, service: str, environment: str) -> Version | None:
+    """The version to go back to when another one fails there; None also where that is unclear."""
+    return None if unclear(tx, service, environment) else good_version(tx, service, environment)
+
+
 def good_there(tx: Transaction, service: str, environment: str) -> Deployment | None:
     """The deployment that brought `good_version`."""
     return next(iter(good(tx, service, environment)), None)
@@ -201,7 +211,7 @@ def in_place_of(tx: Transaction, deployment: Deployment) -> Deployment:
     if deployment.rollback_of:  # it replaces what it undoes, whatever that left behind
         return deployment
     line, since = (deployment.service, deployment.environment), deployment.requested_at
-    previous, there = good_version(tx, *line), stands_there(tx, *line)
+    previous, there = way_back_to(tx, *line), stands_there(tx, *line)
     told = deployment.undoes.back_from if deployment.undoes is not None else ""
     is_back = there is not None and (is_older(deployment.version, there) or told == there.build != "")
     if deployment.undoes and not (is_back or deployment.undoes.irreversible):  # what it would have undone is gone

@@ -189,11 +189,11 @@ def _newest(
 def _readable(rows: Iterable[Row[Any]]) -> list[Deployment]:
     """The deployments of those rows that make sense: one that does not keeps nobody from the others."""
     found = []
-    for number, snapshot in rows:
+    for row in rows:
         try:
-            found.append(Deployment.from_json(snapshot))
+            found.append(Deployment.from_json(row.snapshot))
         except _UNREADABLE as problem:
-            log.error("deployment cannot be read, passed over", number=number, error=problem)
+            log.error("deployment cannot be read, passed over", number=row.number, error=problem)
             UNREADABLE_ROWS.labels("deployments").inc()
     return found
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
+
+from tests.listening import Listening, QuietHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +39,18 @@ class Answering:
     def __init__(self, answer: Callable[[Asked], Answer]) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True  # one that is kept busy by its client goes with the process
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="answering")
-        self._thread.start()
+        self._server = Listening(self._handler())
+        self.url = self._server.url
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[QuietHandler]:
         here = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def _reply(self) -> None:
+        class Handler(QuietHandler):
+            def respond(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 asked = Asked(self.command, self.path, headers, body)
@@ -69,17 +63,5 @@ class Answering:
                 self.send_header("Content-Length", str(len(sent)))
                 self.end_headers()
                 self.wfile.write(sent)
-
-            do_GET = do_POST = do_PUT = do_DELETE = _reply  # noqa: N815 - the names that http.server looks for
-
-            def handle(self) -> None:
-                """A client that goes away in the middle is no error here."""
-                try:
-                    super().handle()
-                except ConnectionError:
-                    self.close_connection = True
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing on the tests' standard error."""
 
         return Handler

@@ -4,11 +4,9 @@ A plugin. Tests that use the fixture carry the mark `buildbot`, which looks whet
 builds of its own and leaves the others' alone.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import pytest
@@ -16,6 +14,7 @@ import requests
 
 from playground.buildbot import ADMIN, BuildbotPaths, RunningBuildbot, create, environment_python
 from playground.loopback import free_port
+from tests.listening import Listening, QuietHandler
 
 BOT_TOKEN = "the-bots-token"
 DEADLINE_S = 30.0
@@ -49,31 +48,24 @@ class Relay:
     def __init__(self) -> None:
         self.pushes: list[Push] = []
         self.target: str | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="relay")
-        self._thread.start()
+        self._server = Listening(self._handler())
+        self.url = self._server.url
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[QuietHandler]:
         relay = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Handler(QuietHandler):
+            def respond(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 push = Push(self.path, dict(self.headers), body)
                 relay.pushes.append(push)
                 self.send_response(relay.pass_on(push))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing on the tests' standard error."""
 
         return Handler
 

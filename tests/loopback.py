@@ -6,10 +6,11 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.listening import Listening, QuietHandler
 
 Answer = tuple[int, Any]
 RETRY_AFTER_S = 7
@@ -42,20 +43,16 @@ class Loopback:
         self.problems: list[str] = []
         self._faults: list[tuple[str, Answer]] = []
         self._lock = threading.RLock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self._receive))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._server = Listening(_handler(self._receive))
+        self.url = self._server.url
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
         if kind is None:
             assert not self.problems, self.problems
 
@@ -81,18 +78,11 @@ class Loopback:
             return self.answer(call)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that went away, or a mistake of a test's: the caller sees the connection end."""
-
-
-def _handler(receive: Callable[[Call], Answer]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(receive: Callable[[Call], Answer]) -> type[QuietHandler]:
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
-        def _serve(self) -> None:
+        def respond(self) -> None:
             parts = urlsplit(self.path)
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -111,10 +101,5 @@ def _handler(receive: Callable[[Call], Answer]) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = _serve  # noqa: N815 - names of the standard library
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the calls are kept."""
 
     return Handler

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.listening import Listening, QuietHandler
 from tests.needs import prometheus as programs
 
 T0 = 1_700_000_000
@@ -49,31 +47,24 @@ class Scraped:
 
     def __init__(self) -> None:
         self.text = "# TYPE visitors gauge\nvisitors 7\n"
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = Listening(self._handler())
         self.target = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="scraped")
-        self._thread.start()
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[QuietHandler]:
         scraped = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Handler(QuietHandler):
+            def respond(self) -> None:
                 body = scraped.text.encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing on the tests' standard error."""
 
         return Handler
 

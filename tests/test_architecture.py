@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import parsed
+
 ROOT = Path(__file__).parent.parent
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")} | {
     ("time", name) for name in ("time", "time_ns", "sleep")
@@ -38,8 +40,8 @@ def _modules(*folders: str) -> Iterator[tuple[str, str]]:
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
-def _calls(source: str) -> Iterator[tuple[tuple[str, str], int]]:
-    for node in ast.walk(ast.parse(source)):
+def _calls(name: str) -> Iterator[tuple[tuple[str, str], int]]:
+    for node in ast.walk(parsed(ROOT / name)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
             name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
@@ -50,8 +52,8 @@ def _imported(*folders: str) -> set[str]:
     """The distributions that the modules of some folders import, by their normalised names."""
     distributions = packages_distributions()
     found = set()
-    for name, source in _modules(*folders):
-        for node in ast.walk(ast.parse(source) if not name.startswith(ELSEWHERE) else ast.Module([], [])):
+    for name, _ in _modules(*folders):
+        for node in ast.walk(parsed(ROOT / name) if not name.startswith(ELSEWHERE) else ast.Module([], [])):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
@@ -121,14 +123,14 @@ def test_only_the_ports_tell_time_and_make_ids() -> None:
     """What happens when, and under which id, can be decided by a test: nothing else reads the clock or makes an id."""
     found = [
         f"{name}:{line} {'.'.join(call)}"
-        for name, source in _modules(*FOLDERS)
-        for call, line in _calls(source)
+        for name, _ in _modules(*FOLDERS)
+        for call, line in _calls(name)
         if call in CLOCKS | ID_MAKERS and name not in READS_THE_CLOCK and (name, call) not in WAITS
     ]
     found += [
         f"{name}:{line} {'.'.join(call)}"
-        for name, source in _modules("integrations")
-        for call, line in _calls(source)
+        for name, _ in _modules("integrations")
+        for call, line in _calls(name)
         if call in (CLOCKS | ID_MAKERS) - {("time", "sleep")}  # a moment before an outside system is asked again
     ]
     assert found == []
@@ -150,8 +152,8 @@ def test_every_integration_is_registered(kind: str) -> None:
     """Each module or package that offers a specification is named by the registry."""
     registry = (ROOT / "integrations" / "registry.py").read_text(encoding="utf-8")
     offered = set()
-    for name, source in _modules("integrations"):
-        targets = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    for name, _ in _modules("integrations"):
+        targets = [node for node in parsed(ROOT / name).body if isinstance(node, ast.Assign | ast.AnnAssign)]
         names = {
             getattr(t, "id", "") for node in targets for t in getattr(node, "targets", [getattr(node, "target", None)])
         }

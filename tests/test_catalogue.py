@@ -19,6 +19,7 @@ from bot.services.presenters.issue import TRIGGER_WORDS
 from bot.services.presenters.reasons import MILESTONE_WORDS, REASON_WORDS
 from bot.services.presenters.replies import GONE, NEWS, PROBLEMS, REFUSALS, WAYS_ON
 from bot.services.presenters.words import BUILD_WORD
+from tests.sources import parsed
 
 ROOT = Path(__file__).parent.parent
 SPEAKERS = {"translate": 1, "remark": 2, "Conflict": 0}
@@ -28,7 +29,7 @@ PLACE = re.compile(r"{\w*}")
 def _modules() -> Iterator[tuple[Path, ast.Module]]:
     for folder in ("bot", "handlers", "integrations"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+            yield path, parsed(path)
 
 
 def _name(call: ast.Call) -> str:

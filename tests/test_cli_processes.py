@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from playground import world
 from playground.children import Child, start_child
 from playground.options import Options
 from playground.server import Playground
+from tests.listening import Listening, QuietHandler
 from tests.stores import ENGINES
 
 SECRET = "nightly-secret-of-32-characters"
@@ -166,23 +166,21 @@ def key() -> str:
     return Fernet.generate_key().decode()
 
 
-class Robot(ThreadingHTTPServer):
+class Robot(Listening):
     """DingTalk's robot webhook: keeps when each text came; while `is_stuck` it answers nobody."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _RobotRequest)
         self.received: list[tuple[float, str]] = []
         self.is_stuck = False
         self.is_over = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/robot/send?access_token=not-a-real-token"
+        super().__init__(_RobotRequest)
+        self.url += "/robot/send?access_token=not-a-real-token"
 
 
-class _RobotRequest(BaseHTTPRequestHandler):
+class _RobotRequest(QuietHandler):
     server: Robot
 
-    def do_POST(self) -> None:
+    def respond(self) -> None:
         """Keep the text, then answer as DingTalk does."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.received.append((time.monotonic(), body["markdown"]["text"]))
@@ -195,21 +193,14 @@ class _RobotRequest(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
-
 
 @pytest.fixture
 def robot() -> Iterator[Robot]:
     """A robot on a free port."""
     server = Robot()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
     yield server
     server.is_over.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    server.close()
 
 
 def tell(shipmate: Shipmate, number: int) -> requests.Response:

@@ -6,23 +6,18 @@ import json
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 import requests
 
 from tests.integrations.buildbot.stand_in import Answer, Call, StandIn, build, field_of, rows, scheduler, usual_answers
+from tests.listening import Listening, QuietHandler
 
 PROJECT = "user-service"
 TOKEN = "token-of-a-buildbot-that-outlives-the-bot"
 FAILED, SUCCESS, CANCELLED = 2, 0, 6
 Json = dict[str, Any]
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A bot that died does not read its answer: nothing to say."""
 
 
 class LastingBuildbot:
@@ -50,8 +45,6 @@ class LastingBuildbot:
         self._sets: dict[int, Json] = {}
         self._stand_in = StandIn(usual_answers())
         self._lock = threading.RLock()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, name="buildbot")
         self._stand_in.answers |= {
             "POST forceschedulers/force": self._force,
             "GET forceschedulers/deploy": scheduler(
@@ -68,20 +61,14 @@ class LastingBuildbot:
             "GET buildsets": self._found_sets,
             "GET buildrequests": self._found_requests,
         }
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self._server = Listening(self._handler())
+        self.url = self._server.url
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     # --- builds
 
@@ -186,17 +173,11 @@ class LastingBuildbot:
 
     # --- HTTP
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[QuietHandler]:
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer()
-
-            def do_POST(self) -> None:
-                self._answer()
-
-            def _answer(self) -> None:
+        class Handler(QuietHandler):
+            def respond(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 status, headers, body = outer.answer(self.command, self.path, self.rfile.read(length))
                 self.send_response_only(status)
@@ -205,9 +186,6 @@ class LastingBuildbot:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing on the tests' standard error."""
 
         return Handler
 

@@ -12,6 +12,7 @@ from bot.domain.retries import OF_CONTENT
 from bot.errors import Rejected
 from bot.services.presenters.causes import CAUSES, advice_words, cause_words, label_of
 from integrations.slack.errors import REASONS
+from tests.sources import parsed
 
 INTEGRATIONS = Path(__file__).parent.parent.parent / "integrations"
 ERRORS = {"Unavailable", "OutcomeUnknown", "AuthFailed", "DestinationGone", "Rejected"}
@@ -22,7 +23,7 @@ ELSEWHERE = {"expired_trigger", "exchanged_trigger"}
 
 def _reasons(path: Path) -> Iterator[str]:
     """Literal reasons: in calls that make an error, and in tables of a class and a word."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS and len(node.args) > 1:
             given = node.args[1]
             words = [given.body, given.orelse] if isinstance(given, ast.IfExp) else [given]

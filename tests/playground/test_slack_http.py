@@ -1,10 +1,9 @@
 """Signed HTTP deliveries to a Bolt application behind a real socket."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from playground import world
 from playground.server import Playground
+from tests.listening import Listening, QuietHandler
 from tests.playground.clients import web_client
 
 
@@ -20,8 +20,8 @@ from tests.playground.clients import web_client
 def served(answer: Callable[[BaseHTTPRequestHandler, str], tuple[int, dict[str, str], str]]) -> Iterator[str]:
     """An HTTP server whose POSTs are answered by a function; yields its address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def respond(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             status, headers, text = answer(self, body)
             raw = text.encode()
@@ -32,18 +32,11 @@ def served(answer: Callable[[BaseHTTPRequestHandler, str], tuple[int, dict[str, 
             self.end_headers()
             self.wfile.write(raw)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
+    server = Listening(Handler)
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server.url
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        server.close()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from bot.errors import (
     Unavailable,
 )
 from bot.services.presenters.replies import GONE, mistake, refusal_words, trouble, usage_of
+from tests.sources import parsed
 
 BUILDBOT = Path(__file__).parent.parent.parent / "integrations" / "buildbot"
 INTERNAL = {"not_found"}  # replaced by a word of its own before it gets out
@@ -26,7 +27,7 @@ INTERNAL = {"not_found"}  # replaced by a word of its own before it gets out
 def _reasons() -> Iterator[str]:
     """The words with which Buildbot's integration says that something is gone."""
     for path in BUILDBOT.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DestinationGone":
                 reason = node.args[1]
                 if isinstance(reason, ast.Constant):

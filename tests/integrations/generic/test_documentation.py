@@ -8,18 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
 from bot.domain.events import Event
 from integrations.generic import Config, GenericWebhook, schema
+from tests.listening import Listening, QuietHandler
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "sources" / "generic.md").read_text(encoding="utf-8")
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo+/w=="
@@ -39,32 +37,25 @@ class Listener:
         door = GenericWebhook("nightly", Config.model_validate({"secrets": SECRET}))
         events: list[Event] = []
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Handler(QuietHandler):
+            def respond(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 events.extend(door.receive(headers, body, datetime.now(UTC)).events)
                 self.send_response(202 if self.path == "/webhooks/nightly" else 404)
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing on the tests' standard error."""
-
         self.events = events
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.server = Listening(Handler)
+        self.url = self.server.url
 
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     """A door on a free port."""
     listener = Listener()
-    thread = threading.Thread(target=listener.server.serve_forever)
-    thread.start()
     yield listener
-    listener.server.shutdown()
-    thread.join()
-    listener.server.server_close()
+    listener.server.close()
 
 
 def run(listener: Listener, *command: str) -> None:

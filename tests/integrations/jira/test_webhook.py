@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,12 +36,11 @@ MINIMAL = {
 
 
 @pytest.fixture
-def jira() -> FakeJira:
+def jira() -> Iterator[FakeJira]:
     """A Jira that is not called: it only writes webhooks."""
-    server = FakeJira()
-    server._server.server_close()
-    server.add(fix_versions=["1.4.2"])
-    return server
+    with FakeJira() as server:
+        server.add(fix_versions=["1.4.2"])
+        yield server
 
 
 def receive(jira: FakeJira, body: dict[str, Any]) -> ReceivedChanges:

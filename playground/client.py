@@ -71,7 +71,7 @@ class Client:
         """Back to how it was at the start."""
         self.request("POST", "/api/reset")
 
-    def wait_for(self, wanted: Callable[[Json], Any], timeout_s: float = 10.0, **query: object) -> Any:  # noqa: ANN401 - whatever `wanted` finds
+    def wait_for(self, wanted: Callable[[Json], Any], timeout_s: float = 30.0, **query: object) -> Any:  # noqa: ANN401 - whatever `wanted` finds
         """The first true result of `wanted(state)`, judged after every change and each 0.2 s.
 
         Raises TimeoutError after `timeout_s`.

@@ -17,7 +17,7 @@ from playground.loopback import free_port
 from tests.listening import Listening, QuietHandler
 
 BOT_TOKEN = "the-bots-token"
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -79,7 +79,7 @@ class Relay:
                 headers = {
                     name: value for name, value in push.headers.items() if name not in {"Host", "Content-Length"}
                 }
-                return session.post(f"{self.target}{push.path}", push.body, headers=headers, timeout=10).status_code
+                return session.post(f"{self.target}{push.path}", push.body, headers=headers, timeout=30).status_code
         except requests.ConnectionError:
             return 503
 
@@ -117,10 +117,10 @@ class BuildbotServer:
     def control(self, path: str, method: str, **params: str) -> Any:
         """Call a control method as the logged-in user and return its result."""
         if not self._logged_in:
-            self.session.get(f"{self.url}/auth/login", auth=(self.username, self.password), timeout=10)
+            self.session.get(f"{self.url}/auth/login", auth=(self.username, self.password), timeout=30)
             self._logged_in = True
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = self.session.post(f"{self.url}/api/v2/{path}", json=call, timeout=10)
+        answer = self.session.post(f"{self.url}/api/v2/{path}", json=call, timeout=30)
         answer.raise_for_status()
         return answer.json()["result"]
 

@@ -22,7 +22,7 @@ from bot.storage.tables import destinations
 from handlers.web import WebServer
 
 KEY = Fernet.generate_key().decode()
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def _settings(folder: Path, metrics_listen: str = "") -> Settings:
@@ -43,7 +43,7 @@ def _watched(settings: Settings, role: str, **environment: str) -> Iterator[str]
     url = f"http://127.0.0.1:{door.port}"
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while requests.get(f"{url}/readyz", timeout=5).status_code != 200 and time.monotonic() < deadline:
+        while requests.get(f"{url}/readyz", timeout=30).status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.01)
         yield url
     finally:
@@ -54,10 +54,10 @@ def _watched(settings: Settings, role: str, **environment: str) -> Iterator[str]
 def test_each_process_tells_of_itself(role: str, tmp_path: Path) -> None:
     """Whether it lives, whether it is ready, and what it counted; nothing else is answered there."""
     with _watched(_settings(tmp_path, "127.0.0.1:0"), role) as url:
-        assert requests.get(f"{url}/healthz", timeout=5).text == "ok\n"
-        assert requests.get(f"{url}/readyz", timeout=5).text.startswith("ready\n")
-        assert "shipmate_attempts_total" in requests.get(f"{url}/metrics", timeout=5).text
-        assert requests.post(f"{url}/webhooks/generic", timeout=5).status_code == 404
+        assert requests.get(f"{url}/healthz", timeout=30).text == "ok\n"
+        assert requests.get(f"{url}/readyz", timeout=30).text.startswith("ready\n")
+        assert "shipmate_attempts_total" in requests.get(f"{url}/metrics", timeout=30).text
+        assert requests.post(f"{url}/webhooks/generic", timeout=30).status_code == 404
 
 
 def test_budgets_are_told_as_they_stand_in_the_database(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_budgets_are_told_as_they_stand_in_the_database(tmp_path: Path) -> None:
         with engine.begin() as connection:
             paused = {"key": "slack:T0/C1", "label": "#ci", "free_at": now + 600, "pause_reason": "paused:rate_limited"}
             connection.execute(destinations.insert(), paused)
-        told = requests.get(f"{url}/metrics", timeout=5).text
+        told = requests.get(f"{url}/metrics", timeout=30).text
         store.close()
     assert 'shipmate_budget_available{scope="slack:T0:chat.update"} 49.0' in told
     assert 'shipmate_budget_waiting{scope="slack:T0:chat.update"} 0.0' in told

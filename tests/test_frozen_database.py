@@ -28,7 +28,7 @@ pytestmark = pytest.mark.postgres
 SECRET = "nightly-secret-of-32-characters"
 ROLES = ("web", "worker", "stream", "clock")
 ROUNDS = 8  # more than there are threads
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 CONFIG = """
 server: {{listen: "127.0.0.1:0", metrics_listen: "127.0.0.1:0", threads: 2}}
 database_url: "postgresql+psycopg://shipmate@127.0.0.1:{port}/{database}"

@@ -160,7 +160,7 @@ class FaultProxy:
         self.breaks()
         self.refuse()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
 
     def _start(self, work: Callable[..., None], *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, name="fault-proxy", daemon=True)
@@ -285,7 +285,7 @@ class FaultProxy:
         finally:
             _shut(server)
             _shut(client)
-            back.join(10)
+            back.join(30)
 
     def _pass_pushes(
         self, server: socket.socket, client: socket.socket, loses_reply: threading.Event, is_cut: threading.Event

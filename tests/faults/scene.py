@@ -17,7 +17,7 @@ from playground.server import Playground
 from tests.crash.buildbot import TOKEN, LastingBuildbot
 from tests.faults.proxy import FaultProxy
 from tests.scenarios.conftest import EXTRA_CHANNELS, configuration
-from tests.scenarios.running import Json, RunningBot, Scene, a_playground, fresh, scene_of
+from tests.scenarios.running import PATIENCE_S, Json, RunningBot, Scene, a_playground, fresh, scene_of
 
 PROJECT = "user-service"
 POST, CHANGE = "/slack/api/chat.postMessage", "/slack/api/chat.update"
@@ -50,7 +50,7 @@ class Faulty:
             assert self.scene.tell(project, 1, "started").status_code == 202
         return projects
 
-    def card(self, lane: str, project: str, *words: str, timeout_s: float = 20.0) -> None:
+    def card(self, lane: str, project: str, *words: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the lane's channel and its group each show one card of the build, with all `words`."""
         for channel in (f"#{lane}", lane):
             self.scene.card(channel, f"{project} #1", *words, timeout_s=timeout_s)

@@ -85,7 +85,7 @@ def test_a_full_disk_loses_nothing_that_was_accepted(way: str, tmp_path: Path) -
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
             assert "could not store" in str(scene.say(CI, f"/ship mute {project}"))
         assert scene.tell(project, 1, "finished", status="success").status_code == 202
-        ended = [scene.card(channel, f"{project} #1", "✅", timeout_s=20.0)["id"] for channel in (CI, DEV_GROUP)]
+        ended = [scene.card(channel, f"{project} #1", "✅")["id"] for channel in (CI, DEV_GROUP)]
         assert ended == opened
         for number in accepted:
             scene.card(CI, f"{project} #{number}")
@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_when_a_card_was_posted_costs_moments(way: str, tmp_
         with unrecorded(faulty, project, fill):
             pass
         assert scene.tell(project, 1, "finished", status="success").status_code == 202
-        scene.card(CI, f"{project} #1", "✅", timeout_s=15.0)
+        scene.card(CI, f"{project} #1", "✅")
         assert len(faulty.posts(project)) == 1
         assert not scene.calls("conversations.history")  # as who takes over at the end of a lease would have done
         with unrecorded(faulty, last, fill):
@@ -125,7 +125,7 @@ def unrecorded(faulty: Faulty, project: str, fill: Callable[[Faulty], AbstractCo
 
 def _waiting(faulty: Faulty) -> float:
     """How much waits to be recorded, as the bot tells its operator."""
-    told = requests.get(f"{faulty.scene.bot.url}/metrics", timeout=10).text
+    told = requests.get(f"{faulty.scene.bot.url}/metrics", timeout=30).text
     return float(told.partition("\nshipmate_unrecorded ")[2].partition("\n")[0])
 
 

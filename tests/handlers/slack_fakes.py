@@ -62,9 +62,9 @@ class FakeInbox:
             return True
 
     def wait_for(self, *, stored: int = 0, offered: int = 0) -> bool:
-        """Whether so much was stored and offered within ten seconds."""
+        """Whether so much was stored and offered within half a minute."""
         with self.changed:
-            return self.changed.wait_for(lambda: len(self.stored) >= stored and self.offered >= offered, 10.0)
+            return self.changed.wait_for(lambda: len(self.stored) >= stored and self.offered >= offered, 30.0)
 
 
 class FakeViews:
@@ -119,13 +119,13 @@ class FakeModals:
         self.open(trigger, Card(Tone.NEUTRAL, question.label))
 
     def wait_for(self, count: int) -> bool:
-        """Whether so many calls came within ten seconds."""
+        """Whether so many calls came within half a minute."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.history) >= count, 10.0)
+            return self._changed.wait_for(lambda: len(self.history) >= count, 30.0)
 
     def wait_until_refused(self) -> bool:
-        """Whether a window was refused within ten seconds."""
-        return self._has_refused.wait(10.0)
+        """Whether a window was refused within half a minute."""
+        return self._has_refused.wait(30.0)
 
     def _note(self, call: str, target: str, card: Card) -> None:
         with self._changed:

@@ -103,7 +103,7 @@ def listen(app_at: Callable[..., App]) -> Iterator[Listen]:
 
 def api(url: str) -> WebClient:
     """Slack's own client, which tries once."""
-    return WebClient(world.SLACK_BOT_TOKEN, base_url=f"{url}/slack/api/", retry_handlers=[], timeout=5)
+    return WebClient(world.SLACK_BOT_TOKEN, base_url=f"{url}/slack/api/", retry_handlers=[], timeout=30)
 
 
 @contextmanager

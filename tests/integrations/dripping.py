@@ -37,7 +37,7 @@ class Dripping:
                 opened.shutdown(socket.SHUT_RDWR)
             opened.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
 
     def _accept(self) -> None:
         while True:
@@ -51,7 +51,7 @@ class Dripping:
             self._threads[-1].start()
 
     def _answer(self, raw: socket.socket) -> None:
-        raw.settimeout(10)
+        raw.settimeout(30)
         with suppress(OSError), self._wrapped(raw) as connection:
             while not self._is_over.is_set() and connection.recv(65536):
                 connection.sendall(self.first)

@@ -18,7 +18,7 @@ from integrations.transport import together
 from tests.integrations.dripping import Serve
 
 DEADLINE_S = 0.5
-SLACK_S = 1.0
+SLACK_S = 5.0  # what is not cut goes on without end; this much is for a machine that is busy
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 DRIPS = {
     "silence": (b"", b""),
@@ -74,7 +74,7 @@ def test_a_name_that_is_not_found_in_time_ends_at_the_deadline(
     is_over = threading.Event()
 
     def hang(*_arguments: object, **_options: object) -> None:
-        is_over.wait(10)
+        is_over.wait(30)
         raise socket.gaierror("too late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -112,7 +112,7 @@ def test_a_connection_is_kept_and_one_that_was_cut_is_not(
     with pytest.raises(OutcomeUnknown):
         call(session, "slack", "POST", server.url, deadline_s=DEADLINE_S)
     server.first = OK
-    assert call(session, "slack", "POST", server.url, deadline_s=5).body == b"ok"
+    assert call(session, "slack", "POST", server.url, deadline_s=30).body == b"ok"
     assert server.connections == 2
 
 

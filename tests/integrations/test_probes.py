@@ -20,7 +20,7 @@ from tests.answering import Answer, Answering
 from tests.integrations.dripping import Serve
 
 TIMEOUT_S = 0.5
-SLACK_S = 1.0
+SLACK_S = 5.0  # what is not cut goes on without end; this much is for a machine that is busy
 PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 
@@ -62,12 +62,12 @@ def resetting() -> Iterator[int]:
     yield listener.getsockname()[1]
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
-    thread.join(10)
+    thread.join(30)
 
 
 def test_a_page_is_read(probes: Probes, server: Answering) -> None:
     """Status and text; nothing is sent along that was not asked for."""
-    assert probes.http(f"{server.url}/health?deep=1", timeout_s=5) == Reply(200, "all is well: 好")
+    assert probes.http(f"{server.url}/health?deep=1", timeout_s=30) == Reply(200, "all is well: 好")
     (asked,) = server.asked
     assert (asked.method, asked.target) == ("GET", "/health?deep=1")
     assert set(asked.headers) == {"host", "user-agent", "accept", "accept-encoding", "connection"}
@@ -77,7 +77,7 @@ def test_each_try_makes_a_connection_of_its_own(probes: Probes, server: Answerin
     """A service that takes no new connections is down, whoever is still connected; cookies are not handed back."""
     server.answer = lambda _: Answer(200, "", {"Set-Cookie": "session=1"})
     for _ in range(2):
-        assert probes.http(server.url, timeout_s=5).status == 200
+        assert probes.http(server.url, timeout_s=30).status == 200
     assert [asked.headers["connection"] for asked in server.asked] == ["close", "close"]
     assert "cookie" not in server.asked[1].headers
 
@@ -85,20 +85,20 @@ def test_each_try_makes_a_connection_of_its_own(probes: Probes, server: Answerin
 def test_a_redirect_is_an_answer_of_its_own(probes: Probes, server: Answering) -> None:
     """A page that leads to a login is not the page."""
     server.answer = lambda _: Answer(302, "", {"Location": "/login"})
-    assert probes.http(server.url, timeout_s=5) == Reply(302)
+    assert probes.http(server.url, timeout_s=30) == Reply(302)
     assert len(server.asked) == 1
 
 
 def test_a_wrong_status_is_an_answer(probes: Probes, server: Answering) -> None:
     """With what the service says of it."""
     server.answer = lambda _: Answer(503, "migrations pending", PLAIN)
-    assert probes.http(server.url, timeout_s=5) == Reply(503, "migrations pending")
+    assert probes.http(server.url, timeout_s=30) == Reply(503, "migrations pending")
 
 
 def test_a_long_text_is_read_only_in_its_beginning(probes: Probes, server: Answering) -> None:
     """Ten megabytes cost neither time nor memory."""
     server.answer = lambda _: Answer(200, b"ok " + b"x" * 10_000_000, PLAIN)
-    reply = probes.http(server.url, timeout_s=5)
+    reply = probes.http(server.url, timeout_s=30)
     assert (reply.status, reply.problem) == (200, "")
     assert reply.text.startswith("ok x")
     assert len(reply.text) == MAX_TEXT_BYTES
@@ -107,7 +107,7 @@ def test_a_long_text_is_read_only_in_its_beginning(probes: Probes, server: Answe
 def test_what_is_no_text_is_read_all_the_same(probes: Probes, server: Answering) -> None:
     """Bytes that are no UTF-8 are replaced."""
     server.answer = lambda _: Answer(200, b"\xff\xfeok", {"Content-Type": "text/plain; charset=nonsense"})
-    assert probes.http(server.url, timeout_s=5).text.endswith("ok")
+    assert probes.http(server.url, timeout_s=30).text.endswith("ok")
 
 
 @pytest.mark.parametrize(
@@ -129,20 +129,20 @@ def test_a_slow_answer_is_none(probes: Probes, serve: Serve, first: bytes, drop:
 
 def test_nobody_there_is_refused(probes: Probes, free_port: int) -> None:
     """For a page and for a port alike."""
-    assert probes.http(f"http://127.0.0.1:{free_port}/", timeout_s=5) == Reply(problem="refused")
-    assert probes.tcp("127.0.0.1", free_port, timeout_s=5) == Reply(problem="refused")
+    assert probes.http(f"http://127.0.0.1:{free_port}/", timeout_s=30) == Reply(problem="refused")
+    assert probes.tcp("127.0.0.1", free_port, timeout_s=30) == Reply(problem="refused")
 
 
 def test_a_connection_that_is_cut_is_reset(probes: Probes, resetting: int) -> None:
     """A page needs more than a connection."""
-    assert probes.http(f"http://127.0.0.1:{resetting}/", timeout_s=5) == Reply(problem="reset")
+    assert probes.http(f"http://127.0.0.1:{resetting}/", timeout_s=30) == Reply(problem="reset")
 
 
 def test_an_open_port_is_open(probes: Probes, server: Answering) -> None:
     """By name as well; whichever of its addresses answers."""
     port = int(server.url.rpartition(":")[2])
-    assert probes.tcp("127.0.0.1", port, timeout_s=5) == Reply()
-    assert probes.tcp("localhost", port, timeout_s=5) == Reply()
+    assert probes.tcp("127.0.0.1", port, timeout_s=30) == Reply()
+    assert probes.tcp("localhost", port, timeout_s=30) == Reply()
     assert server.asked == []
 
 
@@ -169,7 +169,7 @@ def test_a_certificate_that_is_not_good_is_a_failure(probes: Probes, serve: Serv
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"", tls=context)
-    assert probes.http(server.url, timeout_s=5) == Reply(problem="tls")
+    assert probes.http(server.url, timeout_s=30) == Reply(problem="tls")
 
 
 def test_a_trusted_certificate_is_good(
@@ -180,14 +180,14 @@ def test_a_trusted_certificate_is_good(
     context.load_cert_chain(certificate)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     server = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"", tls=context)
-    assert probes.http(server.url, timeout_s=5) == Reply(200, "ok")
+    assert probes.http(server.url, timeout_s=30) == Reply(200, "ok")
 
 
 @pytest.mark.parametrize(
     "try_it",
     [
-        lambda probes: probes.http("http://no-such-host.example/", timeout_s=5),
-        lambda probes: probes.tcp("no-such-host.example", 80, timeout_s=5),
+        lambda probes: probes.http("http://no-such-host.example/", timeout_s=30),
+        lambda probes: probes.tcp("no-such-host.example", 80, timeout_s=30),
     ],
     ids=["http", "tcp"],
 )
@@ -207,7 +207,7 @@ def test_a_name_that_nobody_knows_is_no_failure_of_the_service(
 def test_an_address_that_is_none_cannot_be_tried(probes: Probes) -> None:
     """A template filled with nonsense is the configuration's fault."""
     with pytest.raises(Rejected, match="bad_address"):
-        probes.http("http://:80/", timeout_s=5)
+        probes.http("http://:80/", timeout_s=30)
 
 
 def test_a_proxy_that_is_down_is_not_the_service(
@@ -216,4 +216,4 @@ def test_a_proxy_that_is_down_is_not_the_service(
     """The environment's proxy stands between."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port}")
     with pytest.raises(IntegrationError, match="proxy"):
-        probes.http("http://service.example/", timeout_s=5)
+        probes.http("http://service.example/", timeout_s=30)

@@ -73,7 +73,7 @@ def streaming(client: dingtalk_stream.DingTalkStreamClient, playground: Playgrou
         yield
     finally:
         asyncio.run_coroutine_threadsafe(stop(), loop)
-        thread.join(timeout=10)
+        thread.join(timeout=30)
 
 
 class DingTalkApi:
@@ -87,4 +87,4 @@ class DingTalkApi:
     def call(self, verb: str, path: str, body: object, token: str | None = None) -> requests.Response:
         """One call."""
         headers = {"x-acs-dingtalk-access-token": self.token if token is None else token}
-        return requests.request(verb, self._base + path, json=body, headers=headers, timeout=5)
+        return requests.request(verb, self._base + path, json=body, headers=headers, timeout=30)

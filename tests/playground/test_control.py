@@ -24,7 +24,7 @@ def post(playground: Playground, channel: str = "#ci") -> requests.Response:
     """One chat.postMessage over plain requests, tried once."""
     headers = {"Authorization": f"Bearer {world.SLACK_BOT_TOKEN}"}
     body = {"channel": channel, "text": "x"}
-    return requests.post(f"{playground.url}/slack/api/chat.postMessage", json=body, headers=headers, timeout=5)
+    return requests.post(f"{playground.url}/slack/api/chat.postMessage", json=body, headers=headers, timeout=30)
 
 
 def test_calls_are_numbered_and_narrowed(playground: Playground, slack: WebClient) -> None:
@@ -90,7 +90,7 @@ def test_other_faults(playground: Playground, api: DingTalkApi) -> None:
     playground.client.faults({"platform": "dingtalk", "kind": "retry_after"})
     assert api.call("PUT", "/v1.0/card/instances", {}).status_code == 403
     url = f"{playground.url}/dingtalk/oapi/robot/send?access_token={world.DINGTALK_ROBOT_TOKEN}"
-    assert requests.post(url, json={}, timeout=5).json()["errcode"] == 130101
+    assert requests.post(url, json={}, timeout=30).json()["errcode"] == 130101
     playground.client.faults({"kind": "slow", "delay_s": 0.2})
     before = time.monotonic()
     assert post(playground).json()["ok"] is True
@@ -124,7 +124,7 @@ def test_bad_input_is_named(playground: Playground, verb: str, path: str, body: 
 
 def test_a_body_that_is_no_json_is_refused(playground: Playground) -> None:
     """Garbage gets a 400, not a 500."""
-    assert requests.post(f"{playground.url}/api/act", data="{", timeout=5).status_code == 400
+    assert requests.post(f"{playground.url}/api/act", data="{", timeout=30).status_code == 400
 
 
 def test_reset_restores_everything(playground: Playground, slack: WebClient) -> None:
@@ -154,7 +154,7 @@ def test_a_created_group_can_be_written_to(playground: Playground, api: DingTalk
 
 def test_changes_are_streamed(playground: Playground) -> None:
     """The event stream says the revision at once and after each change; a waiting state call returns with it."""
-    with requests.get(f"{playground.url}/api/stream", stream=True, timeout=5) as stream:
+    with requests.get(f"{playground.url}/api/stream", stream=True, timeout=30) as stream:
         lines = stream.iter_lines()
         first = int(next(lines).removeprefix(b"data: "))
         assert next(lines) == b""
@@ -162,17 +162,17 @@ def test_changes_are_streamed(playground: Playground) -> None:
         assert int(next(lines).removeprefix(b"data: ")) > first
     revision = playground.state()["revision"]
     threading.Thread(target=post, args=(playground,)).start()
-    assert playground.state(beyond=revision, timeout_s=5)["revision"] > revision
+    assert playground.state(beyond=revision, timeout_s=30)["revision"] > revision
 
 
 def test_the_page_needs_nothing_from_elsewhere(playground: Playground) -> None:
     """The page, its style and scripts come from the playground and forbid everything else."""
     for path in ("/", "/style.css", "/app.js", "/draw.js", "/slack.js", "/dingtalk.js", "/emoji.json"):
-        answer = requests.get(playground.url + path, timeout=5)
+        answer = requests.get(playground.url + path, timeout=30)
         assert answer.status_code == 200
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert "innerHTML" not in answer.text.replace("without innerHTML", "")
-    people = requests.get(f"{playground.url}/api/world", timeout=5).json()
+    people = requests.get(f"{playground.url}/api/world", timeout=30).json()
     assert [one["name"] for one in people["dingtalk"]["people"]] == ["张敏", "李雷"]
 
 
@@ -193,8 +193,8 @@ def test_the_command_line_serves_until_interrupted() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
-        assert "#more" in requests.get(f"{url}/api/state", timeout=5).json()["platforms"]["slack"]["channels"]
+        assert "#more" in requests.get(f"{url}/api/state", timeout=30).json()["platforms"]["slack"]["channels"]
         process.terminate()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=30) == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0

@@ -29,7 +29,7 @@ def send(playground: Playground, body: object, **query: Any) -> dict[str, Any]:
     right: dict[str, Any] = {"access_token": world.DINGTALK_ROBOT_TOKEN, "timestamp": now}
     right |= {key: value for key, value in query.items() if key != "sign"}
     right["sign"] = query.get("sign", signature(int(right["timestamp"])))
-    answer = requests.post(f"{playground.url}/dingtalk/oapi/robot/send", params=right, json=body, timeout=5)
+    answer = requests.post(f"{playground.url}/dingtalk/oapi/robot/send", params=right, json=body, timeout=30)
     assert answer.status_code == 200
     return dict(answer.json())
 
@@ -65,16 +65,16 @@ def test_errors_come_with_status_200(playground: Playground, body: Any, query: d
 def test_verb_and_content_type_matter(playground: Playground) -> None:
     """GET and a form are refused by errcode as well."""
     url = f"{playground.url}/dingtalk/oapi/robot/send?access_token={world.DINGTALK_ROBOT_TOKEN}"
-    assert requests.get(url, timeout=5).json()["errcode"] == 43002
-    assert requests.post(url, data={"a": "b"}, timeout=5).json()["errcode"] == 43004
+    assert requests.get(url, timeout=30).json()["errcode"] == 43002
+    assert requests.post(url, data={"a": "b"}, timeout=30).json()["errcode"] == 43004
 
 
 def test_a_robot_by_keyword_needs_its_keyword(playground: Playground) -> None:
     """Without the keyword in the text the message is refused; with it no signature is needed."""
     url = f"{playground.url}/dingtalk/oapi/robot/send?access_token={world.DINGTALK_KEYWORD_ROBOT_TOKEN}"
-    refused = requests.post(url, json={"msgtype": "text", "text": {"content": "hi"}}, timeout=5).json()
+    refused = requests.post(url, json={"msgtype": "text", "text": {"content": "hi"}}, timeout=30).json()
     assert (refused["errcode"], refused["errmsg"]) == (310000, "keywords not in content")
-    assert requests.post(url, json=TEXT, timeout=5).json()["errcode"] == 0
+    assert requests.post(url, json=TEXT, timeout=30).json()["errcode"] == 0
 
 
 def test_twenty_a_minute_then_throttled(playground: Playground) -> None:
@@ -136,6 +136,6 @@ def test_tokens_are_needed_and_expire(playground: Playground, api: DingTalkApi) 
     wrong = api.call("POST", "/v1.0/oauth2/accessToken", {"appKey": "x", "appSecret": "y"})
     assert wrong.status_code == 400
     url = f"{playground.url}/dingtalk/oapi/gettoken?appkey={world.DINGTALK_CLIENT_ID}&appsecret="
-    assert requests.get(url + world.DINGTALK_CLIENT_SECRET, timeout=5).json()["errcode"] == 0
-    assert requests.get(url + "wrong", timeout=5).json()["errcode"] == 40089
+    assert requests.get(url + world.DINGTALK_CLIENT_SECRET, timeout=30).json()["errcode"] == 0
+    assert requests.get(url + "wrong", timeout=30).json()["errcode"] == 40089
     assert api.call("POST", "/v1.0/nowhere", {}, token="").status_code == 401

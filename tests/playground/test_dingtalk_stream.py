@@ -63,7 +63,7 @@ def test_a_command_link_sends_its_text_as_the_clicker(playground: Playground, di
         playground.act(platform="dingtalk", say="@Shipmate 状态")
         session = playground.client.deliveries()[0]["payload"]["sessionWebhook"]
         text = "[重试](dtmd://dingtalkclient/sendMessage?content=%E9%87%8D%E8%AF%95%20a%231)"
-        requests.post(session, json={"msgtype": "markdown", "markdown": {"title": "t", "text": text}}, timeout=5)
+        requests.post(session, json={"msgtype": "markdown", "markdown": {"title": "t", "text": text}}, timeout=30)
         posts = playground.client.messages("dingtalk", "研发群")
         link = next(one for one in posts if one["payload"]["msgtype"] == "markdown")
         click = {"message": link["id"], "action": "link-1"}
@@ -82,8 +82,8 @@ def test_a_session_expires(start: Callable[..., Playground]) -> None:
     playground.act(platform="dingtalk", say="@Shipmate 状态")
     session = playground.client.deliveries()[0]["payload"]["sessionWebhook"]
     body = {"msgtype": "text", "text": {"content": "late"}}
-    assert requests.post(session, json=body, timeout=5).json()["errcode"] == 300001
-    assert requests.post(session + "x", json=body, timeout=5).json()["errcode"] == 300001
+    assert requests.post(session, json=body, timeout=30).json()["errcode"] == 300001
+    assert requests.post(session + "x", json=body, timeout=30).json()["errcode"] == 300001
 
 
 def test_a_failed_callback_comes_again(start: Callable[..., Playground], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_failed_callback_comes_again(start: Callable[..., Playground], monkeyp
     client.register_callback_handler(dingtalk_stream.ChatbotMessage.TOPIC, Failing())
     with streaming(client, playground):
         playground.act(platform="dingtalk", say="@Shipmate 状态")
-        assert done.wait(5)
+        assert done.wait(30)
         playground.client.wait_for(lambda _: playground.client.deliveries()[-1]["is_acked"])
     assert len(set(seen)) == 1
     assert [one["attempt"] for one in playground.client.deliveries()] == [0, 1, 2]
@@ -138,7 +138,7 @@ def test_wrong_credentials_open_nothing(playground: Playground, monkeypatch: pyt
     [call] = playground.calls()
     assert (call["status"], call["answer"]["code"]) == (401, "authFailed")
     assert "clientSecret" not in call["arguments"]
-    assert requests.get(f"{playground.url}/dingtalk/stream?ticket=made-up", timeout=5).status_code == 401
+    assert requests.get(f"{playground.url}/dingtalk/stream?ticket=made-up", timeout=30).status_code == 401
 
 
 def test_the_sdk_is_redirected_by_its_environment_variable(playground: Playground) -> None:

@@ -23,7 +23,7 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> str:
 def uploaded(slack: WebClient, content: bytes = b"\x89PNG") -> str:
     """A file whose bytes have come."""
     ticket = slack.files_getUploadURLExternal(filename="a.png", length=len(content))
-    assert requests.post(ticket["upload_url"], data=content, timeout=5).text == f"OK - {len(content)}"
+    assert requests.post(ticket["upload_url"], data=content, timeout=30).text == f"OK - {len(content)}"
     return str(ticket["file_id"])
 
 
@@ -56,7 +56,7 @@ def test_what_is_refused(slack: WebClient) -> None:
     assert refusal(share, files=[{"id": uploaded(slack)}], channel_id="#ci") == "channel_not_found"
     assert refusal(share, files=[{"id": uploaded(slack)}], channel_id=RANDOM) == "not_in_channel"
     empty = slack.files_getUploadURLExternal(filename="a.png", length=4)
-    assert requests.post(empty["upload_url"], data=b"\x89", timeout=5).status_code == 400
+    assert requests.post(empty["upload_url"], data=b"\x89", timeout=30).status_code == 400
     assert refusal(share, files=[{"id": empty["file_id"]}], channel_id=CI) == "file_not_found"
 
 
@@ -64,10 +64,10 @@ def test_the_page_gets_no_script(playground: Playground, slack: WebClient) -> No
     """A file that is no picture is not shown in the page's name, and one that was not shared not at all."""
     ticket = slack.files_getUploadURLExternal(filename="a.html", length=4)
     where = f"{playground.url}/slack/files/{ticket['file_id']}/a.html"
-    requests.post(ticket["upload_url"], data=b"<b/>", timeout=5)
-    assert requests.get(where, timeout=5).status_code == 404
+    requests.post(ticket["upload_url"], data=b"<b/>", timeout=30)
+    assert requests.get(where, timeout=30).status_code == 404
     slack.files_completeUploadExternal(files=[{"id": ticket["file_id"]}], channel_id=CI)
-    answer = requests.get(where, timeout=5)
+    answer = requests.get(where, timeout=30)
     assert (answer.headers["Content-Type"], answer.headers["Content-Disposition"]) == (
         "application/octet-stream",
         "attachment",

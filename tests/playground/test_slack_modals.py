@@ -96,7 +96,7 @@ def test_details_say_loading_then_the_result(
     connect(app)
     button = {"type": "button", "action_id": "details", "text": plain("Details")}
     ts = slack.chat_postMessage(channel="#ci", text="x", blocks=[{"type": "actions", "elements": [button]}])["ts"]
-    answer = playground.act(platform="slack", as_="bob", click={"message": ts, "action": "details"}, wait_s=5)
+    answer = playground.act(platform="slack", as_="bob", click={"message": ts, "action": "details"}, wait_s=30)
     assert (answer["modal"]["text"], answer["modal"]["to"]) == ("Loading", "Bob")
 
 

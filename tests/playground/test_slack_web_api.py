@@ -85,7 +85,7 @@ def test_refuses_updates_of_what_is_not_ours(playground: Playground, slack: WebC
 def test_checks_tokens(start: Callable[..., Playground]) -> None:
     """A missing, wrong, misplaced or revoked token and a missing scope are each named."""
     playground = start(slack_scopes=("chat:write",))
-    assert requests.post(f"{playground.url}/slack/api/auth.test", timeout=5).json()["error"] == "not_authed"
+    assert requests.post(f"{playground.url}/slack/api/auth.test", timeout=30).json()["error"] == "not_authed"
     assert refusal(web_client(playground, "xoxb-other").auth_test) == "invalid_auth"
     assert refusal(web_client(playground, world.SLACK_APP_TOKEN).auth_test) == "not_allowed_token_type"
     slack = web_client(playground)
@@ -205,7 +205,7 @@ def test_takes_forms_as_well_as_json(playground: Playground) -> None:
     """Arguments and token may come as a form, with JSON in strings."""
     blocks = json.dumps([{"type": "header", "text": {"type": "plain_text", "text": "Head"}}])
     form = {"token": world.SLACK_BOT_TOKEN, "channel": CI, "blocks": blocks}
-    answer = requests.post(f"{playground.url}/slack/api/chat.postMessage", data=form, timeout=5)
+    answer = requests.post(f"{playground.url}/slack/api/chat.postMessage", data=form, timeout=30)
     assert answer.json()["ok"] is True
     assert playground.client.messages("slack", "#ci")[0]["text"] == "Head"
     [call] = playground.calls(method="chat.postMessage")

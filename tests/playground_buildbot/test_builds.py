@@ -171,11 +171,11 @@ def test_looking_is_free_and_control_needs_the_user(buildbot_server: BuildbotSer
     before = time.time()
     with requests.Session() as session:
         session.trust_env = False
-        assert session.get(f"{buildbot_server.url}/api/v2/builders", timeout=10).status_code == 200
+        assert session.get(f"{buildbot_server.url}/api/v2/builders", timeout=30).status_code == 200
         call = {"jsonrpc": "2.0", "id": 1, "method": "force", "params": {"reason": "nobody"}}
-        refused = session.post(f"{buildbot_server.url}/api/v2/forceschedulers/force", json=call, timeout=10)
+        refused = session.post(f"{buildbot_server.url}/api/v2/forceschedulers/force", json=call, timeout=30)
         assert refused.status_code == 403
-        login = session.get(f"{buildbot_server.url}/auth/login", auth=("admin", "wrong"), timeout=10)
+        login = session.get(f"{buildbot_server.url}/auth/login", auth=("admin", "wrong"), timeout=30)
         assert login.status_code == 401
     asked = buildbot_server.read(f"buildsets?submitted_at__ge={int(before)}")["buildsets"]
     assert not [buildset for buildset in asked if "nobody" in buildset["reason"]]

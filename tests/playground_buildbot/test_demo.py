@@ -175,7 +175,7 @@ def test_a_signal_ends_everything(number: signal.Signals, when: str, tmp_path: P
                     break
             os.kill(process.pid, number)
             rest = process.stdout.read()
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert rest.endswith("Everything has ended.\n")

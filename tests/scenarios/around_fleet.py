@@ -77,7 +77,7 @@ class Driver:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
-                answer = requests.post(self._url, body, headers=signed(body, delivery_id=name), timeout=10)
+                answer = requests.post(self._url, body, headers=signed(body, delivery_id=name), timeout=PATIENCE_S)
             except requests.ConnectionError:
                 self._count("refused")
             else:

@@ -32,7 +32,7 @@ ERRORS = {
     "duration": "6s",
     "delay": "4s",
 }
-SLOW_S = 30.0  # builds start, fail and end in a second or two; a loaded machine takes its time
+SLOW_S = 60.0  # builds start, fail and end in a second or two; a loaded machine takes its time
 
 
 @dataclass

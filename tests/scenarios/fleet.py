@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from playground.children import Child, start_child
 from playground.demo_setup import Ports, bot_program
 from playground.loopback import NotReachable, fetch
-from tests.scenarios.running import POLL_S, READY_S, STOP_S, RunningBot
+from tests.scenarios.running import LOOK_S, POLL_S, READY_S, STOP_S, RunningBot
 
 ROLES = ("web", "stream", "stream", "worker", "worker", "clock", "clock")
 
@@ -86,7 +86,7 @@ class Fleet(RunningBot):
 
     def _is_up(self) -> bool:
         try:
-            fetch(f"{self.url}/readyz", timeout_s=1)
+            fetch(f"{self.url}/readyz", timeout_s=LOOK_S)
         except NotReachable:
             return False
         return self.said("running ") >= len(self.roles)

@@ -32,9 +32,10 @@ from playground.server import Playground
 Json = dict[str, Any]
 Found = TypeVar("Found")
 
-READY_S = 20.0
-STOP_S = 10.0
-PATIENCE_S = 10.0
+READY_S = 60.0
+STOP_S = 30.0
+PATIENCE_S = 30.0
+LOOK_S = 10.0
 POLL_S = 0.05
 
 CI, DEV_GROUP, OPS_GROUP = "#ci", "研发群", "运维通知"
@@ -250,7 +251,7 @@ class Scene:
 
     def post(self, body: bytes | Iterator[bytes], headers: Mapping[str, str], source: str = "generic") -> Any:
         """Post any body to a source's door."""
-        return self.session.post(f"{self.bot.url}/webhooks/{source}", body, headers=dict(headers), timeout=10)
+        return self.session.post(f"{self.bot.url}/webhooks/{source}", body, headers=dict(headers), timeout=PATIENCE_S)
 
     # --- the record
 
@@ -297,6 +298,17 @@ class Scene:
         cards = tables.cards
         rows = self.rows(select(cards).where(cards.c.subject_key.contains(f"/{project}#")))
         return {(row.destination, row.slot): row.reason for row in rows}
+
+    def recorded(self, *projects: str) -> None:
+        """Wait until the bot has written down that all cards of the projects were sent.
+
+        What stands on a platform may not be on record yet: a bot that dies in between has to find out what it did.
+        """
+
+        def are_recorded() -> bool:
+            return all(set(self.reasons(project).values()) == {"sent"} for project in projects)
+
+        self.eventually(are_recorded, f"{projects} to be recorded")
 
     def let_pass(self, seconds: float) -> None:
         """Turn what the bot waits for back by so much: for it, that time has passed."""
@@ -383,7 +395,7 @@ def _platform_of(channel: str) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        fetch(url, timeout_s=1.0)
+        fetch(url, timeout_s=LOOK_S)
     except NotReachable:
         return False
     return True

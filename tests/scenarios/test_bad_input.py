@@ -66,7 +66,7 @@ def test_a_refused_webhook_changes_nothing(scene: Scene, name: str) -> None:
     assert (answer.status_code, answer.json()["status"]) == (status, "error"), answer.text
     assert reason in answer.json()["reason"]
     assert scene.counted() == before
-    assert scene.session.get(f"{scene.bot.url}/readyz", timeout=5).status_code == 200
+    assert scene.session.get(f"{scene.bot.url}/readyz", timeout=30).status_code == 200
 
 
 def test_an_unknown_event_is_taken_and_counted(scene: Scene) -> None:

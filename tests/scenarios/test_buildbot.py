@@ -126,7 +126,7 @@ def test_details_open_at_once_and_are_filled_then(buildbot_scene: BuildbotScene,
     scene = buildbot_scene.scene
     title, card = failed_build
     since = scene.playground.state()["last_call"]
-    answer = scene.click(CI, card, "details", "bob", wait_s=5)
+    answer = scene.click(CI, card, "details", "bob", wait_s=30)
     assert answer["ok"]
     opened = scene.eventually(lambda: scene.calls("views.open", since=since), "a window", SLOW_S)
     assert "Loading" in str(opened[0]["arguments"])

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.buildbot, pytest.mark.prometheus, pytest.mark.xdist_gr
 def running(scene: BuildbotScene) -> str:
     """The version of the greeter that answers people."""
     try:
-        answer = requests.get(f"http://127.0.0.1:{scene.buildbot.greeter_port}/version", timeout=5)
+        answer = requests.get(f"http://127.0.0.1:{scene.buildbot.greeter_port}/version", timeout=30)
     except requests.ConnectionError:
         return ""
     return str(answer.json()["version"])
@@ -83,7 +83,7 @@ def test_a_bad_version_is_brought_back(buildbot_scene: BuildbotScene) -> None:
     title = f"errors · greeter#{second} v2 → production"
     scene.whisper("U024ALICE01", title, "The picture comes in the thread of the card.")
     picture = scene.eventually(lambda: uploaded(scene, card, title), "the picture of the errors", SLOW_S)
-    assert requests.get(picture["url_private"], timeout=5).content.startswith(b"\x89PNG")
+    assert requests.get(picture["url_private"], timeout=30).content.startswith(b"\x89PNG")
 
     assert "rolled back" in scene.ask(CI, "/ship deployments greeter", "🔒")
     scene.ask(CI, "/ship unlock greeter in production", "unlocked")

@@ -18,7 +18,7 @@ import pytest
 from tests.postgres_server import Cluster, cluster
 from tests.scenarios.conftest import EXTRA_CHANNELS, configuration
 from tests.scenarios.fleet import Fleet
-from tests.scenarios.running import CI, DEV_GROUP, Scene, a_playground, fresh, scene_of
+from tests.scenarios.running import CI, DEV_GROUP, PATIENCE_S, Scene, a_playground, fresh, scene_of
 from tests.scenarios.test_cards import (  # noqa: F401 - run here too, over the fleet
     test_a_card_goes_from_running_to_failed_in_place,
     test_a_custom_robot_gets_an_opening_and_a_final_post,
@@ -96,7 +96,7 @@ def test_workers_make_each_card_once(scene: Scene) -> None:
         shown = [one["text"] for one in scene.messages(CI) if project in one["text"]]
         return len(shown) == 40 and all("✅" in text for text in shown)
 
-    scene.eventually(all_done, "forty final cards", 30.0)
+    scene.eventually(all_done, "forty final cards", 2 * PATIENCE_S)
     posts = Counter(
         word for call in scene.calls("chat.postMessage", project) for word in _titles(call["arguments"], project)
     )
@@ -118,12 +118,12 @@ def test_the_audit_trail_is_chained_though_one_clock_died(scene: Scene) -> None:
     scene.tell(project, 1, "started")
     scene.card(CI, f"{project} #1")
     scene.ask(CI, f"/ship mute {project}", "🔕")
-    scene.eventually(scene.is_audit_sealed, "the trail to be chained", 15.0)
+    scene.eventually(scene.is_audit_sealed, "the trail to be chained")
     if "postgres" in fleet.database:
         assert fleet.said("leading ") == 1
     fleet.kill("clock")
     scene.ask(CI, f"/ship subscribe {project}", "🔔")
-    scene.eventually(scene.is_audit_sealed, "the trail to be chained by the other clock", 15.0)
+    scene.eventually(scene.is_audit_sealed, "the trail to be chained by the other clock")
 
 
 @pytest.mark.postgres
@@ -137,11 +137,12 @@ def test_a_server_that_restarts_is_come_back_to(tmp_path: Path) -> None:
         project = fresh("web")
         scene.tell(project, 1, "started")
         card = scene.card(CI, f"{project} #1", "running")
+        scene.recorded(project)
         server.stop("immediate")
         assert scene.tell(project, 1, "finished", status="success").status_code == 503
         server.start()
         scene.eventually(lambda: scene.tell(project, 1, "finished", status="success").ok, "the door to accept")
         assert scene.card(CI, f"{project} #1", "✅")["id"] == card["id"]
         scene.ask(CI, f"/ship mute {project}", "🔕")
-        scene.eventually(scene.is_audit_sealed, "the trail to be chained", 15.0)
+        scene.eventually(scene.is_audit_sealed, "the trail to be chained")
         assert len(scene.calls("chat.postMessage", project)) == 1

@@ -89,7 +89,7 @@ def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Applic
     assert isinstance(door, WebServer)
     headers, body = jira.signed(jira.move("USER-12", "Ready for Staging"))
     url = f"http://127.0.0.1:{door.port}/webhooks/jira"
-    answers = [requests.post(url, data=body, headers=headers, timeout=10) for _ in range(2)]
+    answers = [requests.post(url, data=body, headers=headers, timeout=30) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 200]
     wait_until(lambda: jira.texts("USER-12"), "a comment")
     assert "I would deploy user-service 1.4.2 to staging." in jira.texts("USER-12")[0]
@@ -97,7 +97,7 @@ def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Applic
     with create_engine(address, poolclass=NullPool).connect() as database:
         [value] = database.scalars(select(tokens.c.value))
     assert b"refresh-1" not in value
-    metrics = requests.get(f"http://127.0.0.1:{door.port}/metrics", timeout=10).text
+    metrics = requests.get(f"http://127.0.0.1:{door.port}/metrics", timeout=30).text
     assert 'shipmate_tracker_tasks_total{kind="status_reached",outcome="done",tracker="jira"}' in metrics
 
 

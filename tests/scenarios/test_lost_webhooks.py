@@ -91,7 +91,7 @@ def test_a_build_that_nobody_heard_of_gets_its_card(losing: BuildbotScene) -> No
     let_a_minute_pass(losing)
     words = ("failed", "Greet people by name", "Alice", "unit tests", "AssertionError")
     card = losing.scene.card(CI, title, *words, timeout_s=SLOW_S)
-    metrics = losing.scene.session.get(f"{losing.scene.bot.url}/metrics", timeout=10).text
+    metrics = losing.scene.session.get(f"{losing.scene.bot.url}/metrics", timeout=30).text
     assert 'shipmate_reconciled_total{source="buildbot"}' in metrics
     assert losing.scene.click(CI, card, "retry", "alice")["ok"]
     again = f"user-service #{number + 1}"

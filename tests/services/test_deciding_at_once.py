@@ -51,7 +51,7 @@ def at_once(*works: Callable[[], None]) -> None:
     barrier = threading.Barrier(len(works))
 
     def run(work: Callable[[], None]) -> None:
-        barrier.wait(10)
+        barrier.wait(30)
         work()
 
     with ThreadPoolExecutor(len(works)) as pool:

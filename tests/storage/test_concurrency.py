@@ -56,7 +56,7 @@ def at_once(*works: Callable[[], T]) -> list[T]:
     barrier = threading.Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:
-        barrier.wait(10)
+        barrier.wait(30)
         return work()
 
     with ThreadPoolExecutor(len(works)) as pool:
@@ -328,7 +328,9 @@ def test_overdue_notices_are_opened_once_beside_events(stores: list[SqlStore], d
 
 
 @pytest.mark.postgres
-def test_what_waits_too_long_for_a_lock_is_not_written(postgres_database: Engine) -> None:
+def test_what_waits_too_long_for_a_lock_is_not_written(
+    postgres_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody who holds a table for good does not hold a request for good: it is told to come again."""
     from bot.storage import locks
 
@@ -336,8 +338,10 @@ def test_what_waits_too_long_for_a_lock_is_not_written(postgres_database: Engine
     with postgres_database.begin() as other:
         locks.hold(other, locks.Lock.AUDIT)
         entry = AuditEntry(NOW, "slack:U1", "retry", "build:ci/a#1", "done")
+        monkeypatch.setattr(groups, "WRITE_DEADLINE_S", 1.0)
         with pytest.raises(StorageUnavailable, match="lock timeout"):
             store.write(lambda tx: tx.audit.append(entry))
+    monkeypatch.undo()
     store.write(lambda tx: tx.audit.append(entry))
     assert len(rows(postgres_database, select(audit))) == 1
     store.close()
@@ -361,7 +365,7 @@ def test_a_held_lock_stops_only_who_needs_it(postgres_database: Engine, monkeypa
             left = pool.submit(store.write, lambda tx: tx.budgets.open(window))
             assert {settling.done(), left.done()} == {False}
             still.rollback()
-        assert settling.result(10).paused_until == left.result(10).paused_until == 0.0
+        assert settling.result(30).paused_until == left.result(30).paused_until == 0.0
     store.close()
 
 
@@ -375,8 +379,8 @@ def test_events_of_a_project_that_is_taken_cost_others_one_glance(
     store, begun, gathered = make_store(postgres_database), threading.Event(), threading.Event()
     with ThreadPoolExecutor(ROUNDS + 1) as pool, postgres_database.connect() as door:
         door.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('buildbot/user-service', 0))"))
-        busy = pool.submit(store.write, lambda _tx: (begun.set(), gathered.wait(20)))
-        assert begun.wait(20)
+        busy = pool.submit(store.write, lambda _tx: (begun.set(), gathered.wait(30)))
+        assert begun.wait(30)
         waiting = [pool.submit(_adding(store, event_of(number))) for number in range(ROUNDS)]
         wait_until(lambda: store._writer.queue.qsize() == ROUNDS)
         gathered.set()
@@ -434,7 +438,7 @@ def test_who_stands_aside_is_not_said_to_wait_for_the_writer(postgres_database: 
             wait_until(lambda: store.longest_wait_s() == 0.0)
             assert not settling.done()
             still.rollback()
-        assert settling.result(10).paused_until == 0.0
+        assert settling.result(30).paused_until == 0.0
     store.close()
 
 
@@ -457,7 +461,7 @@ def test_who_stands_aside_is_tried_anew_where_its_row_was_made_meanwhile(postgre
         waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
         wait_until(lambda: other.scalar(waits))
         other.commit()
-        assert making.result(10) is False
+        assert making.result(30) is False
     store.close()
 
 

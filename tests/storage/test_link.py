@@ -30,7 +30,7 @@ from tests.postgres_server import Cluster, cluster
 from tests.stores import NOW, event_of, key_of, make_store
 
 pytestmark = pytest.mark.postgres
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def wait_until(wanted: Callable[[], object]) -> None:
@@ -226,7 +226,7 @@ def test_hosts_agree_on_the_time(postgres_database: Engine) -> None:
 
 def test_the_quickest_answer_is_believed() -> None:
     """An answer that was long on its way tells the time less exactly than one that came at once."""
-    pauses = iter((0.2, 0.0, 0.1))
+    pauses = iter((0.8, 0.0, 0.6))
     clock = DatabaseClock(FakeClock())
 
     def ask() -> float:
@@ -234,7 +234,7 @@ def test_the_quickest_answer_is_believed() -> None:
         return monotonic() + NOW
 
     clock.measure(ask)
-    assert abs(clock.now().timestamp() - monotonic() - NOW) < 0.05
+    assert abs(clock.now().timestamp() - monotonic() - NOW) < 0.25
 
 
 def test_a_missing_driver_is_said_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

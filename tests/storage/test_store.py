@@ -52,7 +52,7 @@ def test_pieces_that_gather_commit_together(store: SqlStore, database: Engine) -
     def occupy(tx: Transaction) -> None:
         assert tx.subjects.newest(None, 1) == []
         is_busy.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
 
     answers: dict[int, bool] = {}
 
@@ -61,7 +61,7 @@ def test_pieces_that_gather_commit_together(store: SqlStore, database: Engine) -
 
     first = threading.Thread(target=store.write, args=(occupy,))
     first.start()
-    assert is_busy.wait(10)
+    assert is_busy.wait(30)
     others = [threading.Thread(target=write, args=(number % 20,)) for number in range(20)]
     for thread in others:
         thread.start()
@@ -69,7 +69,7 @@ def test_pieces_that_gather_commit_together(store: SqlStore, database: Engine) -
         threading.Event().wait(0.001)
     go_on.set()
     for thread in (first, *others):
-        thread.join(10)
+        thread.join(30)
     assert answers == dict.fromkeys(range(20), True)
     assert len(commits) == 2
 
@@ -88,7 +88,7 @@ def test_one_bad_piece_does_not_spoil_the_others(store: SqlStore, database: Engi
 
     def occupy(_tx: Transaction) -> None:
         is_busy.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
 
     def fail(tx: Transaction) -> None:
         tx.events.add(event_of(99), NOW)
@@ -104,7 +104,7 @@ def test_one_bad_piece_does_not_spoil_the_others(store: SqlStore, database: Engi
 
     threads = [threading.Thread(target=store.write, args=(occupy,))]
     threads[0].start()
-    assert is_busy.wait(10)
+    assert is_busy.wait(30)
     pieces = {
         "a": lambda tx: tx.events.add(event_of(1), NOW),
         "bad": fail,
@@ -117,7 +117,7 @@ def test_one_bad_piece_does_not_spoil_the_others(store: SqlStore, database: Engi
         threading.Event().wait(0.001)
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert outcomes == {"a": True, "bad": "mine", "b": True}
     assert _count(database, events) == 2
 
@@ -185,11 +185,11 @@ def test_closing_commits_what_is_queued(database: Engine) -> None:
 
     def occupy(_tx: Transaction) -> None:
         is_busy.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
 
     writers = [threading.Thread(target=store.write, args=(occupy,))]
     writers[0].start()
-    assert is_busy.wait(10)
+    assert is_busy.wait(30)
     entry = AuditEntry(NOW, "slack:U1", "retry", "build:ci/a#1", "done")
     writers.append(threading.Thread(target=store.write, args=(lambda tx: tx.audit.append(entry),)))
     writers[1].start()
@@ -199,7 +199,7 @@ def test_closing_commits_what_is_queued(database: Engine) -> None:
     closing.start()
     go_on.set()
     for thread in (*writers, closing):
-        thread.join(10)
+        thread.join(30)
     assert _count(database, audit) == 1
 
 

@@ -50,7 +50,7 @@ def test_a_picture_stands_in_the_thread_of_its_card(build: Build, playground: Pl
     [post] = _thread(playground)
     assert post["text"] == "📈 errors: 0.2 (≤ 0.1) <!here>\nerrors · user-service#1"
     [file] = post["payload"]["files"]
-    answer = requests.get(file["url_private"], timeout=5)
+    answer = requests.get(file["url_private"], timeout=30)
     assert (answer.content, answer.headers["Content-Type"]) == (PNG, "image/png")
 
 

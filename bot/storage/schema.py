@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from bot.errors import ConfigError
 from bot.storage.locks import Lock, hold
 
-HEAD = "0011"
+HEAD = "0012"
 MOST_TRIES = 50
 PAUSE_S = 0.5
 TABLE_WAIT_S = 2

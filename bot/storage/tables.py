@@ -22,6 +22,12 @@ from sqlalchemy import (
 metadata = MetaData()
 _BigId = BigInteger().with_variant(Integer, "sqlite")
 
+
+def _index_where(condition: str, name: str, *columns: str, unique: bool = False) -> Index:
+    """An index of those rows alone of which a condition is true."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 events = Table(
     "events",
     metadata,
@@ -60,12 +66,7 @@ subjects = Table(
     Index("subjects_project", "project", "ordered_at"),
     Index("subjects_number", "project", "number"),
     Index("subjects_recent", "ordered_at"),
-    Index(
-        "subjects_open",
-        "updated_at",
-        sqlite_where=text("NOT is_finished"),
-        postgresql_where=text("NOT is_finished"),
-    ),
+    _index_where("NOT is_finished", "subjects_open", "updated_at"),
 )
 
 destinations = Table(
@@ -135,26 +136,10 @@ cards = Table(
     Column("folded_into", String(300)),
     UniqueConstraint("subject_key", "destination", "slot", name="cards_slot"),
     Index("cards_destination", "destination"),
-    Index(
-        "cards_dirty",
-        "destination",
-        "due_at",
-        sqlite_where=text("wanted_revision > shown_revision AND NOT is_dead"),
-        postgresql_where=text("wanted_revision > shown_revision AND NOT is_dead"),
-    ),
-    Index("cards_dead", "id", sqlite_where=text("is_dead"), postgresql_where=text("is_dead")),
-    Index(
-        "cards_folded",
-        "folded_into",
-        sqlite_where=text("folded_into IS NOT NULL"),
-        postgresql_where=text("folded_into IS NOT NULL"),
-    ),
-    Index(
-        "cards_notices",
-        "opened_at",
-        sqlite_where=text("slot = 'admin'"),
-        postgresql_where=text("slot = 'admin'"),
-    ),
+    _index_where("wanted_revision > shown_revision AND NOT is_dead", "cards_dirty", "destination", "due_at"),
+    _index_where("is_dead", "cards_dead", "id"),
+    _index_where("folded_into IS NOT NULL", "cards_folded", "folded_into"),
+    _index_where("slot = 'admin'", "cards_notices", "opened_at"),
     sqlite_autoincrement=True,  # a forgotten card's id never comes back: an attempt may still be under way for it
 )
 
@@ -222,14 +207,8 @@ commands = Table(
     Column("result", JSON, nullable=False),
     Column("accepted_at", Double, nullable=False),
     Column("faults", Integer, nullable=False, server_default="0"),
-    Index(
-        "commands_effect",
-        "effect_key",
-        unique=True,
-        sqlite_where=text("effect_key IS NOT NULL"),
-        postgresql_where=text("effect_key IS NOT NULL"),
-    ),
-    Index("commands_open", "accepted_at", sqlite_where=text("is_open"), postgresql_where=text("is_open")),
+    _index_where("effect_key IS NOT NULL", "commands_effect", "effect_key", unique=True),
+    _index_where("is_open", "commands_open", "accepted_at"),
     Index("commands_accepted", "accepted_at"),
 )
 
@@ -259,7 +238,7 @@ audit = Table(
     Column("command_id", String(40), nullable=False),
     Column("previous_hash", String(64)),
     Column("hash", String(64)),
-    Index("audit_unsealed", "seq", sqlite_where=text("hash IS NULL"), postgresql_where=text("hash IS NULL")),
+    _index_where("hash IS NULL", "audit_unsealed", "seq"),
     sqlite_autoincrement=True,
 )
 
@@ -278,22 +257,10 @@ deployments = Table(
     Column("lease_until", Double, nullable=False, server_default="0"),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("snapshot", JSON, nullable=False),
-    Index(
-        "deployments_active",
-        "service",
-        "environment",
-        unique=True,
-        sqlite_where=text("is_active"),
-        postgresql_where=text("is_active"),
-    ),
+    _index_where("is_active", "deployments_active", "service", "environment", unique=True),
     Index("deployments_line", "service", "environment", "number"),
     Index("deployments_ended", "ended_at"),
-    Index(
-        "deployments_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _index_where("due_at IS NOT NULL", "deployments_due", "due_at"),
     sqlite_autoincrement=True,  # people name deployments by their numbers: none comes back
 )
 
@@ -335,8 +302,9 @@ tracker_tasks = Table(
     Column("outcome", String(80), nullable=False, server_default=""),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("tracker", "key", name="tracker_tasks_key"),
-    Index("tracker_tasks_open", "due_at", sqlite_where=text("is_open"), postgresql_where=text("is_open")),
+    _index_where("is_open", "tracker_tasks_open", "due_at"),
     Index("tracker_tasks_created", "created_at"),
+    _index_where("NOT is_open AND kind NOT IN ('version_released', 'origin')", "tracker_tasks_old", "created_at"),
 )
 
 polls = Table(
@@ -374,13 +342,7 @@ joined_accounts = Table(
     Column("person", String(40), nullable=False),
     Column("joined_at", Double, nullable=False),
     Column("parted_at", Double),
-    Index(
-        "joined_accounts_now",
-        "account",
-        unique=True,
-        sqlite_where=text("parted_at IS NULL"),
-        postgresql_where=text("parted_at IS NULL"),
-    ),
+    _index_where("parted_at IS NULL", "joined_accounts_now", "account", unique=True),
     Index("joined_accounts_account", "account"),
     Index("joined_accounts_person", "person"),
 )

@@ -17,6 +17,9 @@ from bot.domain.noise import Threshold
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Route
 from bot.errors import Rejected, Unavailable
+from bot.ports import Transaction
+from bot.ports.retention import START
+from bot.ports.tracking import ORIGIN
 from bot.services import budgeting
 from bot.services.retention import Limits, Pruner
 from bot.services.signal import Signal
@@ -162,6 +165,25 @@ def test_looking_for_work_passes_by_where_nothing_is_wanted(
                 connection.execute(text(f"SET enable_{way} = off"))
         look = postgres_scans if database.dialect.name == "postgresql" else sqlite_scans
         assert look(connection, statement, values) == []
+
+
+def test_letting_go_passes_by_what_trackers_told_and_is_kept(store: SqlStore, database: Engine) -> None:
+    """Released versions, and what started deployments, are kept for good: a sweep looks at none of them."""
+
+    def tell(tx: Transaction) -> None:
+        for number in range(300):
+            tx.tracker_tasks.add("*", f"origin:{number}", ORIGIN, {}, due_at=None, at=float(number))
+
+    store.write(tell)
+    with listening(database) as said:
+        store.write(lambda tx: tx.retention.tracker_tasks(1000.0, START, 10))
+    ((statement, values),) = said.items()
+    with database.connect() as connection:
+        if database.dialect.name == "postgresql":
+            connection.execute(text("ANALYZE tracker_tasks"))
+        asked = "EXPLAIN" if database.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        plan = str(connection.exec_driver_sql(f"{asked} {statement}", values).all())
+    assert "tracker_tasks_old" in plan
 
 
 def test_neighbours_are_looked_up_without_their_line_s_history(

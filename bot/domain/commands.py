@@ -128,9 +128,15 @@ VERBS: tuple[VerbSpec, ...] = (
     ),
     VerbSpec(Verb.LOCK, ("lock",), ("锁定",), Target.PROJECT, LOCK_USAGE, changes=True),
     VerbSpec(Verb.UNLOCK, ("unlock",), ("解锁",), Target.PROJECT, UNLOCK_USAGE, changes=True),
-    VerbSpec(Verb.DEPLOYMENTS, ("deployments",), ("部署记录",), Target.OPTIONAL_PROJECT, "deployments [service]"),
+    VerbSpec(
+        Verb.DEPLOYMENTS,
+        ("deployments",),
+        ("部署记录", "部署情况", "部署列表"),
+        Target.OPTIONAL_PROJECT,
+        "deployments [service]",
+    ),
     VerbSpec(Verb.WHATS_IN, ("whats-in",), ("差异",), Target.PROJECT, WHATS_IN_USAGE),
-    VerbSpec(Verb.DORA, ("dora",), ("效能",), Target.OPTIONAL_PROJECT, "dora [service]"),
+    VerbSpec(Verb.DORA, ("dora",), ("效能", "指标"), Target.OPTIONAL_PROJECT, "dora [service]"),
     VerbSpec(Verb.CHART, ("chart", "graph"), ("图表",), Target.PROJECT, CHART_USAGE),
 )
 SPECS: dict[Verb, VerbSpec] = {spec.verb: spec for spec in VERBS}

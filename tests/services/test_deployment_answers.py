@@ -406,3 +406,24 @@ def test_a_promotion_names_the_branch(store: SqlStore, database: Engine) -> None
     stage.run_ends()
     stage.ask(f"promote {SERVICE} to production")
     assert (stage.deployment(2).version.name, stage.deployment(2).branch) == (stage.deployment().version.name, "main")
+
+
+def test_a_preview_says_that_its_version_went_wrong_there_before(store: SqlStore, database: Engine) -> None:
+    """And why it is asked for once more; what has been good there since is as new."""
+    stage = a_stage(store, database)
+    stage.good("v1")
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.carried_out("v2")
+    stage.go_on(60)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(2) is DeploymentState.ROLLED_BACK
+    stage.ask(f"deploy {SERVICE} v2 to production because it is mended")
+    shown = stage.world.card_answer()
+    said = (
+        f"This version went wrong there before: {SERVICE}#2, rolled back. Checks failed after it was deployed. health"
+    )
+    assert said in str(shown.sections)
+    assert "it is mended" in str(shown.fields)
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    assert "went wrong" not in str(stage.world.card_answer().sections)

@@ -38,7 +38,7 @@ from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
 from bot.services.deployments.records import Cause, Records, named
 from bot.services.deployments.requests import Requests, Wish
-from bot.services.deployments.standing import wrong_there
+from bot.services.deployments.standing import went_wrong, wrong_there
 from bot.services.owed import owe_word, rejection_owed
 from bot.services.people import PARTED_COUNTS_S, People
 from bot.services.presenters import deployment_answers as cards
@@ -163,12 +163,15 @@ class DeploymentDesk:
         return cards.decided(Verb.CONFIRM, filed, locale)
 
     def _shown(self, filed: Deployment, locale: str, timezone: str) -> Content:
-        """The same, with what went wrong there and would be replaced; a way back says by itself what it undoes."""
+        """The same, with what went wrong there, was left or is the same version; a way back says what it undoes."""
         shown = self._asked(filed, locale, timezone)
         if filed.rollback_of or not isinstance(shown, Card):
             return shown
-        wrong = self._records.store.read(lambda tx: wrong_there(tx, filed.service, filed.environment))
-        return cards.beside(shown, wrong, locale)
+        line = (filed.service, filed.environment)
+        wrong, same = self._records.store.read(
+            lambda tx: (wrong_there(tx, *line), went_wrong(tx, *line, filed.version))
+        )
+        return cards.beside(shown, wrong, same, locale)
 
     def _again(self, record: CommandRecord, line: CommandLine, locale: str, timezone: str) -> Content:
         """The answer to a command that was carried out by a worker who died before saying so."""

@@ -192,6 +192,14 @@ def wrong_there(tx: Transaction, service: str, environment: str) -> Sequence[Dep
     return stopped
 
 
+def went_wrong(tx: Transaction, service: str, environment: str, version: Version) -> Deployment | None:
+    """The latest deployment of a version there, where that went wrong: who deploys it once more should know."""
+    found = tx.deployments.newest(service, environment, _JUDGED, LOOKED_AT)
+    same = [one for one in found if has_changed(one) and is_same(one.version, version) and not _is_lost_way_back(one)]
+    last = max(same, key=_order, default=None)
+    return last if last is not None and last.state is not _S.SUCCEEDED else None
+
+
 def well_until(tx: Transaction, deployment: Deployment) -> float:
     """When the time before a deployment ended that says how a good version does: nothing was wrong there until then.
 

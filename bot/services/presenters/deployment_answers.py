@@ -44,7 +44,7 @@ from bot.services.presenters.deployment import (
     version_of,
     way_of,
 )
-from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of, line_of, reason_command
+from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of, line_of, reason_command, sentence_of
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
@@ -79,11 +79,14 @@ def preview_card(
         )
     if rows := _steps(deployment, target, locale, hindrance):
         sections.append(Lines(tuple(rows), title=translate(locale, "What will happen")))
+    fields = [Field(translate(locale, "Version"), way_of(deployment))]
+    if deployment.reason:
+        fields.append(Field(translate(locale, "Reason"), text(line_of(deployment.reason))))
     return Card(
         tone=Tone.NEUTRAL,
         emoji="📝",
         title=title,
-        fields=(Field(translate(locale, "Version"), way_of(deployment)), *issues_of(leads, locale)),
+        fields=(*fields, *issues_of(leads, locale)),
         sections=tuple(sections),
         actions=(
             Action("confirm", translate(locale, "Confirm"), f"confirm {short}", style=Style.PRIMARY),
@@ -349,6 +352,15 @@ def _left(wrong: Sequence[Deployment], locale: str) -> Paragraph:
     return Paragraph(text(" · ".join(_wrong(one, locale) for one in wrong)))
 
 
-def beside(card: Card, wrong: Sequence[Deployment], locale: str) -> Card:
-    """A preview with what went wrong there and was left: it is not from the good version alone that one goes."""
-    return replace(card, sections=(_left(wrong, locale), *card.sections)) if wrong else card
+def beside(card: Card, wrong: Sequence[Deployment], same: Deployment | None, locale: str) -> Card:
+    """A preview with what went wrong there and was left: it is not from the good version alone that one goes.
+
+    `same` brought this very version before, and that went wrong.
+    """
+    said = [_left(wrong, locale)] if wrong else []
+    if same is not None and same not in wrong:
+        sentence = "This version went wrong there before: {deployment}, {state}."
+        state = translate(locale, WORD[same.state])
+        words = translate(locale, sentence, deployment=same.key.short, state=state)
+        said.append(Paragraph(text(f"⚠️ {words} {sentence_of(same.outcome, same.detail, locale)}".rstrip())))
+    return replace(card, sections=(*said, *card.sections))

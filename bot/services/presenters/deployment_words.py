@@ -172,8 +172,12 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
     if deployment.rollback_of:
         words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
     if deployment.origin == BY_ITSELF and deployment.state is not _S.ROLLED_BACK:
-        sentence = "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it."
-        words.append(translate(locale, sentence, environment=deployment.environment))
+        sentence = (
+            "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it "
+            "({command})."
+        )
+        command = f"{word_of(Verb.UNLOCK, locale)} {deployment.service} {deployment.environment}"
+        words.append(translate(locale, sentence, environment=deployment.environment, command=command))
     return words
 
 

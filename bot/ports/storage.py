@@ -211,7 +211,7 @@ class Cards(Protocol):
         """Drop all slots of a subject: its number now names another run."""
         ...
 
-    def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
+    def overdue_finals(self, before: float, limit: int, after: tuple[float, int] = (0.0, 0)) -> Sequence[CardRecord]:
         """Shown cards whose final state is wanted since before `before`, neither shown nor said; the oldest first."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 
 from bot.domain.places import OVERDUE_SLOT, attempts_slot
@@ -13,6 +14,8 @@ from bot.telemetry import logger
 OVERDUE_S = 30.0
 SEAL_BATCH = 500
 OVERDUE_BATCH = 100
+BEFORE_ALL = (0.0, 0)
+MOST_BATCHES = 10  # of which most could not be read
 
 log = logger(__name__)
 
@@ -30,22 +33,36 @@ class Upkeep:
         return self._store.write(lambda tx: tx.audit.seal(SEAL_BATCH))
 
     def tell_overdue(self) -> int:
-        """Open a notice for each card whose final state has been due for 30 s; how many cards."""
-        now = self._clock.now().timestamp()
-        overdue = self._store.read(lambda tx: tx.cards.overdue_finals(now - OVERDUE_S, OVERDUE_BATCH))
-        if not overdue:
-            return 0
+        """Open a notice for each card whose final state has been due for 30 s; how many.
 
-        def work(tx: Transaction) -> None:
-            for card in overdue:
-                subject = _subject(tx, card)
-                if subject is not None:
-                    slot = Slot(card.destination, _slot(tx, card, subject), card.options)
-                    tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)
+        Those that cannot be read are passed over, with those behind them in view.
+        """
+        now, told, after = self._clock.now().timestamp(), 0, BEFORE_ALL
+        for _ in range(MOST_BATCHES):
+            overdue, said = self._tell_some(after, now)
+            told += said
+            if len(overdue) < OVERDUE_BATCH or told >= OVERDUE_BATCH:
+                break
+            after = overdue[-1].final_since, overdue[-1].id
+        if told:
+            self._signal.ring()
+        return told
 
-        self._store.write(work)
-        self._signal.ring()
-        return len(overdue)
+    def _tell_some(self, after: tuple[float, int], now: float) -> tuple[Sequence[CardRecord], int]:
+        """The next that are overdue, and of how many of them that is told now."""
+        overdue = self._store.read(lambda tx: tx.cards.overdue_finals(now - OVERDUE_S, OVERDUE_BATCH, after))
+        return overdue, self._store.write(lambda tx: _tell(tx, overdue, now)) if overdue else 0
+
+
+def _tell(tx: Transaction, overdue: Sequence[CardRecord], now: float) -> int:
+    told = 0
+    for card in overdue:
+        subject = _subject(tx, card) if card.is_readable else None
+        if subject is not None:
+            slot = Slot(card.destination, _slot(tx, card, subject), card.options)
+            tx.cards.open(card.subject, card.wanted_revision, [slot], is_final=True, at=now)
+            told += 1
+    return told
 
 
 def _subject(tx: Transaction, card: CardRecord) -> SubjectRecord | None:

@@ -148,6 +148,7 @@ _WAS_SAID = exists(
         _REMARK.c.opened_at >= cards.c.final_since,
     )
 )
+_IS_LATER = cards.c.id > bindparam("last")
 _OVERDUE = (
     select(*CARD_COLUMNS)
     .where(
@@ -156,11 +157,12 @@ _OVERDUE = (
         cards.c.is_final,
         not_(cards.c.shown_final),  # else the end stands there, and only something about it is not shown yet
         cards.c.final_since < bindparam("before"),
+        or_(cards.c.final_since > bindparam("since"), and_(cards.c.final_since == bindparam("since"), _IS_LATER)),
         cards.c.message_ref.is_not(None),
         not_(cards.c.shown_digest.startswith(ONCE_MORE)),
         not_(_WAS_SAID),
     )
-    .order_by(cards.c.final_since)
+    .order_by(cards.c.final_since, cards.c.id)
     .limit(bindparam("most"))
 )
 
@@ -251,10 +253,11 @@ class SqlCards:
         if subject in self._expected:
             self._expected[subject] = {}
 
-    def overdue_finals(self, before: float, limit: int) -> Sequence[CardRecord]:
+    def overdue_finals(self, before: float, limit: int, after: tuple[float, int] = (0.0, 0)) -> Sequence[CardRecord]:
         """Shown cards whose final state is wanted since before `before`, neither shown nor said; the oldest first."""
-        rows = self._connection.execute(_OVERDUE, {"before": before, "most": limit})
-        return [record for record in map(card_record, rows) if record.is_readable]
+        since, last = after
+        rows = self._connection.execute(_OVERDUE, {"before": before, "most": limit, "since": since, "last": last})
+        return [card_record(row) for row in rows]
 
 
 def card_record(row: Sequence[Any]) -> CardRecord:

@@ -13,6 +13,7 @@ from bot.domain.places import OVERDUE_SLOT, DestinationSettings, kind_of_slot
 from bot.domain.routing import Match, Route
 from bot.errors import Unavailable
 from bot.ports import DeliveryQuery, Subscription
+from bot.services import upkeep
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.store import SqliteStore
@@ -56,7 +57,7 @@ def test_its_digest_shows_the_others(make_world: Callable[..., World]) -> None:
 
 def test_other_delays_are_told(world: World) -> None:
     """A card of a subject whose very name makes no sense waits; the remark about another one is made."""
-    upkeep = Upkeep(world.store, world.clock, Signal())
+    clockwork = Upkeep(world.store, world.clock, Signal())
     for number in (1, 2):
         world.accept(event_of(number, at=float(number)))
     world.deliver(5)
@@ -66,9 +67,29 @@ def test_other_delays_are_told(world: World) -> None:
     with world.database.begin() as connection:
         connection.execute(update(cards).where(cards.c.subject_key == str(key_of(1))).values(subject_key="nonsense"))
     world.clock.advance(40)
-    assert upkeep.tell_overdue() == 2
+    assert clockwork.tell_overdue() == 1
     slots = world.store.read(lambda tx: [card.slot for card in tx.cards.of_subject(str(key_of(2)))])
     assert any(kind_of_slot(slot) == OVERDUE_SLOT for slot in slots)
+
+
+def test_delays_behind_them_are_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cards come first that nobody can read: whose wishes make no sense, or whose subject does not."""
+    monkeypatch.setattr(upkeep, "OVERDUE_BATCH", 2)
+    for number in range(1, 7):
+        world.accept(event_of(number, at=float(number)))
+    world.deliver(20)
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 60)
+    for number in range(1, 7):
+        world.accept(event_of(number, SUCCESS, at=10.0 + number, started=float(number)))
+        world.clock.advance(0.01)
+    with world.database.begin() as connection:
+        connection.execute(update(cards).where(cards.c.subject_key == str(key_of(1))).values(subject_key="nonsense"))
+        for number in (2, 3, 4):
+            connection.execute(update(cards).where(cards.c.subject_key == str(key_of(number))).values(options=[7]))
+    world.clock.advance(40)
+    assert Upkeep(world.store, world.clock, Signal()).tell_overdue() == 2
+    for number in (5, 6):
+        assert any(kind_of_slot(slot) == OVERDUE_SLOT for _, slot in world.slots(number))
 
 
 def cut_short(database: Engine, table: Table, column: str, condition: str) -> None:

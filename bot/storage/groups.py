@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Generic, Protocol, TypeVar
 
 from bot.domain.events import Event
@@ -18,6 +18,10 @@ from bot.ports import Arrival, Transaction
 
 T = TypeVar("T")
 MAX_GROUP = 64
+# Where so many senders were answered together, the next ones are on their way: a commit, of whose cost most does not
+# depend on how many share it, waits for them for as long as they take to come.
+BUSY_GROUP = 4
+GATHER_S = 0.003
 WRITE_DEADLINE_S = 8.0
 LONGEST_WAIT_S = 2.0  # for who can come again later
 # In a lock's line, where others may wait whose commits are slow. Whoever leaves the line has to begin at its end.
@@ -134,6 +138,7 @@ class Writer:
         self._waiter: threading.Thread | None = None  # who stands aside needs one, and hardly anybody does
         self._waiting: dict[int, float] = {}  # since when, the longest first; also those whose callers have left
         self._lock = threading.Lock()
+        self._is_busy = False
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -184,12 +189,15 @@ class Writer:
         while is_open:
             group, is_open = self._gather()
             if group:
+                self._is_busy = len(group) >= BUSY_GROUP
                 self._commit(group)
 
     def _gather(self) -> tuple[list[Piece], bool]:
-        """Whatever is queued now, at least one piece, and whether more may come."""
+        """Whatever is queued now, at least one piece, and whether more may come; at a busy door a moment later."""
         group: list[Piece] = []
         piece = self.queue.get()
+        if self._is_busy and piece is not None and piece.arrival is not None:
+            sleep(GATHER_S)
         while piece is not None:
             if piece.answer.set_running_or_notify_cancel():
                 group.append(piece)

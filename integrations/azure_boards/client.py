@@ -18,11 +18,11 @@ from urllib.parse import quote
 import requests
 
 from bot.domain.cards import Section
-from bot.domain.issues import ChangeKind, Issue, IssueChange, RemoteLink, StatusCategory
+from bot.domain.issues import Issue, IssueChange, RemoteLink, StatusCategory
 from bot.errors import AuthFailed, DestinationGone, Rejected, Unavailable
 from integrations.azure_boards.config import SYSTEM, Config
 from integrations.azure_boards.html import render
-from integrations.azure_boards.parse import CATEGORIES, FIELDS, STATE, changed_at, changes_of, parse_item
+from integrations.azure_boards.parse import CATEGORIES, FIELDS, STATE, changed_at, changes_of, parse_item, state_reached
 from integrations.http import CALL_DEADLINE_S, Answer, call, raise_for_status
 from integrations.texts import clean_line, clean_url
 from integrations.transport import together
@@ -159,8 +159,9 @@ class BoardsTracker:
         return any(_holds(row, marker) for row in rows or ())
 
     def _has_reached(self, number: str, state: str, since: datetime) -> bool:
-        changes = self._updates(number, since)
-        return any(one.kind is ChangeKind.STATUS_REACHED and one.value == state for one in changes)
+        """Whether it was moved to a state since then; what it was born with is no move."""
+        moved = (one for one in self._all_updates(number) if (at := changed_at(one)) is not None and at >= since)
+        return any(state_reached(one) == state for one in moved)
 
     def _target(self, item: Issue, status: str) -> str | None:
         """The state to go to; None when it is there already. Rejected: `no_transition`, with the states there are."""

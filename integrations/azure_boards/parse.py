@@ -97,6 +97,13 @@ def changed_at(update: Json) -> datetime | None:
     return instant(_dict(_dict(update, "fields"), CHANGED).get("newValue"))
 
 
+def state_reached(update: Json) -> str:
+    """The state that an update moved a work item to, from another one; empty where it did not."""
+    state = _dict(_dict(update, "fields"), STATE)
+    reached, left = _word(state, "newValue"), _word(state, "oldValue")
+    return reached if left and reached != left else ""
+
+
 def tags(value: object) -> tuple[str, ...]:
     """`a; b` as two."""
     words = value.split(";") if isinstance(value, str) else []

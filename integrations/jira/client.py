@@ -23,7 +23,15 @@ from integrations.http import CALL_DEADLINE_S
 from integrations.jira import adf, wiki
 from integrations.jira.api import JiraApi
 from integrations.jira.config import SYSTEM, Config
-from integrations.jira.parse import CHANGE_FIELDS, FIELDS, changes_since, parse_issue, parse_release, released
+from integrations.jira.parse import (
+    CHANGE_FIELDS,
+    FIELDS,
+    changes_since,
+    moves_since,
+    parse_issue,
+    parse_release,
+    released,
+)
 from integrations.jira.transitions import choose, fields_for, leads_to
 from integrations.texts import clean_line, clean_url
 from integrations.transport import together
@@ -198,7 +206,7 @@ class JiraTracker:
     # ---
 
     def _has_reached(self, row: Mapping[str, Any], status: str, since: datetime) -> bool:
-        changes = changes_since(row, since, self._page)
+        changes = moves_since(row, since, self._page)
         return any(one.kind is ChangeKind.STATUS_REACHED and one.value == status for one in changes)
 
     def _row(self, key: str, fields: Sequence[str], **more: str) -> dict[str, Any]:

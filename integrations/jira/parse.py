@@ -113,19 +113,29 @@ def changes_at_birth(issue: Issue, status: str, labels: Sequence[str], at: datet
 def changes_since(row: Json, since: datetime, page: str) -> Iterator[IssueChange]:
     """What happened to an issue that a search found with its history, oldest first."""
     issue = parse_issue(row, page)
-    changelog = _dict(row, "changelog")
-    told = changelog.get("histories")  # all of it: Cloud begins with the newest, Data Center with the oldest
-    histories = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
-    histories.sort(key=lambda one: (instant(one.get("created")) or since, _number(one)))
+    changelog, histories = _dict(row, "changelog"), _histories(row, since)
     created_at = instant(_dict(row, "fields").get("created"))
     is_whole = len(histories) >= int(changelog.get("total") or 0)
     if created_at is not None and created_at >= since and is_whole:
         status, labels = _at_birth(issue, histories)
         yield from changes_at_birth(issue, status, labels, created_at, _dict(_dict(row, "fields"), "creator"))
-    for history in histories:
+    yield from moves_since(row, since, page)
+
+
+def moves_since(row: Json, since: datetime, page: str) -> Iterator[IssueChange]:
+    """The same without what the issue was born with."""
+    issue = parse_issue(row, page)
+    for history in _histories(row, since):
         at = instant(history.get("created"))
         if at is not None and at >= since:
             yield from changes_of(issue, history, at, _dict(history, "author"))
+
+
+def _histories(row: Json, since: datetime) -> list[Json]:
+    """All that is told of an issue's history, the oldest first: Cloud begins with the newest."""
+    told = _dict(row, "changelog").get("histories")
+    histories = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    return sorted(histories, key=lambda one: (instant(one.get("created")) or since, _number(one)))
 
 
 def instant(value: object) -> datetime | None:

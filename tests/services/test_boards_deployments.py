@@ -113,7 +113,7 @@ def test_a_run_that_fails_moves_it_back(office: Callable[..., BoardsOffice]) -> 
     here = office()
     here.hear(here.boards.change(state="Resolved"))
     here.work()
-    here.stage.go_on(30)
+    here.stage.go_on(1)
     here.stage.run_ends(BuildStatus.FAILED)
     here.work()
     assert here.state_of_item == "Active"

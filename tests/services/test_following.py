@@ -39,10 +39,10 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Refuse:
     told: list[Exception | None] = [None]
     follow = FakeBuildSystem.follow
 
-    def follow_or_refuse(self: FakeBuildSystem, project: str, request: str) -> SubjectKey | None:
+    def follow_or_refuse(self: FakeBuildSystem, project: str, request: str, **named: str) -> SubjectKey | None:
         if told[-1] is not None:
             raise told[-1]
-        return follow(self, project, request)
+        return follow(self, project, request, **named)
 
     monkeypatch.setattr(FakeBuildSystem, "follow", follow_or_refuse)
     return told.append

@@ -427,3 +427,12 @@ def test_a_preview_says_that_its_version_went_wrong_there_before(store: SqlStore
     assert "it is mended" in str(shown.fields)
     stage.ask(f"deploy {SERVICE} v1 to production")
     assert "went wrong" not in str(stage.world.card_answer().sections)
+
+
+def test_an_environment_that_is_not_named_is_asked_for(stage: Stage) -> None:
+    """Nobody said a wrong one; and what needs no approval says so, rather than that a role is missing."""
+    for typed in (f"rollback {SERVICE}", f"whats-in {SERVICE}"):
+        assert "Say in which environment: staging, production" in stage.ask(typed)
+    assert "has no such environment" in stage.ask(f"rollback {SERVICE} in nowhere")
+    stage.ask(f"deploy {SERVICE} v1 to staging")
+    assert "waits for no approval" in stage.ask(f"approve {SERVICE}#{stage.newest()}", "U2")

@@ -47,10 +47,20 @@ def test_a_lock_needs_a_reason(stage: Stage) -> None:
     assert reasons(stage) == []
 
 
+def test_a_lock_that_stands_already_is_named_by_its_own_reason(stage: Stage) -> None:
+    """Not that of another place: whoever unlocks this one takes that one away."""
+    stage.ask(f"lock {SERVICE} because we move")
+    stage.ask(f"lock {SERVICE} in production because load test")
+    answer = stage.ask(f"lock {SERVICE} in production because audit")
+    assert answer == f"{SERVICE}/production was locked already by U1: load test"
+
+
 def test_the_card_of_a_rollback_says_that_it_locked(stage: Stage) -> None:
     """What holds back whatever comes next is not to be looked for."""
     rolled_back(stage)
-    assert "production was locked" in str(stage.card(stage.newest()))
+    shown = str(stage.card(stage.newest()))
+    assert "production was locked: nothing else is deployed there until somebody has looked and unlocks it" in shown
+    assert f"(unlock {SERVICE} production)" in shown
 
 
 def test_a_rollback_locks_beside_a_person(stage: Stage) -> None:

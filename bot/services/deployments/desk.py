@@ -316,7 +316,8 @@ class DeploymentDesk:
             if line.verb is Verb.LOCK:
                 lock = Lock(service.name, asked.environment, asked.reason, actor.account, actor.name, now)
                 is_new, over = tx.locks.put(lock), tx.locks.over(service.name, asked.environment)
-                stood = None if is_new else next(one for one in over if not one.is_of_rollback)
+                same = (one for one in over if one.environment == asked.environment and not one.is_of_rollback)
+                stood = None if is_new else next(same)
             else:
                 stood = tx.locks.drop(service.name, asked.environment)
                 for environment in service.targets:
@@ -359,6 +360,8 @@ class DeploymentDesk:
                 return not self._people.decide(actor, permission, known.service, known.environment).is_allowed
         if line.verb in (Verb.APPROVE, Verb.REVOKE, Verb.REJECT):
             roles = self._requests.demanded(known, target).terms.approvers or target.approvals.approvers
+            if not roles and line.verb is Verb.APPROVE:
+                raise Conflict("{deployment} waits for no approval.", deployment=known.key.short)
             self._must_hold_one(record, line, roles, where)
             return False
         if line.verb is not Verb.CONFIRM:

@@ -117,12 +117,13 @@ class Requests:
         return list(self._services.values())
 
     def target(self, service: Service, environment: str) -> Target:
-        """One of its environments, the only one where none is named; CommandInvalid (`unknown_environment`)."""
+        """One of its environments, the only one where none is named; CommandInvalid names those there are."""
         if not environment and len(service.targets) == 1:
             return next(iter(service.targets.values()))
         found = service.targets.get(environment)
         if found is None:
-            raise CommandInvalid("unknown_environment", ", ".join(service.targets))
+            problem = "unknown_environment" if environment else "which_environment"
+            raise CommandInvalid(problem, ", ".join(service.targets))
         return found
 
     def is_configured(self, deployment: Deployment) -> bool:

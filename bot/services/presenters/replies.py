@@ -26,6 +26,7 @@ PROBLEMS = {
     "ambiguous": "Several builds have that name. Say which one:",
     "bad_parameter": "Parameters look like this: name=value",
     "unknown_service": "I know no service of that name. There are:",
+    "which_environment": "Say in which environment:",
     "unknown_environment": "The service has no such environment. There are:",
     "unknown_version": "I know no such version. The newest good build is:",
     "unknown_deployment": "I know no such deployment.",

@@ -75,8 +75,8 @@ class FakeMessenger:
     """A chat platform in memory. `fails` holds errors, and what to do before them, for the next calls to a place.
 
     A failure `(error, is_done)` with `is_done` carries the call out and raises all the same: the answer was lost.
-    While it `is_away` nobody answers; to find a post takes so many `pages`. With `held_s` it is slow: posts are made so
-    many seconds later, and nobody waits for their answers; with `holds_changes`, so are changes.
+    While it `is_away` nobody answers; to find a post takes so many `pages`, each `page_s`. With `held_s` it is slow:
+    posts are made so many seconds later, and nobody waits for their answers; with `holds_changes`, so are changes.
     """
 
     clock: FakeClock
@@ -99,6 +99,7 @@ class FakeMessenger:
     is_away: bool = False
     asked_at: list[datetime] = field(default_factory=list)
     pages: int = 1
+    page_s: float = 0.0
     held_s: float = 0.0
     holds_changes: bool = False
     held: list[tuple[datetime, Callable[[datetime], object]]] = field(default_factory=list)
@@ -210,6 +211,7 @@ class FakeMessenger:
             if page:
                 more()
             self.asked_at.append(self.clock.at)
+            self.clock.advance(self.page_s)
         self._catch_up()
         if self.is_away:
             raise Unavailable(self.platform, "no_answer")

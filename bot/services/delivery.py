@@ -24,6 +24,7 @@ from bot.services.noise import ENDS_WITHIN_S
 from bot.services.outcomes import (
     DOUBT_PAUSE_S,
     LATE_START,
+    SLOW_SEARCH,
     Outcome,
     after_failure,
     asking,
@@ -32,7 +33,7 @@ from bot.services.outcomes import (
     not_found,
     spare_the_end,
 )
-from bot.services.planning import LEASE_S, Delivery, Planner, Resolution
+from bot.services.planning import CALL_S, LEASE_S, Delivery, Planner, Resolution
 from bot.services.resolving import Resolver
 from bot.services.settling import Settling, held_for
 from bot.services.silence import Heard, Silence
@@ -221,11 +222,17 @@ class Deliverer:
         if started_at is None:
             return None
         since = datetime.fromtimestamp(started_at, UTC)
+
+        def more() -> None:
+            further()
+            if self._now() > delivery.send_before + CALL_S:  # somebody else would begin it anew beside this one
+                raise Unavailable(delivery.place.platform, SLOW_SEARCH)
+
         found = messenger.find(
-            delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent, more=further
+            delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent, more=more
         )
         if found is None and not delivery.only_looks:
-            self._must_be_in_time(delivery, "slow_search")
+            self._must_be_in_time(delivery, SLOW_SEARCH)
         return found
 
     def _must_be_in_time(self, delivery: Delivery, reason: str) -> None:

@@ -19,6 +19,7 @@ from bot.telemetry import redact
 
 DOUBT_PAUSE_S = 2.0
 LATE_START = "late_start"
+SLOW_SEARCH = "slow_search"
 LONGEST_REST_S = 15.0  # of a place, while one card of it that failed rests longer: the others are not to blame
 
 
@@ -45,7 +46,7 @@ def after_failure(delivery: Delivery, problem: IntegrationError, operation: Oper
     outcome = _after_failure(delivery, problem, operation, now)
     settlement = replace(outcome.settlement, detail=redact(problem.detail))
     is_unanswered = outcome.was_called and isinstance(problem, OutcomeUnknown | Unavailable)
-    is_unanswered = is_unanswered and problem.reason != TOO_MANY  # all pages but the last were answers
+    is_unanswered = is_unanswered and problem.reason not in (TOO_MANY, SLOW_SEARCH)  # all pages were answers
     return replace(outcome, settlement=settlement, unanswered=operation if is_unanswered else None)
 
 

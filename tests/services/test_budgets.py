@@ -19,6 +19,7 @@ from bot.domain.routing import Match, Route
 from bot.errors import OutcomeUnknown, RateLimited
 from bot.ports import DeliveryQuery
 from bot.services import budgeting
+from bot.services.planning import CALL_S, LEASE_S
 from bot.storage.tables import cards
 from tests.fakes import EPOCH, Call, FakeMessenger
 from tests.services.world import CI, DEV, World
@@ -163,6 +164,27 @@ def test_a_long_search_comes_to_its_end_though_others_would_take_all(make_world:
         ends += [name] if dues[name] == now else []
         dues[name] += 1.0 if dues[name] == now else 0.0  # the next post in doubt there
     assert len(ends) > now / 60.0
+
+
+def test_a_search_ends_before_its_lease_does(make_world: Callable[..., World]) -> None:
+    """One that takes longer is a try that counts: another worker would begin it anew, and so on for ever."""
+    world = make_world(**channels(1))
+    world.messenger.account = {Operation.FIND: (Window("slack:T:conversations.history", 50),)}
+    world.messenger.pages, world.messenger.page_s = 40, 1.0
+    world.messenger.fail("slack:T/c000", OutcomeUnknown("slack", "no_answer"), is_done=True)
+    change(world, ["c000"], RUNNING, second=0)
+    world.deliver(10)
+    begun = world.messenger.asked_at[0].timestamp()
+    assert world.messenger.asked_at[-1].timestamp() - begun <= LEASE_S - CALL_S
+    world.deliver(600)
+    with world.database.connect() as connection:
+        tries, reason = connection.execute(select(cards.c.tries, cards.c.reason)).one()
+    assert (tries >= 3, reason) == (True, "failed:timeout")
+    world.messenger.page_s = 0.1
+    world.deliver(600)
+    assert world.operations("slack:T/c000") == ["post"]
+    with world.database.connect() as connection:
+        assert connection.scalar(select(cards.c.reason)) == "found"
 
 
 LONG = "slack:T/C15"

@@ -13,6 +13,7 @@ from bot.telemetry import logger
 
 LEAP_S = 5.0
 HEARD_LATE_S = 15.0  # workers compare their database's clock every 10 s: until then others take work by the former time
+LONGEST_S = 150.0  # any lease, and more: what hangs for longer keeps nobody from anything without a leap, either
 
 log = logger(__name__)
 
@@ -35,6 +36,11 @@ class Leaps:
             log.warning("the clock was set forward, what is under way is waited for", seconds=round(leapt_s))
             self._waits_for, self._leapt_at = in_hand, at
         self._waits_for &= in_hand
+        if self._waits_for and at - self._leapt_at > LONGEST_S:
+            log.error(
+                "what is under way since the clock was set forward is waited for no more", pieces=len(self._waits_for)
+            )
+            self._waits_for = frozenset()
         return bool(self._waits_for)
 
     def others_may_hold(self, lease_s: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.services.leaps import HEARD_LATE_S, Leaps
+from bot.services.leaps import HEARD_LATE_S, LONGEST_S, Leaps
 
 NOTHING: frozenset[int] = frozenset()
 
@@ -57,6 +57,18 @@ def test_what_was_under_way_is_waited_for() -> None:
     assert clock.forbids(frozenset({2}))
     assert not clock.forbids(frozenset())
     assert not clock.forbids(frozenset({3}))
+
+
+def test_what_hangs_is_not_waited_for_without_end() -> None:
+    """One piece that never ends would keep all others from being taken up ever again."""
+    clock = times()
+    clock.forbids()
+    clock.now += 3600.0
+    assert clock.forbids(frozenset({1}))
+    clock.pass_by(LONGEST_S)
+    assert clock.forbids(frozenset({1}))
+    clock.pass_by(1.0)
+    assert not clock.forbids(frozenset({1}))
 
 
 def test_where_nothing_was_under_way_nothing_is_waited_for() -> None:

@@ -1,6 +1,6 @@
 """What scenarios run against: one bot and playground a worker for most, fresh ones where a test breaks something.
 
-All of them run on both engines; what only one of them has says so.
+They run on both engines, but for those in which the engine has no part: these say so.
 """
 
 from __future__ import annotations

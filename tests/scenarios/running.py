@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 import requests
 import yaml
-from sqlalchemy import Connection, NullPool, create_engine, select, text, update
+from sqlalchemy import Connection, Engine, NullPool, create_engine, select, text, update
 
 from bot.domain.audit import AuditEntry, seal
 from bot.signatures import sign
@@ -121,8 +122,7 @@ class RunningBot:
             for file in (self.folder / "var").glob("shipmate.db*"):
                 file.unlink()
             return
-        engine = create_engine(self.database, poolclass=NullPool)
-        with engine.begin() as connection:
+        with _engine(self.database).begin() as connection:
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
 
@@ -143,13 +143,15 @@ class Scene:
 
     # --- waiting and looking
 
-    def eventually(self, found: Callable[[], Found], what: str, timeout_s: float = PATIENCE_S) -> Found:
+    def eventually(
+        self, found: Callable[[], Found], what: str, timeout_s: float = PATIENCE_S, every_s: float = POLL_S
+    ) -> Found:
         """The first true value of `found`; on failure the test shows what people see and what the bot printed."""
         deadline = time.monotonic() + timeout_s
         while not (value := found()):
             if time.monotonic() > deadline:
                 pytest.fail(f"waited {timeout_s:.0f} s for {what}\n{self.described()}")
-            time.sleep(POLL_S)
+            time.sleep(every_s)
         return value
 
     def described(self) -> str:
@@ -334,9 +336,14 @@ class Scene:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        engine = create_engine(self.bot.database, poolclass=NullPool)
-        with engine.connect() as connection:
+        with _engine(self.bot.database).connect() as connection:
             yield connection
+
+
+@cache
+def _engine(url: str) -> Engine:
+    """What knows a database; it keeps no connection open."""
+    return create_engine(url, poolclass=NullPool)
 
 
 def signed(body: bytes, *, delivery_id: str | None = None, at: float | None = None) -> dict[str, str]:

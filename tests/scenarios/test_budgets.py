@@ -27,6 +27,7 @@ CREATE, CHANGE = "POST /v1.0/card/instances/createAndDeliver", "PUT /v1.0/card/i
 ENDS = 5  # builds, each with a card in every channel: more final states than a minute's budget
 APP_PER_MINUTE = 20
 PATIENCE_S = 150.0
+SELDOM_S = 0.5  # between two looks: what is looked at is long, and it takes minutes
 
 
 @contextmanager
@@ -81,9 +82,13 @@ def use_up(scene: Scene) -> None:
     for number in range(1, 31):
         scene.tell(ding, number, "started")
     posted = (ENDS + 1) * len(CHANNELS)
-    scene.eventually(lambda: len(_calls(scene, "chat.postMessage")) == posted, "the posts", PATIENCE_S)
+    scene.eventually(lambda: len(_calls(scene, "chat.postMessage")) == posted, "the posts", PATIENCE_S, SELDOM_S)
     goes_on = _Progress(scene, progress)
-    scene.eventually(lambda: goes_on() and "paused:budget" in scene.reasons(progress).values(), "progress to wait", 60)
+
+    def is_waited() -> bool:
+        return goes_on() and "paused:budget" in scene.reasons(progress).values()
+
+    scene.eventually(is_waited, "progress to wait", PATIENCE_S, SELDOM_S)
     for number in range(1, 31):
         scene.tell(ding, number, "finished", status="success")
     for number in range(1, ENDS + 1):
@@ -94,7 +99,7 @@ def use_up(scene: Scene) -> None:
         goes_on()
         return _calls(scene, "chat.update", ends)
 
-    scene.eventually(lambda: len(ended()) == ENDS * len(CHANNELS), "all ends", PATIENCE_S)
+    scene.eventually(lambda: len(ended()) == ENDS * len(CHANNELS), "all ends", PATIENCE_S, SELDOM_S)
     last_at = ended()[-1]["time"]
     assert [one for one in _calls(scene, "chat.update", progress) if told_at + 1 < one["time"] < last_at] == []
     assert last_at - told_at > 30, "the budget was never used up"

@@ -147,14 +147,18 @@ class Deliverer:
             rendered, looks = self._settling.insist(delivery.lease, lambda: self._render(delivery, messenger))
             reason = None if card.message_ref is None else why_unchanged(looks, card.shown_digest)
             if reason is not None:
-                unchanged = Settlement(card.id, reason, shown_revision=delivery.subject.revision)
+                revision, is_final = delivery.subject.revision, delivery.is_final
+                unchanged = Settlement(card.id, reason, shown_revision=revision, shown_final=is_final)
                 return Outcome(unchanged, was_called=False)
             self._must_be_in_time(delivery, LATE_START)
             if delivery.asks_first:
                 operation = Operation.FIND
                 found = self._find(messenger, delivery, further)
                 if found is not None:
-                    return Outcome(Settlement(card.id, "found", card.attempt_revision, "", found))
+                    is_newest = card.attempt_revision == delivery.subject.revision
+                    is_final = delivery.is_final if is_newest else None
+                    settlement = Settlement(card.id, "found", card.attempt_revision, "", found, shown_final=is_final)
+                    return Outcome(settlement)
                 if delivery.only_looks:
                     return not_found(delivery, self._now())
                 operation = delivery.operation

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, update
 
 from bot.domain.audit import AuditEntry, seal
 from bot.domain.builds import BuildStatus
-from bot.domain.cards import Notice
-from bot.errors import Unavailable
+from bot.domain.cards import Card, Content, Notice
+from bot.domain.places import Place, Rendered
+from bot.errors import OutcomeUnknown, Unavailable
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.tables import audit, cards
@@ -188,3 +191,38 @@ def test_all_that_are_late_are_remarked_upon(world: World, upkeep: Upkeep, monke
         world.accept(event_of(number, SUCCESS, at=30, started=0))
     world.clock.advance(60)
     assert [upkeep.tell_overdue() for _ in range(4)] == [2, 2, 1, 0]
+
+
+def _adds_in_vain(world: World, attempt: int = 1) -> None:
+    """Something is learned about an end that stands, and the platform takes no change for a while."""
+    world.messenger.fail(CI, *[Unavailable("slack", "unreachable")] * 12)
+    world.accept(event_of(status=FAILED, at=90, started=0, attempt=attempt, log="AssertionError"))
+    world.deliver(40)
+
+
+def test_an_end_that_was_found_is_not_late(world: World, upkeep: Upkeep) -> None:
+    """The post whose answer was lost shows it: only an addition waits."""
+    world.messenger.fail(CI, OutcomeUnknown("slack", "no_answer"), is_done=True)
+    world.accept(event_of(status=FAILED, at=5, started=0))
+    world.deliver(60)
+    assert world.card().reason == "found"
+    _adds_in_vain(world)
+    assert upkeep.tell_overdue() == 0
+
+
+def test_an_end_that_looks_the_same_is_not_late(world: World, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another attempt ended like the one before it in no time: what stands is its end, too."""
+    render = world.messenger.render
+
+    def by_title(content: Content, place: Place) -> Rendered:
+        return replace(render(content, place), digest=content.title if isinstance(content, Card) else "")
+
+    monkeypatch.setattr(type(world.messenger), "render", lambda _self, content, place: by_title(content, place))
+    world.accept(event_of(status=FAILED, at=5, started=0))
+    world.deliver(5)
+    world.accept(event_of(at=10, attempt=2), event_of(status=FAILED, at=15, started=10, attempt=2))
+    world.deliver(60)
+    assert ("update" in world.operations(), world.card().reason) == (False, "unchanged")
+    monkeypatch.undo()
+    _adds_in_vain(world, attempt=2)
+    assert upkeep.tell_overdue() == 0

@@ -172,7 +172,7 @@ def test_the_other_account_confirms_and_rejects_ones_own(stage: Stage) -> None:
     stage.ask(f"confirm {SERVICE}#1", "m9")
     assert stage.state() is S.AWAITING_APPROVAL
     stage.ask(f"reject {SERVICE}#1 not today", "m9")
-    assert stage.deployment().outcome == "rejected"
+    assert stage.deployment().outcome == "withdrawn"
 
 
 def test_a_code_cannot_be_guessed_or_used_late(stage: Stage) -> None:

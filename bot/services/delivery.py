@@ -28,6 +28,7 @@ from bot.services.outcomes import (
     Outcome,
     after_failure,
     asking,
+    found,
     give_up_slowly,
     may_ask,
     not_found,
@@ -147,18 +148,15 @@ class Deliverer:
             rendered, looks = self._settling.insist(delivery.lease, lambda: self._render(delivery, messenger))
             reason = None if card.message_ref is None else why_unchanged(looks, card.shown_digest)
             if reason is not None:
-                revision, is_final = delivery.subject.revision, delivery.is_final
-                unchanged = Settlement(card.id, reason, shown_revision=revision, shown_final=is_final)
+                revision = delivery.subject.revision
+                unchanged = Settlement(card.id, reason, shown_revision=revision, shown_final=delivery.is_final)
                 return Outcome(unchanged, was_called=False)
             self._must_be_in_time(delivery, LATE_START)
             if delivery.asks_first:
                 operation = Operation.FIND
-                found = self._find(messenger, delivery, further)
-                if found is not None:
-                    is_newest = card.attempt_revision == delivery.subject.revision
-                    is_final = delivery.is_final if is_newest else None
-                    settlement = Settlement(card.id, "found", card.attempt_revision, "", found, shown_final=is_final)
-                    return Outcome(settlement)
+                ref = self._find(messenger, delivery, further)
+                if ref is not None:
+                    return found(delivery, ref)
                 if delivery.only_looks:
                     return not_found(delivery, self._now())
                 operation = delivery.operation
@@ -232,12 +230,12 @@ class Deliverer:
             if self._now() > delivery.send_before + CALL_S:  # somebody else would begin it anew beside this one
                 raise Unavailable(delivery.place.platform, SLOW_SEARCH)
 
-        found = messenger.find(
+        ref = messenger.find(
             delivery.place, attempt_id=delivery.attempt_id, since=since, parent=delivery.parent, more=more
         )
-        if found is None and not delivery.only_looks:
+        if ref is None and not delivery.only_looks:
             self._must_be_in_time(delivery, SLOW_SEARCH)
-        return found
+        return ref
 
     def _must_be_in_time(self, delivery: Delivery, reason: str) -> None:
         """Raise Unavailable when a call might outlive the lease: somebody else may be about to make it."""
@@ -270,8 +268,8 @@ class Deliverer:
                 tx.pacing.pause(window.scope, settlement.due_at)
             if settlement.reason in ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:
                 tx.pacing.spend(scope, now + delivery.flapping.per_s)
-            for address, found in moved.items():
-                tx.places.move(address, lease.key, found)
+            for address, place in moved.items():
+                tx.places.move(address, lease.key, place)
             reason = settlement.reason if outcome.rest_s else ""
             return tx.pacing.release(lease, arrival=arrival, free_at=free_at, reason=reason), letter
 

@@ -106,6 +106,13 @@ def _in_doubt(delivery: Delivery, slowly: Outcome, now: float) -> Outcome:
     return replace(slowly, settlement=replace(settlement, keep_attempt=True, due_at=due_at))
 
 
+def found(delivery: Delivery, ref: str) -> Outcome:
+    """What follows when a post in doubt is there: it shows what was wanted when it was begun."""
+    card = delivery.card
+    is_final = delivery.is_final if card.attempt_revision == delivery.subject.revision else None
+    return Outcome(Settlement(card.id, "found", card.attempt_revision, "", ref, shown_final=is_final))
+
+
 def not_found(delivery: Delivery, now: float) -> Outcome:
     """What follows when the platform knows nothing of a post in doubt: it may be made yet, or it never will.
 

@@ -99,6 +99,6 @@ class Pacing(Protocol):
         """
         ...
 
-    def postpone(self, card_id: int, due_at: float, reason: str) -> None:
-        """Look at a card again at `due_at`."""
+    def postpone(self, card_id: int, due_at: float, reason: str, *, unless_after: int | None = None) -> None:
+        """Look at a card again at `due_at`, unless a revision is wanted that came after that one."""
         ...

@@ -263,7 +263,8 @@ class Deliverer:
             if not is_held:
                 return False, None
             if (settlement.shown_digest or "").startswith(ONCE_MORE):
-                tx.pacing.postpone(delivery.card.id, doubts.undone_until(delivery.card), settlement.reason)
+                until, newest = doubts.undone_until(delivery.card), delivery.subject.revision
+                tx.pacing.postpone(delivery.card.id, until, settlement.reason, unless_after=newest)
             for window in outcome.paused:
                 tx.pacing.pause(window.scope, settlement.due_at)
             if settlement.reason in ARRIVED and (scope := spent_scope(delivery, now)) and delivery.flapping:

@@ -12,7 +12,7 @@ from bot.ports import DestinationLease
 from bot.storage.budgets import RATE_LIMITED
 from bot.storage.deliveries import CHANGE_CARD, IS_HELD
 from bot.storage.dialects import Insert, greatest, insert_new, upsert
-from bot.storage.tables import budgets, destinations
+from bot.storage.tables import budgets, cards, destinations
 from bot.storage.unit import Unit
 
 _ARRIVAL = (
@@ -25,6 +25,7 @@ _GIVE_BACK = update(destinations).where(IS_HELD).values(lease_until=0.0)
 _IS_PLACE = destinations.c.key == bindparam("place")
 _PLACE = select(destinations).where(_IS_PLACE).with_for_update()
 _TAKE = update(destinations).where(_IS_PLACE).values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
+_CHANGE_WITHOUT_NEWS = CHANGE_CARD.where(cards.c.wanted_revision <= bindparam("newest"))
 _KEEP_FREE = update(destinations).where(_IS_PLACE)
 LOOK_S = 0.3  # after which a call that is under way has probably ended
 KEPT_FREE_S = 1.0  # beyond that, for whoever comes a moment later than at once
@@ -115,6 +116,10 @@ class SqlPacing:
         self._connection.execute(_TAKE, {"place": key, "until": until})
         return DestinationLease(row.key, row.label, row.arrival, row.fence + 1)
 
-    def postpone(self, card_id: int, due_at: float, reason: str) -> None:
-        """Look at a card again at `due_at`."""
-        self._connection.execute(CHANGE_CARD, {"card": card_id, "due_at": due_at, "reason": reason})
+    def postpone(self, card_id: int, due_at: float, reason: str, *, unless_after: int | None = None) -> None:
+        """Look at a card again at `due_at`, unless a revision is wanted that came after that one."""
+        changed = {"card": card_id, "due_at": due_at, "reason": reason}
+        if unless_after is None:
+            self._connection.execute(CHANGE_CARD, changed)
+        else:
+            self._connection.execute(_CHANGE_WITHOUT_NEWS, {**changed, "newest": unless_after})

@@ -162,6 +162,31 @@ def test_a_newer_end_before_that_is_shown_at_once(world: World) -> None:
     assert world.operations() == ["post", "update", "update", "update", "update"]
 
 
+def test_a_newer_end_during_that_is_shown_at_once(world: World) -> None:
+    """It comes while the end before it is being shown."""
+    world.accept(event_of())
+    world.deliver(5)
+    world.messenger.held_s, world.messenger.holds_changes = 30.0, True
+    world.accept(event_of(at=6, commit_title="of long ago"))
+    world.deliver(8.5)
+    world.messenger.held_s = 0.0
+    newer = [event_of(12, SUCCESS, at=10, started=0, commit_title="of now")]
+
+    def tell() -> None:
+        if newer:
+            world.accept(newer.pop())
+
+    world.messenger.before_send = tell
+    world.accept(event_of(12, SUCCESS, at=10, started=0))
+    told_at = world.clock.now()
+    world.deliver(5)
+    assert world.operations() == ["post", "update", "update"]
+    assert (world.messenger.calls[-1].at - told_at).total_seconds() < 4
+    world.deliver(90)
+    assert world.messenger.standing(CI) == SHOWN
+    assert world.operations() == ["post", "update", "update", "update", "update"]
+
+
 def test_a_change_that_was_broken_off_is_made_again_whatever_it_shows(world: World) -> None:
     """Nobody knows what stands there then: the state before is shown anew, though it was shown already."""
     world.accept(event_of())

@@ -11,7 +11,7 @@ from bot.ports import Writing
 from bot.telemetry import logger
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 # In the environment of a request whose server can wait: what it is to be given. It does not return.
 PART = "shipmate.part"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what is installed beside it takes seconds to load
 CONFIGURATION = """
 [tool.pytest.ini_options]
 testpaths = ["checks"]
@@ -46,16 +47,16 @@ def run(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=project,
-        env={**inherited, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        env={**inherited, **ALONE, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "xdist"])
 def test_a_full_run_fails_on_an_orphan(project: Path, workers: tuple[str, ...]) -> None:
     """A golden that no test asks for is named, also when the tests ran in several processes."""
     assert run(project, *workers)[0] == 0

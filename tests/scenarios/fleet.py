@@ -97,7 +97,7 @@ class Fleet(RunningBot):
 
     def _shipmate(self, *words: str) -> None:
         command = [*self._command(*words), "--config", str(self.folder / "shipmate.yaml")]
-        subprocess.run(command, check=True, capture_output=True, env=self._environment(), cwd=self.folder, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, env=self._environment(), cwd=self.folder, timeout=120)
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "bot", *words]

@@ -25,7 +25,7 @@ def shipmate(scene: Scene, *words: str) -> str:
     configuration = scene.bot.folder / "shipmate.yaml"
     environment = {**os.environ, **bot_program(ports, configuration).environment}
     command = [sys.executable, "-m", "bot", *words, "--config", str(configuration)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=120).stdout
 
 
 def dead(scene: Scene, *words: str) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def listener() -> Iterator[Listener]:
 def run(listener: Listener, *command: str) -> None:
     """Run an example with the environment that the page speaks of."""
     environment = {**os.environ, "NIGHTLY_SECRET": SECRET, "SHIPMATE_URL": listener.url, "no_proxy": "*"}
-    subprocess.run(command, env=environment, check=True, timeout=30, capture_output=True)
+    subprocess.run(command, env=environment, check=True, timeout=60, capture_output=True)
 
 
 def test_the_python_example_is_understood(listener: Listener) -> None:

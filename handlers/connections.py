@@ -13,7 +13,10 @@ from flask import Response
 from waitress.channel import HTTPChannel
 from waitress.task import Task, WSGITask
 
+from bot.telemetry import logger
 from handlers.later import PART, Later
+
+log = logger(__name__)
 
 
 class Parted(BaseException):
@@ -59,11 +62,6 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # the same
         super().__init__(*arguments, **named)
         self._response: Response | None = None
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the answer to a request hangs on a write."""
-        return self._waits_for is not None
-
     def task_class(self, channel: HTTPChannel, request: object) -> Task:
         """How waitress answers a request."""
         response, self._response = self._response, None
@@ -91,7 +89,15 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # the same
                 return
             self._waits_for = None
         self._response = later.answer()
-        super().service()
+        if self.total_outbufs_len >= self.adj.send_bytes:
+            # A client that does not read what it was answered before: only a thread of the server's may wait for it.
+            self.server.add_task(self)
+            return
+        try:
+            super().service()
+        except Exception as problem:  # the edge of the loop, which would end, and of the thread that writes
+            log.exception("an answer was not sent", error=problem)
+            self.will_close = True
 
 
 def _part(later: Later) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 from typing import Any
 
@@ -126,7 +126,7 @@ class WebServer:
         wake(self._stop_listening)
         until = monotonic() + STOP_S
         self._server.task_dispatcher.shutdown(timeout=STOP_S)
-        while monotonic() < until and any(self._waiting()):
+        while self._has_requests() and monotonic() < until:
             sleep(WAIT_S)
         wake(self._let_go)
         self._thread.join(STOP_S)
@@ -134,10 +134,12 @@ class WebServer:
             for one in self._listeners:
                 one.trigger.close()
 
-    def _waiting(self) -> Iterator[bool]:
-        """Of each connection whether its answer hangs on a write."""
-        for one in self._listeners:
-            yield from (channel.is_waiting for channel in list(one.active_channels.values()))
+    def _has_requests(self) -> bool:
+        """Whether answers hang on writes, or are being made; who came when the threads had left gets none."""
+        queue = self._server.task_dispatcher.queue
+        while queue:
+            queue.popleft().cancel()
+        return any(channel.requests for one in self._listeners for channel in list(one.active_channels.values()))
 
     def _stop_listening(self) -> None:
         for one in self._listeners:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from time import sleep
 
 import pytest
 from flask import Blueprint, Response
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
 
+from handlers import web
 from handlers.later import Known, Later
 from handlers.web import WebServer, create_app
 from tests.handlers.serving import line_to, request_of, serve
 from tests.waiting import wait_until
 
 THREADS = 2
+LARGE_BYTES = 12 * 2**20  # far more than is on its way to a client that does not read
 
 
 class Write:
@@ -61,6 +67,10 @@ class Desk:
             self.writes.append(wanted := Write())
             return Later(wanted, lambda: Response(wanted.result()))
 
+        @self.door.get("/large")
+        def large() -> Response:
+            return Response(bytes(LARGE_BYTES))
+
         @self.door.post("/broken")
         def fail() -> Response:
             return Later(Known(None), lambda: Response(str(1 // 0)))
@@ -80,6 +90,43 @@ class Desk:
 def desk() -> Desk:
     """Nothing is written yet."""
     return Desk()
+
+
+class Stopping:
+    """A server that is told to stop while answers are due."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._server = WebServer(create_app([desk.door], lambda: None), "127.0.0.1:0", THREADS)
+        self._server.start()
+        self._thread = threading.Thread(target=self._server.stop)
+        self.port = self._server.port
+        self.has_looked = threading.Event()
+
+    def look(self, seconds: float) -> None:
+        """It has seen that it has to wait."""
+        self.has_looked.set()
+        sleep(seconds)
+
+    def begin(self) -> None:
+        """Let it stop; its threads have left when this returns."""
+        self._thread.start()
+        assert self.has_looked.wait(30)
+
+    def end(self) -> None:
+        """Wait for it."""
+        if self._thread.ident is None:
+            self._thread.start()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def stopping(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stopping]:
+    """A server with the desk, which has stopped in the end."""
+    server = Stopping(desk)
+    monkeypatch.setattr(web, "sleep", server.look)
+    yield server
+    server.end()
 
 
 @pytest.fixture
@@ -153,6 +200,68 @@ def test_stopping_waits_for_writes(desk: Desk) -> None:
         assert line.read().body == b"written"
         stopping.join(30)
         assert not stopping.is_alive()
+
+
+def test_stopping_waits_for_answers_that_are_being_made(
+    desk: Desk, stopping: Stopping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write is over, and what is made of it is sent before the connection is closed."""
+
+    def result(_write: Write) -> str:
+        stopping.has_looked.clear()
+        return "in time" if stopping.has_looked.wait(30) else "too late"
+
+    with line_to(stopping.port) as line:
+        line.write(request_of("POST", "/write"))
+        write = desk.awaited(1)[0]
+        monkeypatch.setattr(Write, "result", result)
+        stopping.begin()
+        write.end()
+        assert line.read().body == b"in time"
+
+
+def test_stopping_keeps_no_answer_back(desk: Desk, stopping: Stopping) -> None:
+    """A request behind the one that is answered has no thread any more: the connection is closed with the answer."""
+    with line_to(stopping.port) as line:
+        line.write(2 * request_of("POST", "/write"))
+        write = desk.awaited(1)[0]
+        stopping.begin()
+        write.end()
+        assert line.read().body == b"written"
+        with pytest.raises(ConnectionError):
+            line.read()
+
+
+def test_a_connection_that_breaks_ends_no_other(desk: Desk, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a client cannot be written to its connection is closed, and the loop, which wrote to it, goes on."""
+
+    def vanish(_channel: HTTPChannel) -> None:
+        raise OSError(errno.ETIMEDOUT, "the client's host does not answer")
+
+    monkeypatch.setattr(HTTPChannel, "send_continue", vanish)
+    half = request_of("POST", "/write", {"Expect": "100-continue", "Content-Length": "5"})
+    with line_to(port) as line:
+        line.write(request_of("POST", "/write") + half)
+        desk.awaited(1)[0].is_given_up = True
+        assert line.read().body == b"given up"
+        with pytest.raises(ConnectionError):
+            line.read()
+    with line_to(port) as line:
+        assert line.ask("GET", "/healthz").status == 200
+
+
+def test_who_writes_waits_for_no_client(desk: Desk, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read what it was answered before keeps a thread of the server's, not the writer's."""
+    with line_to(port) as line:
+        line.write(request_of("GET", "/large") + request_of("POST", "/write"))
+        write = desk.awaited(1)[0]
+        monkeypatch.setattr(Adjustments, "outbuf_high_watermark", 2**16)
+        ending = threading.Thread(target=write.end, daemon=True)
+        ending.start()
+        ending.join(10)
+        assert not ending.is_alive()
+        assert len(line.read("GET").body) == LARGE_BYTES
+        assert line.read().body == b"written"
 
 
 def test_a_mistake_in_an_answer_is_no_500(port: int) -> None:

@@ -1,7 +1,8 @@
 """The gate before the doors: only so many requests may be with the database that threads are left for the others.
 
-A thread that waits for the database answers nobody. While it stalls, those who came first wait; whoever comes then is
-told at once to come again, and who asks for `/healthz` is answered.
+A thread that waits for the database answers nobody, and what waits there without a thread is remembered until it is
+written. While the database stalls, those who came first wait; whoever comes then is told at once to come again, and who
+asks for `/healthz` is answered.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def webhooks(
     door = Blueprint("webhooks", __name__)
     expect_webhooks(senders)
     if gate is not None:
-        gate.guard(door, lambda: _later(_known(senders), "overloaded", RETRY_AFTER_S))
+        gate.guard(door, lambda: _come_again(_known(senders), "overloaded", RETRY_AFTER_S))
     limits = {name: RateLimit(rate) for name, rate in (rates or {}).items() if rate is not None}
 
     @door.post("/webhooks/<name>")
@@ -124,7 +124,7 @@ def webhooks(
             found, reason = sender.receive(_headers(), _body(), now)
             # Only who is authentic uses up a source's rate.
             if name in limits and (wait := limits[name].wait_s(now.timestamp())) > 0:
-                return _later(name, "rate_limited", max(1, math.ceil(wait)))
+                return _come_again(name, "rate_limited", max(1, math.ceil(wait)))
             if not found:
                 return _answer(name, 202 if reason.startswith("unknown:") else 200, reason)
             writing = sender.accept(found)
@@ -152,7 +152,7 @@ def _refused(source: str, problem: InputError | StorageUnavailable) -> Response:
         log.warning("webhook refused", source=source, status=problem.status, error=problem)
         return _answer(source, problem.status, str(problem))
     log.error("webhook not stored", source=source, error=problem)
-    return _later(source, "not_stored", RETRY_AFTER_S)
+    return _come_again(source, "not_stored", RETRY_AFTER_S)
 
 
 def _known(senders: Mapping[str, Sender[Any]]) -> str:
@@ -179,7 +179,7 @@ def _body() -> bytes:
         raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes") from None
 
 
-def _later(source: str, reason: str, retry_after_s: int) -> Response:
+def _come_again(source: str, reason: str, retry_after_s: int) -> Response:
     """Nothing is wrong with the request: it is to come again."""
     answer = _answer(source, 503, f"{reason}: try again", reason)
     answer.headers["Retry-After"] = str(retry_after_s)

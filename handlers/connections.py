@@ -82,6 +82,12 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # the same
             self._tell(later)
         return bool(super().writable())
 
+    def handle_write(self) -> None:
+        """While a request waits what was answered before it leaves; waitress would hold it back, and the loop spin."""
+        if self._waits_for is not None:
+            self._flush_exception(self._flush_some_if_lockable)
+        super().handle_write()
+
     def _tell(self, later: Later) -> None:
         """Answer, once: the write may be over at the very moment when nobody waits for it any longer."""
         with self._is_telling:

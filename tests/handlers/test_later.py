@@ -159,6 +159,17 @@ def test_a_connection_goes_on_after_a_write(desk: Desk, port: int) -> None:
         assert [line.read().body, line.read("GET").body, line.read().body] == [b"written", b"ok\n", b"written"]
 
 
+def test_an_answer_does_not_wait_for_the_next_one(desk: Desk, port: int) -> None:
+    """What is known leaves at once, however long the write behind it takes."""
+    with line_to(port) as line:
+        line.write(2 * request_of("POST", "/write"))
+        desk.awaited(1)[0].end()
+        second = desk.awaited(2)[1]
+        assert line.read().body == b"written"
+        second.end()
+        assert line.read().body == b"written"
+
+
 def test_who_has_waited_too_long_is_told(desk: Desk, port: int) -> None:
     """The answer comes without the write's end, and that answers nobody else when it comes after all."""
     with line_to(port) as line:

@@ -86,6 +86,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # the same
         """While a request waits what was answered before it leaves; waitress would hold it back, and the loop spin."""
         if self._waits_for is not None:
             self._flush_exception(self._flush_some_if_lockable)
+            if self.socket is None:  # the client has left
+                return
         super().handle_write()
 
     def _tell(self, later: Later) -> None:

@@ -73,7 +73,7 @@ class BuildbotReader:
         steps = self._api.rows(f"builds/{build['buildid']}/steps", "steps", deadline)
         most = max(1, min(max_lines, MOST_LOG_LINES))
         for step in _most_telling(steps):
-            lines = self._log_lines(build, step, most + HEADER_LINES, deadline)
+            _, lines = self._log_lines(build, step, most + HEADER_LINES, deadline)
             if lines:
                 return tail(lines, most=most, limit=MAX_LOG)
         return ""
@@ -156,24 +156,38 @@ class BuildbotReader:
         failed = next((step for step in steps if step.get("results") in FAILED_RESULTS), None)
         if failed is None:
             return facts
-        lines = self._log_lines({"buildid": parsed.build_id}, failed, MOST_LOG_LINES, deadline)
-        return replace(facts, failed_tests=find_failed_tests(lines) or None, log_excerpt=excerpt(lines) or None)
+        streams, lines = self._log_lines({"buildid": parsed.build_id}, failed, MOST_LOG_LINES, deadline)
+        failed_tests = find_failed_tests(_each_stream(streams, lines))
+        return replace(facts, failed_tests=failed_tests or None, log_excerpt=excerpt(lines) or None)
 
-    def _log_lines(self, build: Json, step: Json, most: int, deadline: Deadline) -> list[str]:
-        """The last lines that a step's programs wrote; Buildbot's own remarks in the log are left out."""
+    def _log_lines(self, build: Json, step: Json, most: int, deadline: Deadline) -> tuple[list[str], list[str]]:
+        """The last lines that a step's programs wrote, and before them the stream of each: `o` or `e`.
+
+        Buildbot's own remarks in the log are left out.
+        """
         path = f"builds/{build['buildid']}/steps/{step.get('number')}/logs"
         log = _main_log(self._api.rows(path, "logs", deadline))
         if log is None:
-            return []
+            return [], []
         offset = max(0, number_in(log, "num_lines") - most)
         chunks = self._api.rows(
             f"logs/{number_in(log, 'logid')}/contents", "logchunks", deadline, offset=offset, limit=most
         )
         content = "".join(chunk["content"] for chunk in chunks if isinstance(chunk.get("content"), str))
         lines = content.split("\n")
-        if log["type"] == "s":  # each line starts with its stream: o and e are the programs', h is Buildbot's
-            lines = [line[1:] for line in lines if line[:1] in ("o", "e")]
-        return plain_lines(lines)
+        if log["type"] != "s":
+            return ["o"] * len(lines), plain_lines(lines)
+        # Each line starts with its stream: o and e are the programs', h is Buildbot's.
+        lines = [line for line in lines if line[:1] in ("o", "e")]
+        return [line[0] for line in lines], plain_lines(line[1:] for line in lines)
+
+
+def _each_stream(streams: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """The lines of one stream after those of the other: which was read first says nothing of which was written first.
+
+    A report comes over one of them, and what is printed to the other must not stand in its midst.
+    """
+    return [line for wanted in ("e", "o") for stream, line in zip(streams, lines, strict=True) if stream == wanted]
 
 
 def _main_log(logs: Sequence[Json]) -> Json | None:

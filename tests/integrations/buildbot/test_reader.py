@@ -46,7 +46,14 @@ def test_only_what_the_programs_wrote_is_shown(reader: BuildbotReader, stand_in:
 def test_what_is_printed_amid_a_report_does_not_change_it(reader: BuildbotReader, stand_in: StandIn) -> None:
     """Buildbot reads two pipes and keeps the order of each alone: a report is read as the tool wrote it."""
     stand_in.answers["GET builds/1/steps"] = rows("steps", step(1, "tests", 2))
-    lines = ["eFAIL: test_a (tests.A)", f"e{'-' * 70}", "eTraceback:", "eAssertionError: 1 != 2", "odone", f"e{'=' * 70}"]
+    lines = [
+        "eFAIL: test_a (tests.A)",
+        f"e{'-' * 70}",
+        "eTraceback:",
+        "eAssertionError: 1 != 2",
+        "odone",
+        f"e{'=' * 70}",
+    ]
     add_log(stand_in, 1, "\n".join([*lines, ""]))
     facts = reader.fetch(KEY, with_log=True).facts
     assert facts.failed_tests == (FailedTest("tests.A.test_a", "AssertionError: 1 != 2"),)

@@ -55,6 +55,7 @@ GONE = {
     "unknown_project": "This project is not configured for {system} (any more).",
     "force_scheduler_gone": "I cannot start this project in {system}: the force scheduler named for it is missing.",
     "other_builder": "What {system} has under the number of my request is a request for another project.",
+    "other_request": "What {system} has under the number of my request is a request that is not mine.",
     "request_gone": "{system} does not know my request any more: somebody removed it before a build began.",
     "request_cancelled": "The request was cancelled in {system} before a build began.",
     "request_superseded": "{system} ended the request without a build: a newer one took its place.",

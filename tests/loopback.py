@@ -84,7 +84,10 @@ def _handler(receive: Callable[[Call], Answer]) -> type[QuietHandler]:
 
         def respond(self) -> None:
             parts = urlsplit(self.path)
-            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            raw = self.rfile.read(length)
+            if len(raw) < length:
+                raise ConnectionResetError("the client left within its body")
             headers = {name.lower(): value for name, value in self.headers.items()}
             body: Any = None
             if raw:

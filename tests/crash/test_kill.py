@@ -38,6 +38,17 @@ SAMPLE = (
 )
 
 
+def _work(outside: Outside, deaths: int) -> None:
+    """Until there were so many deaths; one can come so late that what the next one waits for was over: then more."""
+    LOADS["usual"](outside)
+    for _ in range(deaths):
+        with suppress(AssertionError):
+            outside.until(lambda: outside.life.deaths == deaths, "all deaths", CALM_S)
+            return
+        LOADS["usual"](outside)
+    outside.until(lambda: outside.life.deaths == deaths, "all deaths")
+
+
 def test_the_only_process_comes_back_to_its_work() -> None:
     """It dies on an event's way to its cards and on a press's way to its build and answer: all is there, once.
 
@@ -45,14 +56,7 @@ def test_the_only_process_comes_back_to_its_work() -> None:
     """
 
     def load(outside: Outside) -> None:
-        most = len(SAMPLE) - 1
-        LOADS["usual"](outside)
-        for _ in range(most):  # a death can come so late that what the next one waits for was over: then there is more
-            with suppress(AssertionError):
-                outside.until(lambda: outside.life.deaths == most, "all deaths but the last one", CALM_S)
-                break
-            LOADS["usual"](outside)
-        outside.until(lambda: outside.life.deaths == most, "all deaths but the last one")
+        _work(outside, len(SAMPLE) - 1)
         LOADS["robot"](outside)
 
     verdict = live_through(Setting(), Doom(SAMPLE), load)
@@ -90,7 +94,8 @@ def test_a_way_back_that_failed_calls_people_and_locks() -> None:
 def test_the_others_take_over(postgres: Cluster) -> None:
     """Of several processes over one PostgreSQL the door dies, a worker with a card, and one with a press."""
     points = ("after_ingest_commit", "after_card", "after_trigger")
-    verdict = live_through(Setting(POSTGRESQL, SEVERAL, postgres), Doom(points), LOADS["usual"])
+    setting = Setting(POSTGRESQL, SEVERAL, postgres)
+    verdict = live_through(setting, Doom(points), lambda outside: _work(outside, len(points)))
     assert verdict.found == []
 
 

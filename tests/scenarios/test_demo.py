@@ -81,10 +81,10 @@ def is_said_to_alice(client: Client, *words: str) -> bool:
 
 
 def running(ports: Ports) -> str:
-    """The version of the greeter that answers people."""
+    """The version of the greeter that answers people; none while one is ended, perhaps amid its answer."""
     try:
         return str(requests.get(f"http://127.0.0.1:{ports.greeter}/version", timeout=30).json()["version"])
-    except requests.ConnectionError:
+    except requests.RequestException:
         return ""
 
 

@@ -129,7 +129,7 @@ def deployed(outside: Outside, name: str) -> None:
 
 def token(outside: Outside) -> None:
     """Access tokens are good for moments, so that each call needs another one."""
-    outside.jira.life_s = 62
+    outside.jira.life_s = 61
     outside.becomes(move(outside, [GOOD], WELL), "succeeded")
     outside.until(lambda: outside.jira.reached("USER-1", SHIPPED), "what is told")
     outside.becomes(label(outside, SHIP, NEXT, WELL), "succeeded")

@@ -208,7 +208,12 @@ class RunningBuildbot:
 
     def read(self, path: str) -> dict[str, Any]:
         """Return the answer of Buildbot's API to `path`, such as `builds?order=-buildid`; NotReachable otherwise."""
-        content: dict[str, Any] = json.loads(fetch(f"{self.url}api/v2/{path}"))
+        address = f"{self.url}api/v2/{path}"
+        try:
+            body = fetch(address)
+        except NotReachable:  # Buildbot loses an answer's body now and then: github.com/buildbot/buildbot/issues/9065
+            body = fetch(address)
+        content: dict[str, Any] = json.loads(body)
         return content
 
     def forget_cache(self) -> None:

@@ -3,6 +3,10 @@
 API: https://docs.buildbot.net/4.3.0/developer/rest.html. `GET /auth/login` with Basic sets a session cookie, which
 everything after must carry: Basic on a call itself is ignored. Without a valid cookie reads go on as anonymous and
 control is answered 403, with nothing done; so one new login and one more try are safe.
+
+Since 4.2 Buildbot now and then loses the body of an answer to a read, which it writes beside Twisted's own thread
+(https://github.com/buildbot/buildbot/issues/9065). So each read has a connection of its own, which then ends early
+instead of keeping us waiting, and is made once more.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from integrations.texts import clean_line
 Json = dict[str, Any]
 Parameter = str | int | list[int] | list[str]
 INVALID_PARAMETERS = -32602
+_WORTH_REPEATING_S = 1.0
 
 _COOKIE = re.compile(r"(TWISTED_(?:SECURE_)?SESSION[^=;,\s]*)=([^;,\s]+)")
 
@@ -136,7 +141,12 @@ class BuildbotApi:
         json: object = None,
     ) -> Answer:
         cookie = self._cookie
-        answer = self._try(method, path, deadline, cookie, params, json)
+        try:
+            answer = self._try(method, path, deadline, cookie, params, json)
+        except Unavailable:
+            if method != "GET" or deadline.is_past(_WORTH_REPEATING_S):
+                raise
+            answer = self._try(method, path, deadline, cookie, params, json)
         if answer.status not in (401, 403) or self._credentials is None:
             return answer
         self.log_in(cookie, deadline)
@@ -152,6 +162,8 @@ class BuildbotApi:
         json: object,
     ) -> Answer:
         headers = {"Accept": "application/json"}
+        if method == "GET":
+            headers["Connection"] = "close"
         if cookie is not None:
             # Said outright: the session's own jar also takes the anonymous cookies that Buildbot hands out.
             headers["Cookie"] = cookie

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +11,41 @@ import requests
 
 from bot.errors import AuthFailed, DestinationGone, IntegrationError, OutcomeUnknown, Rejected, Unavailable
 from integrations.buildbot.api import BuildbotApi, Deadline
+from integrations.transport import open_session
 from tests.integrations.buildbot.stand_in import URL, StandIn
+from tests.listening import Listening, QuietHandler
 
 REBUILT = [2, {"7": 2}]
+BUILDERS = b'{"builders": [{"builderid": 3, "name": "user-service"}]}'
+
+
+class Forgetful(QuietHandler):
+    """A Buildbot that loses the body of its first answer, and keeps a connection open if that is not declined."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[str]
+
+    def respond(self) -> None:
+        """See `QuietHandler`."""
+        self.asked.append(self.command)
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BUILDERS)))
+        self.end_headers()
+        if len(self.asked) > 1:
+            self.wfile.write(BUILDERS)
+        elif self.command == "POST":
+            self.close_connection = True
+
+
+@pytest.fixture
+def forgetful() -> Iterator[tuple[BuildbotApi, list[str]]]:
+    """Calls to such a Buildbot without a login, and the methods it was asked with."""
+    asked: list[str] = []
+    server = Listening(type("Asked", (Forgetful,), {"asked": asked}))
+    with open_session() as session:
+        yield BuildbotApi(session, server.url, None, None), asked
+    server.close()
 
 
 def test_one_login_serves_many_calls(api: BuildbotApi, stand_in: StandIn) -> None:
@@ -139,6 +172,21 @@ def test_a_read_that_fails_may_be_repeated(api: BuildbotApi, stand_in: StandIn, 
     stand_in.answers["GET builders/user-service"] = answer
     with pytest.raises(Unavailable):
         api.row("builders/user-service", "builders", Deadline())
+
+
+def test_a_read_whose_body_was_lost_is_made_once_more(forgetful: tuple[BuildbotApi, list[str]]) -> None:
+    """The lost body shows at once, and nobody hears of it."""
+    api, asked = forgetful
+    assert api.row("builders/user-service", "builders", Deadline())["builderid"] == 3
+    assert asked == ["GET", "GET"]
+
+
+def test_a_change_whose_answer_was_lost_is_not_made_again(forgetful: tuple[BuildbotApi, list[str]]) -> None:
+    """Nobody knows whether it was carried out."""
+    api, asked = forgetful
+    with pytest.raises(OutcomeUnknown):
+        api.control("builds/1", "rebuild", {}, Deadline())
+    assert asked == ["POST"]
 
 
 def test_an_operation_ends_in_time(api: BuildbotApi, stand_in: StandIn) -> None:

@@ -16,14 +16,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.errors import StorageUnavailable
 from bot.ports import Arrival, Transaction
+from bot.storage.checkpoints import Checkpoints
 from bot.storage.decoding import loads_or_none
 from bot.storage.groups import NotBegun, Piece, Submitted, Writer
 from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
-# Copying the log back into the file costs several flushes, whatever it holds; 4,000 pages are 16 MiB.
-CHECKPOINT_PAGES = 4000
+# Where the log grows faster than `Checkpoints` copies it back, a commit does; 32,000 pages are 128 MiB.
+CHECKPOINT_PAGES = 32_000
 # What one long reader lets the log grow to is given back when it begins anew; up to here it is room for the next time.
 LOG_KEPT_BYTES = 64 * 2**20
 CACHE_KIB = 16_384
@@ -46,6 +47,7 @@ class SqliteStore:
         self._engine = engine
         self._cipher = cipher
         self._readers = Readers(CONNECTIONS)
+        self._checkpoints = Checkpoints(engine)
         self._writer = Writer(self._write)
 
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
@@ -74,6 +76,7 @@ class SqliteStore:
     def close(self) -> None:
         """Commit what is queued, then let go of the file."""
         self._writer.close()
+        self._checkpoints.close()
         self._engine.dispose()
 
     def _write(self, group: Sequence[Piece]) -> list[Any]:
@@ -84,6 +87,7 @@ class SqliteStore:
                 results = tx.run(group)
                 tx.unit.flush()
                 connection.commit()
+                self._checkpoints.note_commit()
                 return results
         except DBAPIError as problem:
             raise StorageUnavailable(f"the database did not commit: {problem.orig}") from problem

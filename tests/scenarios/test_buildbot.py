@@ -71,7 +71,6 @@ def test_two_people_press_retry_and_one_build_starts(buildbot_scene: BuildbotSce
     scene.audited(2, f"user-service#{number}", "duplicate:")
 
 
-@pytest.mark.one_engine
 def test_a_press_that_comes_twice_acts_once(buildbot_scene: BuildbotScene) -> None:
     """Slack sends an envelope again that it believes lost: one build, one entry."""
     scene = buildbot_scene.scene
@@ -85,7 +84,6 @@ def test_a_press_that_comes_twice_acts_once(buildbot_scene: BuildbotScene) -> No
     scene.audited(1, "retry", f"user-service#{number}", "started")
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("channel", "person", "account"), [(CI, "bob", "slack:U024BOB0002"), (DEV_GROUP, "李雷", "dingtalk:lilei0017")]
 )
@@ -109,7 +107,6 @@ def test_who_has_no_role_is_told_so(
     assert buildbot_scene.requests() == before
 
 
-@pytest.mark.one_engine
 def test_cancel_stops_the_slow_build(buildbot_scene: BuildbotScene) -> None:
     """`/ship run slow-service`, then Cancel on its card: Buildbot has stopped it, and the card says so."""
     scene = buildbot_scene.scene
@@ -124,7 +121,6 @@ def test_cancel_stops_the_slow_build(buildbot_scene: BuildbotScene) -> None:
     scene.audited(1, "slack:U024ALICE01", "cancel", f"slow-service#{number}", "done")
 
 
-@pytest.mark.one_engine
 def test_details_open_at_once_and_are_filled_then(buildbot_scene: BuildbotScene, failed_build: FailedBuild) -> None:
     """The window says that it is loading, then shows stages, the failed test and the log."""
     scene = buildbot_scene.scene
@@ -146,7 +142,6 @@ def test_details_open_at_once_and_are_filled_then(buildbot_scene: BuildbotScene,
         assert word in shown
 
 
-@pytest.mark.one_engine
 def test_commands_are_answered_from_buildbot(buildbot_scene: BuildbotScene) -> None:
     """Typed lines do what the buttons do, in English and in Chinese, on both platforms."""
     scene = buildbot_scene.scene
@@ -165,7 +160,6 @@ def test_commands_are_answered_from_buildbot(buildbot_scene: BuildbotScene) -> N
     scene.card(CI, f"user-service #{number + 2}", f"✅ user-service #{number + 2}", timeout_s=SLOW_S)
 
 
-@pytest.mark.one_engine
 def test_a_branch_in_chinese_hands_keeps_its_author(buildbot_scene: BuildbotScene) -> None:
     """A commit by 陈伟 on a feature branch shows its subject, branch and author."""
     title = buildbot_scene.push("头像：缩小图片", branch="feature/avatars", author=CHEN_WEI)
@@ -175,7 +169,6 @@ def test_a_branch_in_chinese_hands_keeps_its_author(buildbot_scene: BuildbotScen
         )
 
 
-@pytest.mark.one_engine
 def test_a_second_push_to_a_broken_branch_shows_its_own_commit(buildbot_scene: BuildbotScene) -> None:
     """Buildbot tells every change since the last build that passed; the card names the one that was built."""
     buildbot_scene.push("头像：缩小图片", branch="feature/avatars", author=CHEN_WEI)
@@ -184,7 +177,6 @@ def test_a_second_push_to_a_broken_branch_shows_its_own_commit(buildbot_scene: B
     assert "陈伟" not in card["text"]
 
 
-@pytest.mark.one_engine
 def test_a_builder_that_vanished_is_said(buildbot_scene: BuildbotScene) -> None:
     """Starting, listing and repeating builds of a builder that is no more gets a sentence, and starts nothing."""
     scene, before = buildbot_scene.scene, buildbot_scene.requests()
@@ -193,7 +185,6 @@ def test_a_builder_that_vanished_is_said(buildbot_scene: BuildbotScene) -> None:
     assert buildbot_scene.requests() == before
 
 
-@pytest.mark.one_engine
 def test_an_unknown_build_is_said(buildbot_scene: BuildbotScene) -> None:
     """A number that Buildbot never gave is answered with a sentence that names the way on."""
     scene = buildbot_scene.scene

@@ -10,7 +10,7 @@ from playground.options import Json
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
 from tests.scenarios.running import CI, DEV_GROUP
 
-pytestmark = [pytest.mark.buildbot, pytest.mark.one_engine]
+pytestmark = [pytest.mark.buildbot]
 ALICE = "U024ALICE01"
 CancelRequest = Callable[[str], None]
 

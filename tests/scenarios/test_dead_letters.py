@@ -71,7 +71,6 @@ def test_a_channel_without_the_bot_from_its_death_to_its_replay(start: Callable[
     assert len(scene.messages(ADMIN)) == 1
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("place", ["random", "ops-group"])
 def test_an_admin_that_cannot_be_told_or_reads_chinese(place: str, start: Callable[..., Scene]) -> None:
     """A notice that dies causes no other; one in a DingTalk group is in Chinese."""

@@ -13,7 +13,7 @@ from playground.options import Json
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
 from tests.scenarios.running import CI, DEV_GROUP, Scene
 
-pytestmark = [pytest.mark.buildbot, pytest.mark.prometheus, pytest.mark.one_engine]
+pytestmark = [pytest.mark.buildbot, pytest.mark.prometheus]
 
 
 def running(scene: BuildbotScene) -> str:

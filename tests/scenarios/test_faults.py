@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from bot.services.doubts import BROKEN_S
@@ -65,7 +64,6 @@ def test_an_outage_between_two_states_edits_the_same_card(no_faults: Scene) -> N
     assert final == opened
 
 
-@pytest.mark.one_engine
 def test_retry_after_is_obeyed(no_faults: Scene) -> None:
     """Slack refuses for a minute: no call to that channel before it is over, others go on, then the end shows."""
     scene, project, elsewhere = no_faults, fresh("late"), fresh("web")
@@ -86,7 +84,6 @@ def test_retry_after_is_obeyed(no_faults: Scene) -> None:
     assert (refused["status"], shown["status"]) == (429, 200)
 
 
-@pytest.mark.one_engine
 def test_an_answer_that_slack_refuses_for_a_moment_is_given_after_it(no_faults: Scene) -> None:
     """429 for the URL that the answer may go to, and for the call in its place: the person hears a second later."""
     scene = no_faults
@@ -99,7 +96,6 @@ def test_an_answer_that_slack_refuses_for_a_moment_is_given_after_it(no_faults: 
     assert sorted(call["status"] for call in made) == [200, 429, 429]
 
 
-@pytest.mark.one_engine
 def test_a_lost_answer_makes_no_second_message(no_faults: Scene) -> None:
     """Slack posted and nobody heard: the bot looks for its message, finds it, and goes on editing it."""
     scene, project = no_faults, fresh("late")
@@ -115,7 +111,6 @@ def test_a_lost_answer_makes_no_second_message(no_faults: Scene) -> None:
     assert len(posts) == 1
 
 
-@pytest.mark.one_engine
 def test_a_lost_answer_of_dingtalk_makes_no_second_card(no_faults: Scene) -> None:
     """A card that was made unheard is not made twice: its id is the same."""
     scene, project = no_faults, fresh("web")
@@ -126,7 +121,6 @@ def test_a_lost_answer_of_dingtalk_makes_no_second_card(no_faults: Scene) -> Non
     scene.card(DEV_GROUP, f"{project} #1", f"✅ {project}")
 
 
-@pytest.mark.one_engine
 def test_a_slow_destination_delays_no_other(no_faults: Scene) -> None:
     """While one channel takes long for a call, the other has its card already."""
     scene, project = no_faults, fresh("late")
@@ -137,7 +131,6 @@ def test_a_slow_destination_delays_no_other(no_faults: Scene) -> None:
     scene.card(OTHER, f"{project} #1")
 
 
-@pytest.mark.one_engine
 def test_a_channel_without_the_bot_is_given_up_with_a_reason(scene: Scene) -> None:
     """`explain` names the channel and why nothing stands there; the other destination has its card."""
     project = fresh("lost")
@@ -150,7 +143,6 @@ def test_a_channel_without_the_bot_is_given_up_with_a_reason(scene: Scene) -> No
     assert scene.cards(WITHOUT_BOT, f"{project} #1") == []
 
 
-@pytest.mark.one_engine
 def test_a_deleted_message_is_posted_anew(scene: Scene) -> None:
     """A person deletes the card; the next state appears as a new message, once."""
     project = fresh("late")
@@ -163,7 +155,6 @@ def test_a_deleted_message_is_posted_anew(scene: Scene) -> None:
     assert scene.card(THIRD, f"{project} #1", f"❌ {project}")["edits"] >= 1
 
 
-@pytest.mark.one_engine
 def test_a_revoked_token_pauses_and_loses_nothing(start: Callable[..., Scene]) -> None:
     """The bot stops knocking at a door that refuses it; other platforms go on; a new token shows everything."""
     scene, project = start(), fresh("web")

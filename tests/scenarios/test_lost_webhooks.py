@@ -56,7 +56,6 @@ def _mark(scene: BuildbotScene) -> tuple[str, float]:
     return arguments.get("mark", ""), arguments.get("at", 0.0)
 
 
-@pytest.mark.one_engine
 def test_an_end_that_nobody_heard_is_shown(losing: BuildbotScene) -> None:
     """The push of the end is lost: the card is final by itself, seconds later."""
     title, build_id = start_slow(losing)
@@ -68,7 +67,6 @@ def test_an_end_that_nobody_heard_is_shown(losing: BuildbotScene) -> None:
     losing.scene.card(DEV_GROUP, title, "🚫", timeout_s=SLOW_S)
 
 
-@pytest.mark.one_engine
 def test_an_end_while_the_bot_was_away_is_shown(losing: BuildbotScene) -> None:
     """The bot is stopped, the build ends, the bot comes back: the same card is final."""
     title, build_id = start_slow(losing)
@@ -105,7 +103,6 @@ def test_a_build_that_nobody_heard_of_gets_its_card(losing: BuildbotScene) -> No
     losing.scene.card(CI, again, f"✅ {again}", timeout_s=SLOW_S)
 
 
-@pytest.mark.one_engine
 def test_builds_that_were_heard_of_are_left_alone(buildbot_scene: BuildbotScene) -> None:
     """Looks into the history leave no events of builds whose pushes came."""
     title, _ = buildbot_scene.failed()

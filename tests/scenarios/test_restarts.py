@@ -33,7 +33,6 @@ def test_the_same_card_is_edited_after_a_restart(start: Callable[..., Scene], is
     scene.eventually(lambda: len(scene.cards(OPS_GROUP, f"{robot} #1")) == 2, "the robot's final post")
 
 
-@pytest.mark.one_engine
 def test_a_stop_does_not_wait_for_idle_clients(start: Callable[..., Scene]) -> None:
     """SIGTERM ends the bot at once, although a sender keeps its connection open; what it took is shown afterwards."""
     scene, project = start(), fresh("web")

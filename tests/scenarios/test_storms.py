@@ -14,7 +14,6 @@ BUILDS = 60
 BROKEN = (17, 42)
 
 
-@pytest.mark.one_engine
 @pytest.mark.slow
 def test_sixty_builds_at_once_are_few_calls_and_every_end_is_seen(start: Callable[..., Scene]) -> None:
     """Five cards and a digest in each place; all sixty ends stand there, two failures call their people, once."""

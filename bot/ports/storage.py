@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -152,6 +152,10 @@ class Subjects(Protocol):
 
     def get(self, key: SubjectKey) -> SubjectRecord | None:
         """One subject."""
+        ...
+
+    def some(self, keys: Collection[str]) -> Sequence[SubjectRecord]:
+        """Those of these subjects that there are, in no order; one whose row makes no sense is passed over."""
         ...
 
     def put(self, record: SubjectRecord, at: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -227,6 +227,11 @@ class SqlSubjects:
             return self._put[name]
         row = self._connection.aside(_BY_KEY, {"key": name}).first()
         return None if row is None else subject_record(row)
+
+    def some(self, keys: Collection[str]) -> Sequence[SubjectRecord]:
+        """Those of these subjects that there are; one whose row makes no sense is passed over."""
+        query = _by_keys(self._connection.dialect.name)
+        return readable(self._connection.execute(query, {"keys": list(keys)})) if keys else []
 
     def put(self, record: SubjectRecord, at: float) -> None:
         """Store a subject's new state."""

@@ -11,7 +11,6 @@ from bot.domain.deployment_lines import LATEST, parse_span
 from bot.domain.deployments import ACTIVE, WAITING, Deployment, DeploymentState, Version
 from bot.domain.dora import DAY_S, Dora, dora_of
 from bot.domain.services import Service, Target
-from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.charting import Charting
@@ -69,8 +68,7 @@ class DeploymentAnswers:
             undone = {one.rollback_of for one in ended if one.rollback_of} - numbers
             ended += tx.deployments.some(undone)
             builds = {one.version.build for one in ended if one.version.build}
-            known = {build: tx.subjects.get(SubjectKey.parse(build)) for build in builds}
-            built_at = {build: record.folded.ordered_at for build, record in known.items() if record is not None}
+            built_at = {str(record.key): record.folded.ordered_at for record in tx.subjects.some(builds)}
             return dora_of(ended, built_at, since=since, until=until)
 
         return self._store.read(work)

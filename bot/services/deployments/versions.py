@@ -13,10 +13,10 @@ from bot.domain.deployments import WAITING, Change, DeploymentState, Version
 from bot.domain.services import Service
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError
-from bot.ports import Commit, Store, Transaction
+from bot.ports import Commit, Store, SubjectRecord, Transaction
 from bot.services.sources import Sources
 from bot.services.trackers import Trackers
-from bot.telemetry import logger
+from bot.telemetry import UNREADABLE_ROWS, logger
 
 MOST_BUILDS = 100
 LEARN_S = 60.0  # what was not told is asked for again so often
@@ -25,6 +25,7 @@ SHORT = 8  # characters of a commit, as it is named
 
 log = logger(__name__)
 _BEGAN = frozenset(DeploymentState) - WAITING
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BUILD = re.compile(r"(?P<project>[^#\s]*)#(?P<number>\S+)")
 
@@ -133,7 +134,7 @@ class Versions:
     def _heard(self, service: Service, old: Version, new: Version) -> Brought:
         """The same by the builds that were heard of, each with the commit that it was built of."""
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
-        heard = [record.build() for record in known if record.key.source == service.build_source]
+        heard = readable_builds(record for record in known if record.key.source == service.build_source)
         builds = [build for build in heard if _order(old.build) < _order(str(build.key)) <= _order(new.build)]
         branch = next((build.facts.branch for build in builds if str(build.key) == new.build), None)
         own = _built_of(build for build in builds if build.facts.branch == branch)
@@ -145,7 +146,7 @@ class Versions:
     def _titles(self, service: Service) -> Mapping[str, str]:
         """The titles of commits that builds were heard to be built of."""
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
-        facts = [record.build().facts for record in known]
+        facts = [build.facts for build in readable_builds(known)]
         return {one.commit: one.commit_title for one in facts if one.commit and one.commit_title}
 
     def _changes(self, commits: Iterable[Commit], branch: str = "") -> tuple[Change, ...]:
@@ -168,7 +169,19 @@ class Versions:
                 if not problem.recoverable:
                     raise
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
-        return [record.build() for record in known if record.key.source == service.build_source]
+        return readable_builds(record for record in known if record.key.source == service.build_source)
+
+
+def readable_builds(records: Iterable[SubjectRecord]) -> list[Build]:
+    """The builds of those records that make sense: one that does not keeps nobody from the others."""
+    found = []
+    for record in records:
+        try:
+            found.append(record.build())
+        except _UNREADABLE as problem:  # a newer version knows what it says
+            log.error("build cannot be read, passed over", subject=str(record.key), error=problem)
+            UNREADABLE_ROWS.labels("subjects").inc()
+    return found
 
 
 def _built_of(builds: Iterable[Build]) -> Iterator[Commit]:
@@ -251,7 +264,7 @@ def moves_on(tx: Transaction, service: str, version: Version) -> bool:
         return False
     key = SubjectKey.parse(version.build)
     heard = [record for record in tx.subjects.newest(key.project, MOST_BUILDS) if record.key.source == key.source]
-    facts = [record.build().facts for record in heard]
+    facts = [build.facts for build in readable_builds(heard)]
     commits = {one.commit for one in facts if one.commit and one.branch == version.name}
     return bool((commits | _commits_of(tx, service, version.name)) - {version.commit})
 

@@ -58,7 +58,7 @@ from bot.storage.set_back import SetBack
 from bot.storage.watch import CommitWatch
 from bot.system import SystemClock, UlidIds
 from bot.telemetry import logger
-from bot.tracker_settings import triggers_of
+from bot.tracker_settings import people_of, triggers_of
 from handlers.gate import Gate
 from handlers.schedules import Schedules
 from handlers.webhooks import Sender, changes_of, events_of, webhooks
@@ -290,7 +290,11 @@ def _dispatcher(core: Core, *, has_others: bool) -> Dispatcher:
         Crew.of("commands", commands, *COMMAND_HANDS),
         Crew.of("jobs", jobs, *JOB_HANDS),
         Crew.of(
-            "trackers", core.trackers.worker(TriggeredDeployments(core.deployments.requests), letters), *TRACKER_HANDS
+            "trackers",
+            core.trackers.worker(
+                TriggeredDeployments(core.deployments.requests, people_of(core.settings.trackers)), letters
+            ),
+            *TRACKER_HANDS,
         ),
         Crew("deployments", core.deployments.worker(outside.verification()), *DEPLOYMENT_HANDS),
     )

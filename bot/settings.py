@@ -43,7 +43,7 @@ from bot.limits import RetentionSettings, SourceFrame
 from bot.noise_settings import QuietSettings, ThresholdSettings
 from bot.signatures import Secrets, key_of
 from bot.slips import references, slips
-from bot.tracker_settings import TrackerFrame
+from bot.tracker_settings import Member, TrackerFrame
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql+psycopg://"
@@ -84,12 +84,6 @@ def _is_account(name: str) -> str:
     return name
 
 
-def _is_member(name: str) -> str:
-    if "@" not in name.strip("@") and not all(name.partition(":")):
-        raise ValueError(f"{name!r} is neither platform:id nor an e-mail address")
-    return name
-
-
 @cache
 def _zones() -> frozenset[str]:
     """The time zones there are: a walk through hundreds of files, taken once."""
@@ -100,7 +94,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Glob = Annotated[str, AfterValidator(_is_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
 Accounts = Annotated[tuple[Annotated[str, AfterValidator(_is_account)], ...], BeforeValidator(_as_tuple)]
-Members = Annotated[tuple[Annotated[str, AfterValidator(_is_member)], ...], BeforeValidator(_as_tuple)]
+Members = Annotated[tuple[Member, ...], BeforeValidator(_as_tuple)]
 Kinds = Annotated[tuple[Annotated[Glob, _one_of(_ROUTED_KINDS, _HEARD_KINDS)], ...], BeforeValidator(_as_tuple)]
 Statuses = Annotated[tuple[Annotated[Glob, _one_of((*BuildStatus, *DeploymentState))], ...], BeforeValidator(_as_tuple)]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from bot.complaints import instead
 from bot.domain.issues import ChangeKind
@@ -26,6 +26,13 @@ def _as_tuple(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
+def _is_member(name: str) -> str:
+    if "@" not in name.strip("@") and not all(name.partition(":")):
+        raise ValueError(f"{name!r} is neither platform:id nor an e-mail address")
+    return name
+
+
+Member = Annotated[str, AfterValidator(_is_member)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Named = Mapping[str, Annotated[str, Field(min_length=1)]]
 
@@ -138,7 +145,10 @@ class TellSettings(BaseModel):
 
 
 class TrackerFrame(BaseModel):
-    """What every tracker has; the rest is validated by its kind's integration."""
+    """What every tracker has; the rest is validated by its kind's integration.
+
+    `people` are accounts of the tracker, each with the same person's account in chat or e-mail address.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -146,6 +156,7 @@ class TrackerFrame(BaseModel):
     rate: Rate = "50/s"
     poll: Duration = "off"
     locale: str = "en"
+    people: Mapping[str, Member] = Field(default_factory=dict)
     tell: TellSettings = TellSettings()
     triggers: tuple[TriggerSettings, ...] = ()
 
@@ -178,6 +189,17 @@ def triggers_of(trackers: Mapping[str, TrackerFrame]) -> tuple[Trigger, ...]:
         for index, settings in enumerate(frame.triggers)
         for trigger in settings.triggers(tracker, f"trackers.{tracker}.triggers[{index}]")
     )
+
+
+def people_of(trackers: Mapping[str, TrackerFrame]) -> dict[str, dict[str, str]]:
+    """Who the accounts of each tracker are, by the account as changes name it (`jira:5b10…`), in lower case."""
+    return {
+        tracker: {
+            f"{frame.kind}:{account.removeprefix(f'{frame.kind}:')}".lower(): member
+            for account, member in frame.people.items()
+        }
+        for tracker, frame in trackers.items()
+    }
 
 
 def wrong_triggers(trackers: Mapping[str, TrackerFrame], services: Mapping[str, Service]) -> Iterator[ConfigError]:

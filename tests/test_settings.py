@@ -15,6 +15,7 @@ from bot.domain.windows import Freeze, Window
 from bot.errors import ConfigError
 from bot.settings import deployed_of, load, roles_of, routes_of
 from bot.telemetry import redact
+from bot.tracker_settings import people_of
 from integrations.outside import connect_outside, wrong_sections
 from tests.fakes import FakeClock
 
@@ -102,6 +103,13 @@ def test_quiet_hours_spare_what_is_critical_unless_they_say_otherwise(
     expected = QuietHours(time(22), time(8), spares_critical)
     assert routes_of(settings)[0].quiet_hours == expected
     assert connect_outside(settings, FakeClock()).destinations["ci"].quiet_hours == expected
+
+
+def test_who_moves_issues_is_known_as_the_trail_names_them() -> None:
+    """An account may be written with its kind or without, and in any case."""
+    known = people_of(load(HERE / "good.trackers.yml", ENVIRONMENT).trackers)
+    assert known["jira"] == {"jira:5b10ac8d82e05b22cc7d4ef5": "slack:U1", "jira:712020:0f1e": "Ada@example.com"}
+    assert known["boards"] == {}
 
 
 def test_what_a_service_says_of_an_environment_goes_before_what_holds_for_all() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, select
 from bot.application import Application
 from bot.bootstrap import ALL_ROLES, build
 from bot.settings import load
-from bot.storage.tables import tokens
+from bot.storage.tables import deployments, tokens
 from handlers.schedules import Schedules
 from handlers.web import WebServer
 from tests.jira_server import SECRET, FakeJira
@@ -32,9 +32,10 @@ sources:
     password: "${HOOK_SECRET}"
     webhook_token: "${HOOK_SECRET}"
     projects: {deploy: {builder: deploy}}
-environments: {staging: {}}
+environments: {staging: {}, production: {approvals: {needed: 1, from: release}}}
+roles: {release: {members: ada@example.com, can: approve}}
 services:
-  user-service: {deploy: {source: ci, project: deploy}, versions: any, environments: {staging: {}}}
+  user-service: {deploy: {source: ci, project: deploy}, versions: any, environments: {staging: {}, production: {}}}
 trackers:
   jira:
     kind: jira
@@ -49,7 +50,9 @@ trackers:
     projects: USER
     webhook_secret: ${JIRA_SECRET}
     poll: 1h
+    people: {5b10: "slack:U9"}
     triggers:
+      - {status: In Staging, services: {USER: user-service}, environment: production}
       - {status: Ready for Staging, services: {USER: user-service}, environment: staging, dry_run: true}
 """
 
@@ -99,6 +102,19 @@ def test_a_webhook_comes_in_and_a_comment_comes_back(jira: FakeJira, bot: Applic
     assert b"refresh-1" not in value
     metrics = requests.get(f"http://127.0.0.1:{door.port}/metrics", timeout=30).text
     assert 'shipmate_tracker_tasks_total{kind="status_reached",outcome="done",tracker="jira"}' in metrics
+
+
+def test_who_moved_it_is_who_the_file_says(jira: FakeJira, bot: Application, address: str) -> None:
+    """Whoever may approve it, they may not."""
+    (door,) = bot.doors
+    assert isinstance(door, WebServer)
+    headers, body = jira.signed(jira.move("USER-12", "In Staging"))
+    requests.post(f"http://127.0.0.1:{door.port}/webhooks/jira", data=body, headers=headers, timeout=30)
+    snapshot = select(deployments.c.snapshot)
+    with create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as database:
+        wait_until(lambda: list(database.scalars(snapshot)), "a deployment")
+        [filed] = database.scalars(snapshot)
+    assert filed["requester"] == {"account": "slack:U9", "name": "Ada Nowak"}
 
 
 def test_a_tracker_is_polled_by_the_clock(bot: Application) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ class Office:
     """What is told comes in at the tracker's own door; what is to be told goes out by its own client.
 
     `proven` makes of a webhook's body what the tracker sends: headers that prove who it is, and the body's bytes.
+    `people` is what the configuration says of who the tracker's accounts are.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Office:
     proven: Callable[[dict[str, Any]], tuple[dict[str, str], bytes]]
     stage: Stage
     connected: IssueTracker
+    people: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     def hear(self, body: dict[str, Any]) -> list[Taken]:
         """A webhook comes in, with its proof of who sends it."""
@@ -53,7 +55,7 @@ class Office:
     def work(self, seconds: float = 0.0) -> None:
         """Let what trackers told and are to be told be done."""
         world = self.stage.world
-        worker = world.trackers.worker(TriggeredDeployments(world.house.requests))
+        worker = world.trackers.worker(TriggeredDeployments(world.house.requests, {self.name: self.people}))
         end = world.clock.now().timestamp() + max(seconds, 0.1)  # what follows from one piece is done as well
         while (due := world.store.read(lambda tx: tx.tracker_tasks.next_due_at())) is not None and due <= end:
             world.clock.advance(max(0.0, due - world.clock.now().timestamp()) + 1e-5)

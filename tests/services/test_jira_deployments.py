@@ -154,6 +154,41 @@ def test_who_moved_an_issue_does_not_approve_what_it_brings(office: Callable[...
     assert [one.account for one in here.stage.deployment().approvals] == ["slack:U3"]
 
 
+@pytest.mark.parametrize("known", ["slack:U2", "Ada@Example.com"], ids=["account", "address"])
+def test_who_hides_their_address_is_known_by_the_configuration(office: Callable[..., JiraOffice], known: str) -> None:
+    """Jira tells an id alone: the configuration says whose account in chat that is; the trail keeps to the id."""
+    here = office(replace(READY, environment="production"))
+    here.people["jira:5b10"] = known
+    here.stage.world.directory.people["U2"] = PersonFacts("Ada", "ada@example.com", False)
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    assert "somebody else must approve" in here.stage.ask("approve user-service#1", "U2")
+    here.stage.ask("approve user-service#1", "U3")
+    assert [one.account for one in here.stage.deployment().approvals] == ["slack:U3"]
+    assert ("jira:5b10", "trigger", "accepted:1") in [(one[0], one[1], one[3]) for one in here.stage.world.trail()]
+    assert here.stage.deployment().requester.name == "Ada Nowak"
+
+
+def test_who_is_named_by_account_is_told_of_a_rejection(office: Callable[..., JiraOffice]) -> None:
+    """In chat, as if they had asked there."""
+    here = office(replace(READY, environment="production"))
+    here.people["jira:5b10"] = "slack:U1"
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    here.stage.ask("reject user-service#1 not on a Friday", "U2")
+    assert any("not on a Friday" in said for said in here.stage.told("slack:U1"))
+
+
+def test_who_is_named_by_account_withdraws_what_they_moved(office: Callable[..., JiraOffice]) -> None:
+    """Without any role, as whoever asked in chat may."""
+    here = office(replace(READY, environment="production"))
+    here.people["jira:5b10"] = "slack:U9"
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    here.stage.ask("reject user-service#1", "U9")
+    assert (here.stage.state(), here.stage.deployment().outcome) == (DeploymentState.CANCELLED, "withdrawn")
+
+
 def test_a_run_that_fails_moves_it_back(office: Callable[..., JiraOffice]) -> None:
     """With the reason in the comment."""
     here = office()

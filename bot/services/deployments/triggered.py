@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from bot.domain.commands import Actor
 from bot.domain.deployments import Deployment, Requester
@@ -21,9 +22,13 @@ _LAST = 2**53  # behind all that there are
 
 @dataclass(frozen=True, slots=True)
 class TriggeredDeployments:
-    """Implements `Triggers`: whatever the environment asks for holds, but nobody is there to confirm."""
+    """Implements `Triggers`: whatever the environment asks for holds, but nobody is there to confirm.
+
+    `people` says of each tracker who its accounts are: an account in chat, or an e-mail address.
+    """
 
     requests: Requests
+    people: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def propose(self, firing: Firing) -> Proposal:
         """See `Triggers.propose`."""
@@ -31,7 +36,7 @@ class TriggeredDeployments:
         wish = Wish(
             trigger.service,
             trigger.environment,
-            Requester(change.account or trigger.tracker, change.person or trigger.tracker),
+            self._asker(firing),
             f"trigger:{firing.key}",
             version=firing.version,
             origin=trigger.tracker,
@@ -71,5 +76,17 @@ class TriggeredDeployments:
         cause = Cause("trigger", change.account or firing.trigger.tracker, firing.trigger.name)
         filed = self.requests.file(tx, proposal, cause)
         if change.account:  # whoever has its address is kept from approving what was asked for there
-            self.requests.people.note(tx, Actor(change.account, change.person, email=change.email or None))
+            known = self._known(firing)
+            email = known if "@" in known else change.email
+            self.requests.people.note(tx, Actor(change.account, change.person, email=email or None))
         return Fired(number=filed.number) if filed is not None else Fired(reason="duplicate")
+
+    def _asker(self, firing: Firing) -> Requester:
+        """Who made the change, by their account in chat where the configuration names that."""
+        change, tracker, known = firing.change, firing.trigger.tracker, self._known(firing)
+        account = known if known and "@" not in known else change.account
+        return Requester(account or tracker, change.person or tracker)
+
+    def _known(self, firing: Firing) -> str:
+        """What the configuration says of who made the change; empty where it says nothing."""
+        return self.people.get(firing.trigger.tracker, {}).get(firing.change.account.lower(), "")

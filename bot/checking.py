@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bot.domain.checks import Policy, Verdict
+from bot.domain.issues import ChangeKind
 from bot.domain.routing import Traits
 from bot.errors import (
     AuthFailed,
@@ -40,6 +41,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     yield from _destinations(settings, outside)
     yield from _routes(settings)
     yield from _triggers(settings)
+    yield from _unknown_askers(settings, outside)
     yield from _services(settings)
     yield from _break_glass(settings)
     yield from _failures(settings)
@@ -160,6 +162,21 @@ def _triggers(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, trigger.name, f"{words} (dry run)" if trigger.is_dry_run else words)
 
 
+def _unknown_askers(settings: Settings, outside: Outside) -> Iterator[Finding]:
+    """Triggers of what people approve that one of these may set off, whom nobody here would know."""
+    services = deployed_of(settings)
+    for trigger in triggers_of(settings.trackers):
+        target, path = services[trigger.service].targets[trigger.environment], f"trackers.{trigger.tracker}.people"
+        needed = 0 if trigger.is_dry_run else max(target.approvals.needed, trigger.approvals)
+        is_hidden = outside.trackers[trigger.tracker].may_hide_people and not settings.trackers[trigger.tracker].people
+        if trigger.kind is ChangeKind.VERSION_RELEASED and needed == 1:
+            words = "nobody is told who released a version: the one approval may be theirs, set approvals to 2"
+            yield Finding(DOUBT, trigger.name, words)
+        elif trigger.kind is not ChangeKind.VERSION_RELEASED and needed and is_hidden:
+            words = f"whoever moves an issue and hides their address may approve what that brings: set {path}"
+            yield Finding(DOUBT, trigger.name, words)
+
+
 def _services(settings: Settings) -> Iterator[Finding]:
     """What each deployment's pipeline is told of a version that people approve."""
     for service in deployed_of(settings).values():
@@ -199,22 +216,31 @@ def _failures(settings: Settings) -> Iterator[Finding]:
 
 
 def _outsiders(settings: Settings, outside: Outside) -> Iterator[Finding]:
-    """Members of roles whom their platform does not know, or not as one of us; it is asked no more once it fails."""
+    """People whom their platform does not know, or not as one of us; it is asked no more once it fails."""
     failed = set[str]()
+    for setting, member in _named(settings):
+        kind, _, account = member.partition(":")
+        directory = outside.platforms[kind].directory if kind in outside.platforms else None
+        if "@" in member or directory is None or kind in failed:
+            continue
+        try:
+            is_outsider = directory.look_up(account).is_outsider
+        except IntegrationError:  # its own line says so
+            failed.add(kind)
+            continue
+        if is_outsider:
+            words = f"{kind} knows nobody of this id, or a guest, a bot or somebody gone"
+            yield Finding(DOUBT, setting, f"{words}: no role counts" if setting.startswith("roles.") else words)
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The people whom the file names, each with where it does."""
     for name, role in settings.roles.items():
         for position, member in enumerate(role.members):
-            kind, _, account = member.partition(":")
-            directory = outside.platforms[kind].directory if kind in outside.platforms else None
-            if "@" in member or directory is None or kind in failed:
-                continue
-            try:
-                is_outsider = directory.look_up(account).is_outsider
-            except IntegrationError:  # its own line says so
-                failed.add(kind)
-                continue
-            if is_outsider:
-                words = f"{kind} knows nobody of this id, or a guest, a bot or somebody gone: no role counts"
-                yield Finding(DOUBT, f"roles.{name}.members[{position}]", words)
+            yield f"roles.{name}.members[{position}]", member
+    for tracker, frame in settings.trackers.items():
+        for account, member in frame.people.items():
+            yield f"trackers.{tracker}.people.{account}", member
 
 
 def _said(problem: IntegrationError, setting: str) -> str:

@@ -44,6 +44,10 @@ def understood(
     yield from _routes(settings, known if is_known else ())
     for name, role in settings.roles.items():
         yield from _role(name, role, settings, known if is_known else (), platforms)
+    for tracker, frame in settings.trackers.items():
+        for account, member in frame.people.items():
+            if words := _stranger(member, settings, platforms):
+                yield Finding(DOUBT, f"trackers.{tracker}.people.{account}", words)
     for name in settings.api:
         yield _client(name, settings)
 

@@ -76,6 +76,7 @@ class IssueTracker:
     """One configured tracker. `probe` as a source's; `rules` tell its keys from other words.
 
     `can_hear` says whether its webhooks are taken. `records` show deployments at issues, and builds if `shows_builds`.
+    With `may_hide_people` it tells the address of who changed an issue only where that person lets it.
     """
 
     tracker: Tracker
@@ -87,6 +88,7 @@ class IssueTracker:
     relations: Relations | None = None
     records: DeliveryRecords | None = None
     shows_builds: bool = False
+    may_hide_people: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -468,6 +468,56 @@ def test_check_asks_the_trackers(run: Run) -> None:
     assert jira.refresh_tokens == ["first-refresh-token", "refresh-1"]
 
 
+APPROVED = """
+sources: {ci: {kind: buildbot, url: "http://127.0.0.1:9", webhook_token: "${NIGHTLY_SECRET}"}}
+environments: {staging: {}, production: {approvals: {needed: 1, from: release}}}
+roles: {release: {members: ["ada@example.com", "bo@example.com"], can: approve}}
+services:
+  shop: {deploy: {source: ci, project: go}, versions: any, environments: {staging: {}, production: {}}}
+trackers:
+  jira:
+    kind: jira
+    url: http://127.0.0.1:9
+    projects: USER
+    poll: 1m
+    auth: {method: basic, user: bot@example.com, token: "${NIGHTLY_SECRET}"}
+    triggers:
+      - {status: Done, service: shop, environment: production}
+      - {status: Tried, service: shop, environment: production, dry_run: true}
+      - {status: Staged, service: shop, environment: staging}
+      - {versions: {"v.*": shop}, environment: production}
+      - {versions: {"w.*": shop}, environment: production, approvals: 2}
+"""
+DATA_CENTER = 'edition: data_center\n    auth: {method: bearer, token: "${NIGHTLY_SECRET}"}'
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "doubted"),
+    [
+        ("", "", [0, 3]),
+        ("poll: 1m", 'poll: 1m\n    people: {5b10: "ada@example.com"}', [3]),
+        ('auth: {method: basic, user: bot@example.com, token: "${NIGHTLY_SECRET}"}', DATA_CENTER, [3]),
+    ],
+    ids=["hidden", "people", "data center"],
+)
+def test_check_doubts_approvals_by_who_is_not_known(run: Run, written: str, instead: str, doubted: list[int]) -> None:
+    """A trigger that leads to them, where one of those who approve may be who set it off."""
+    lines = run("check", config=APPROVED.replace(written, instead, 1) if written else APPROVED).output.splitlines()
+    found = [line.partition(":")[0] for line in lines if line.startswith("?? trackers.jira.triggers")]
+    assert found == [f"?? trackers.jira.triggers[{at}]" for at in doubted]
+
+
+def test_check_doubts_people_whom_nobody_knows(run: Run, playground: Playground) -> None:
+    """A platform that is not there, and an id that a platform does not have: neither keeps anybody from approving."""
+    people = 'people: {a: "irc:ada", b: "slack:U1", c: "slack:U024ALICE01", d: ada@example.com}'
+    more = APPROVED.replace("poll: 1m", f"poll: 1m\n    {people}", 1)
+    lines = run("check", config=_at(playground, more=more), **TOKENS).output.splitlines()
+    assert [line for line in lines if line.startswith("?? trackers.jira.people")] == [
+        "?? trackers.jira.people.a: irc is no platform",
+        "?? trackers.jira.people.b: slack knows nobody of this id, or a guest, a bot or somebody gone",
+    ]
+
+
 def test_db_upgrade_makes_the_schema_and_may_be_repeated(run: Run) -> None:
     """The file lies where the settings say, and nothing else is made: no key."""
     for _ in range(2):

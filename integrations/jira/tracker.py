@@ -38,6 +38,7 @@ def build_tracker(
         relations=tracker,
         records=JiraRecords(config, config.records, session, clock) if config.records else None,
         shows_builds=config.records is not None and config.records.builds,
+        may_hide_people=config.is_cloud,
     )
 
 

@@ -15,6 +15,7 @@ from bot.i18n import translate
 from bot.ports import Clock, Store, Transaction
 from bot.services.deployments.answers import DeploymentReading
 from bot.services.explaining import card_id_of, deployment_named, explain, explain_delivery, means_deployment
+from bot.services.heard import readable_builds
 from bot.services.ingest import Ingest
 from bot.services.people import People
 from bot.services.presenters import replies
@@ -142,7 +143,7 @@ class Reading:
             project = name
         elif project is not None:
             _, project = self._source_of(project)
-        builds = self._store.read(lambda tx: [record.build() for record in tx.subjects.newest(project, LIST_LENGTH)])
+        builds = readable_builds(self._store.read(lambda tx: tx.subjects.newest(project, LIST_LENGTH)))
         title = translate(locale, "How things stand") if project is None else f"{project}"
         return replies.builds_card(title, builds, locale, timezone, note)
 

@@ -76,3 +76,11 @@ def test_the_figures_count_what_was_built_of_one(stage: Stage) -> None:
     spoil(stage, 1)
     [figures] = [one for one in stage.world.house.answers.dora(SERVICE) if one.environment == "staging"]
     assert figures.succeeded == 2
+
+
+def test_the_builds_beside_one_are_listed(stage: Stage) -> None:
+    """Who asks how things stand is shown the others."""
+    spoil(stage, 1, **NEWER)
+    stage.ask("status")
+    lines = str(stage.world.card_answer().sections)
+    assert [f"{SERVICE}#{number}" in lines for number in (1, 2)] == [False, True]

@@ -13,10 +13,11 @@ from bot.domain.deployments import WAITING, Change, DeploymentState, Version
 from bot.domain.services import Service
 from bot.domain.subjects import SubjectKey
 from bot.errors import CommandInvalid, Conflict, IntegrationError
-from bot.ports import Commit, Store, SubjectRecord, Transaction
+from bot.ports import Commit, Store, Transaction
+from bot.services.heard import readable_builds
 from bot.services.sources import Sources
 from bot.services.trackers import Trackers
-from bot.telemetry import UNREADABLE_ROWS, logger
+from bot.telemetry import logger
 
 MOST_BUILDS = 100
 LEARN_S = 60.0  # what was not told is asked for again so often
@@ -25,7 +26,6 @@ SHORT = 8  # characters of a commit, as it is named
 
 log = logger(__name__)
 _BEGAN = frozenset(DeploymentState) - WAITING
-_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BUILD = re.compile(r"(?P<project>[^#\s]*)#(?P<number>\S+)")
 
@@ -170,18 +170,6 @@ class Versions:
                     raise
         known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
         return readable_builds(record for record in known if record.key.source == service.build_source)
-
-
-def readable_builds(records: Iterable[SubjectRecord]) -> list[Build]:
-    """The builds of those records that make sense: one that does not keeps nobody from the others."""
-    found = []
-    for record in records:
-        try:
-            found.append(record.build())
-        except _UNREADABLE as problem:  # a newer version knows what it says
-            log.error("build cannot be read, passed over", subject=str(record.key), error=problem)
-            UNREADABLE_ROWS.labels("subjects").inc()
-    return found
 
 
 def _built_of(builds: Iterable[Build]) -> Iterator[Commit]:

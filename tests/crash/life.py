@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +84,13 @@ class Life:
         if self._key or self.doom.kills:
             self.shipmate("db", "upgrade")
         self._thread.start()
+
+    def casualties(self) -> Iterator[tuple[str, str]]:
+        """The points that were died at, and the role of who did."""
+        for number, name in enumerate(self.doom.points):
+            fuse = Fuse(self.folder / "marks", number)
+            if fuse.is_burnt:
+                yield name, fuse.burnt_by
 
     def is_ready(self) -> bool:
         """Whether the web door is open and all that it knows of works."""

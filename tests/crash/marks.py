@@ -35,9 +35,14 @@ class Fuse:
         """Let that moment be now."""
         self._file("armed").touch()
 
-    def burn(self) -> None:
-        """Note the death, just before it comes."""
-        self._file("burnt").touch()
+    @property
+    def burnt_by(self) -> str:
+        """Whose death it was."""
+        return self._file("burnt").read_text("utf-8")
+
+    def burn(self, role: str) -> None:
+        """Note the death of a process of that role, just before it comes."""
+        self._file("burnt").write_text(role, "utf-8")
 
     def count(self) -> int:
         """Which call this is, of all processes' together."""

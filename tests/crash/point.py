@@ -25,7 +25,7 @@ class Point:
 
     `since` may be LOAD. `is_elsewhere`: of several processes it is another one that makes the call of `since`.
     `first` is a point to die at before: what is reached only in taking over from a dead process.
-    `load` is what happens meanwhile; see `load.LOADS`.
+    `load` is what happens meanwhile; see `load.LOADS`. Of several processes it is one of `role` that comes there.
     """
 
     function: str
@@ -35,6 +35,7 @@ class Point:
     is_elsewhere: bool = False
     first: str = ""
     load: str = "usual"
+    role: str = ""
 
 
 def before(function: str, call: int = 1, **of: Any) -> Point:

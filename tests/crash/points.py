@@ -29,7 +29,7 @@ from tests.crash.shipping_points import ENDS, TRACKERS
 
 WEBHOOK = "integrations.buildbot.webhook:BuildbotWebhook.receive"
 INGEST = "bot.services.ingest:Ingest.accept_in"
-INGESTED = "bot.services.ingest:Ingest.accept"
+INGESTED = "bot.services.ingest:Accepting.result"
 EVENTS, SUBJECTS = "bot.storage.events:SqlEventLog.add", "bot.storage.subjects:SqlSubjects.put"
 PACING, NOISE = "bot.storage.pacing:SqlPacing", "bot.storage.noise:SqlNoise"
 JOBS, COMMANDS = "bot.storage.work:SqlJobs", "bot.storage.work:SqlCommands"
@@ -67,7 +67,7 @@ _INGEST = {
     "after_commit": after(COMMIT, since=INGEST),
     "after_ring": after("bot.services.signal:Signal.ring", since=INGEST),
     # the event is committed, the sender waits for its answer
-    "after_ingest_commit": after(INGESTED),
+    "after_ingest_commit": after(INGESTED, role="web"),
     "after_storm_row": after(f"{NOISE}.put_storm", call=2, load="storm"),
     "after_folding": after("bot.services.storms:_open_digest", load="storm"),
     "after_touching_digest": after(f"{NOISE}.touch", load="storm"),
@@ -134,7 +134,7 @@ _JOB = {
     "before_poll": before(READ, load="unheard"),
     "after_poll": after(READ, load="unheard"),
     "after_poll_settle": after(f"{JOBS}.settle", load="unheard"),
-    "after_polled_event": after(INGESTED, since=READ, load="unheard"),
+    "after_polled_event": after(INGESTED, since=READ, load="unheard", role="worker"),
     "after_polled_end": after(READ, since=LOAD, is_elsewhere=True, load="unheard"),
     "before_last_poll_settle": before(f"{JOBS}.settle", since=LOAD, is_elsewhere=True, load="unheard"),
 }

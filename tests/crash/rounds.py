@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tests.crash.buildbot import PROJECT
 from tests.crash.checker import Verdict, check
-from tests.crash.life import FLEET, WHOLE, Doom
+from tests.crash.life import FLEET, WHOLE, Doom, Life
 from tests.crash.load import LOADS
 from tests.crash.outside import Outside
 from tests.crash.places import BAD, DOOMED, GOOD, GROUP, NEXT, PLAIN, STORM
-from tests.crash.points import POINTS
+from tests.crash.points import POINTS, point_of
 from tests.crash.shipping import WELL
 from tests.crash.stage import outside_of
 from tests.crash.trackers import SHIP, label, move
@@ -93,6 +93,7 @@ def live_through(setting: Setting, doom: Doom, load: Callable[[Outside], None], 
                 verdict.found.append(f"never reached after {outside.life.deaths} of {doom.deaths} deaths")
             else:
                 verdict = check(outside)
+                verdict.found += _strangers(outside.life)
         except AssertionError as problem:
             verdict.found.append(outside.life.problem or str(problem))
         outside.life.stop()
@@ -105,6 +106,13 @@ def live_through(setting: Setting, doom: Doom, load: Callable[[Outside], None], 
                 setting.dump(database, kept / "database.sql")
             verdict.found.append(f"kept: {kept}")
         return verdict
+
+
+def _strangers(life: Life) -> Iterator[str]:
+    """Deaths at points where another one of several processes was to die."""
+    for name, role in life.casualties():
+        if role not in (*WHOLE, point_of(name).role or role):
+            yield f"{role} died at {name} instead of {point_of(name).role}"
 
 
 def at_point(setting: Setting, name: str) -> Verdict:

@@ -83,7 +83,7 @@ def _deadly(function: Callable[..., Any], point: Point, fuse: Fuse, counts: Call
 
 def die(fuse: Fuse) -> None:
     """End this process at once."""
-    fuse.burn()
+    fuse.burn(sys.argv[1])
     os.kill(os.getpid(), signal.SIGKILL)
 
 

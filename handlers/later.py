@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 PART = "shipmate.part"
 RETRY_AFTER_S = 30
 
-T = TypeVar("T")
 log = logger(__name__)
 
 
@@ -43,25 +42,6 @@ class Later(Response):
         except Exception as problem:  # the door's edge: Flask, which would have caught it, has left
             log.exception("an answer failed", error=problem)
             return sorry()
-
-
-class Known(Generic[T]):
-    """A `Writing` that was over at once."""
-
-    def __init__(self, result: T) -> None:
-        self._result = result
-
-    def result(self) -> T:
-        """What came of it."""
-        return self._result
-
-    def is_over(self) -> bool:
-        """It is."""
-        return True
-
-    def then(self, call: Callable[[], object]) -> None:
-        """Call `call` now."""
-        call()
 
 
 def sorry() -> Response:

@@ -27,7 +27,7 @@ from bot.services.ingest import Ingest, Outcome
 from bot.services.tracking import ChangeInbox, Taken
 from bot.telemetry import REFUSED, WEBHOOKS, expect_webhooks, logger
 from handlers.gate import Gate
-from handlers.later import Known, Later
+from handlers.later import Later
 
 MAX_BODY_BYTES = 1024 * 1024
 RETRY_AFTER_S = 5
@@ -89,7 +89,7 @@ def changes_of(source: ChangeSource, tracker: str, inbox: ChangeInbox) -> Sender
         return received.changes, received.reason
 
     def accept(changes: Sequence[IssueChange]) -> Writing[Sequence[str]]:
-        return Known(inbox.accept(tracker, changes))
+        return inbox.submit(tracker, changes)
 
     return Sender(receive, accept)
 

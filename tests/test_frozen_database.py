@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
@@ -21,6 +22,7 @@ from bot.signatures import sign
 from bot.storage import groups
 from handlers.web import WebServer
 from tests.faults.proxy import FaultProxy, Kind, fault
+from tests.jira_server import FakeJira
 from tests.postgres_server import Cluster
 from tests.waiting import wait_until
 
@@ -32,7 +34,25 @@ PATIENCE_S = 30.0
 CONFIG = """
 server: {{listen: "127.0.0.1:0", metrics_listen: "127.0.0.1:0", threads: 2}}
 database_url: "postgresql+psycopg://shipmate@127.0.0.1:{port}/{database}"
-sources: {{nightly: {{kind: generic, secrets: "${{NIGHTLY_SECRET}}"}}}}
+sources:
+  nightly: {{kind: generic, secrets: "${{NIGHTLY_SECRET}}"}}
+  ci: {{kind: buildbot, url: "http://127.0.0.1:9", webhook_token: "${{NIGHTLY_SECRET}}"}}
+"""
+TRACKER = """
+environments: {staging: {}}
+services:
+  user-service:
+    deploy: {source: ci, project: user-service}
+    versions: any
+    environments: {staging: {}}
+trackers:
+  jira:
+    kind: jira
+    url: "https://acme.atlassian.net"
+    auth: {method: basic, user: bot@example.com, token: "${NIGHTLY_SECRET}"}
+    projects: USER
+    webhook_secret: "${NIGHTLY_SECRET}"
+    triggers: [{labels: {ship: user-service}, environment: staging, version: v1}]
 """
 
 
@@ -72,6 +92,15 @@ def tell(url: str, number: int) -> requests.Response:
     return requests.post(f"{url}/webhooks/nightly", data=body, headers=headers, timeout=PATIENCE_S)
 
 
+def label(url: str) -> requests.Response:
+    """Say that an issue got a label."""
+    with FakeJira() as jira:
+        jira.now = datetime.now(UTC)
+        jira.add()
+        headers, body = jira.signed(jira.label("USER-12", "ship"), SECRET)
+    return requests.post(f"{url}/webhooks/jira", data=body, headers=headers, timeout=PATIENCE_S)
+
+
 def test_a_server_that_stands_still_stops_no_page(
     server: FaultProxy, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +124,23 @@ def test_a_server_that_stands_still_stops_no_page(
         for url in urls.values():
             wait_until(lambda url=url: ask(url, "readyz").status_code == 200)  # type: ignore[misc]  # bound now
         wait_until(lambda: tell(urls["web"], 1).status_code in (200, 202))
+
+
+def test_a_tracker_is_told_to_come_again(
+    server: FaultProxy, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As sources are: the first one whose write is under way, too, and no thread is kept by any of them."""
+    config = CONFIG.format(port=server.port, database=make_url(postgres_url).database)
+    path = tmp_path / "shipmate.yaml"
+    path.write_text(config + TRACKER, encoding="utf-8")
+    with running(path, "web") as url:
+        with monkeypatch.context() as patch, server.broken(fault(Kind.HOLD)):
+            patch.setattr(groups, "LONGEST_WAIT_S", 0.1)
+            patch.setattr(groups, "WRITE_DEADLINE_S", 0.2)
+            for _ in range(ROUNDS):
+                answer = label(url)
+                assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (503, True)
+        wait_until(lambda: label(url).status_code in (200, 202))
 
 
 def watch(url: str) -> None:

@@ -23,9 +23,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Events that came together, `at` a moment (seconds since 1970).
+    """Events that came together, `at` a moment (seconds since 1970), or none: then something else that comes again.
 
-    Work that is written with it stores all of them, and nothing else beside what follows from them.
+    Work that is written with it stores all of them, and nothing else beside what follows from them; without events it
+    touches nothing that those are about.
     """
 
     events: Sequence[Event]

@@ -16,6 +16,7 @@ from bot.services.noise import ENDS_WITHIN_S
 from bot.services.router import Router, join_options, slots_of, thread_slots
 from bot.services.signal import Signal
 from bot.services.storms import fold_away
+from bot.services.writings import Followed
 from bot.telemetry import EVENTS
 
 FIRST_POLL_S = 3.0
@@ -27,32 +28,6 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     UNCHANGED = "unchanged"
-
-
-class Accepting:
-    """Events on their way into the database: a `Writing` of what becomes of each."""
-
-    def __init__(self, events: Sequence[Event], writing: Writing[list[Outcome]], signal: Signal) -> None:
-        self._events = events
-        self._writing = writing
-        self._signal = signal
-
-    def result(self) -> list[Outcome]:
-        """See `Writing`; to be asked once: it counts the events and wakes those who show them."""
-        outcomes = self._writing.result()
-        for event, outcome in zip(self._events, outcomes, strict=True):
-            EVENTS.labels(event.source, outcome.value).inc()
-        if Outcome.ACCEPTED in outcomes:
-            self._signal.ring()
-        return outcomes
-
-    def is_over(self) -> bool:
-        """See `Writing`."""
-        return self._writing.is_over()
-
-    def then(self, call: Callable[[], object]) -> None:
-        """See `Writing`."""
-        self._writing.then(call)
 
 
 class Ingest:
@@ -82,13 +57,19 @@ class Ingest:
         """Store the events and all that follows from them; StorageUnavailable when nothing could be stored."""
         return self.submit(events).result() if events else []
 
-    def submit(self, events: Sequence[Event]) -> Accepting:
-        """The same, without waiting for it."""
+    def submit(self, events: Sequence[Event]) -> Writing[list[Outcome]]:
+        """The same, without waiting for it; whoever asks for the result wakes those who show the events."""
         at = self._clock.now().timestamp()
         writing = self._store.submit(
             lambda tx: [self.accept_in(tx, event, at) for event in events], Arrival(events, at)
         )
-        return Accepting(events, writing, self._signal)
+        return Followed(writing, lambda outcomes: self._accepted(events, outcomes))
+
+    def _accepted(self, events: Sequence[Event], outcomes: Sequence[Outcome]) -> None:
+        for event, outcome in zip(events, outcomes, strict=True):
+            EVENTS.labels(event.source, outcome.value).inc()
+        if Outcome.ACCEPTED in outcomes:
+            self._signal.ring()
 
     def accept_in(self, tx: Transaction, event: Event, at: float) -> Outcome:
         """The same within a transaction of the caller's."""

@@ -17,7 +17,7 @@ from bot.domain.retries import pause_s
 from bot.domain.triggers import Firing, fired, may_fire, outdated
 from bot.errors import AuthFailed, CommandInvalid, Conflict, DestinationGone, IntegrationError
 from bot.i18n import translate
-from bot.ports import Clock, Store, Transaction
+from bot.ports import Arrival, Clock, Store, Transaction, Writing
 from bot.ports.tracking import TrackerTask
 from bot.services.dead_letters import DeadLetters, Work
 from bot.services.hands import Shares
@@ -28,6 +28,7 @@ from bot.services.settling import Settling, held_for
 from bot.services.signal import Signal
 from bot.services.telling import UNKNOWN_KIND, Teller, remember_origin, remember_refusal
 from bot.services.trackers import TrackerAccess, Trackers
+from bot.services.writings import Followed, Known
 from bot.telemetry import TRACKER_TASKS, logger
 
 LEASE_S = 120.0
@@ -88,6 +89,10 @@ class ChangeInbox:
 
     def accept(self, tracker: str, changes: Sequence[IssueChange]) -> list[Taken]:
         """Store the changes that may fire something; StorageUnavailable when nothing could be stored."""
+        return self.submit(tracker, changes).result()
+
+    def submit(self, tracker: str, changes: Sequence[IssueChange]) -> Writing[list[Taken]]:
+        """The same, without waiting for it; whoever asks for the result wakes those who act on the changes."""
         access = self._trackers.get(tracker)
         now = self._clock.now().timestamp()
         wanted = [
@@ -97,7 +102,7 @@ class ChangeInbox:
             for change in changes
         ]
         if not any(wanted):
-            return [Taken.IGNORED for _ in changes]
+            return Followed(Known([Taken.IGNORED for _ in changes]), self._taken)
 
         def work(tx: Transaction) -> list[Taken]:
             return [
@@ -105,10 +110,11 @@ class ChangeInbox:
                 for change, is_wanted in zip(changes, wanted, strict=True)
             ]
 
-        taken = self._store.write(work)
+        return Followed(self._store.submit(work, Arrival((), now)), self._taken)
+
+    def _taken(self, taken: Sequence[Taken]) -> None:
         if Taken.ACCEPTED in taken:
             self._signal.ring()
-        return taken
 
 
 class TrackerWorker:

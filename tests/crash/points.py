@@ -29,7 +29,7 @@ from tests.crash.shipping_points import ENDS, TRACKERS
 
 WEBHOOK = "integrations.buildbot.webhook:BuildbotWebhook.receive"
 INGEST = "bot.services.ingest:Ingest.accept_in"
-INGESTED = "bot.services.ingest:Accepting.result"
+INGESTED = "bot.services.ingest:Ingest._accepted"
 EVENTS, SUBJECTS = "bot.storage.events:SqlEventLog.add", "bot.storage.subjects:SqlSubjects.put"
 PACING, NOISE = "bot.storage.pacing:SqlPacing", "bot.storage.noise:SqlNoise"
 JOBS, COMMANDS = "bot.storage.work:SqlJobs", "bot.storage.work:SqlCommands"

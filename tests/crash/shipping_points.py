@@ -26,7 +26,8 @@ REQUESTS, TRIGGERED = (
     "bot.services.deployments.requests:Requests",
     "bot.services.deployments.triggered:TriggeredDeployments",
 )
-INBOX, TRACKING = "bot.services.tracking:ChangeInbox.accept", "bot.services.tracking:TrackerWorker"
+INBOX, TRACKING = "bot.services.tracking:ChangeInbox", "bot.services.tracking:TrackerWorker"
+TAKEN = f"{INBOX}._taken"
 TELLER, TASKS = "bot.services.telling:Teller", "bot.storage.tracking:SqlTrackerTasks"
 POLLER, POLLS = "bot.services.polling:Poller", "bot.storage.tracking:SqlPolls.put"
 JIRA, BOARDS = "integrations.jira.client:JiraTracker", "integrations.azure_boards.client:BoardsTracker"
@@ -118,8 +119,8 @@ _HEARD = {
     "before_change_commit": before(COMMIT, since=f"{TASKS}.add", load="jira"),
     "after_change_commit": after(COMMIT, since=f"{TASKS}.add", load="jira"),
     # the change is stored, Jira waits for its answer
-    "after_change": after(INBOX, load="jira"),
-    "after_change_lease": after(f"{TASKS}.lease", since=INBOX, is_elsewhere=True, load="jira"),
+    "after_change": after(TAKEN, load="jira", role="web"),
+    "after_change_lease": after(f"{TASKS}.lease", since=TAKEN, is_elsewhere=True, load="jira"),
     "before_acting": before(f"{TRACKING}._act", load="jira"),
     "after_asking_issue": after(f"{JIRA}.issue", load="jira"),
     "after_proposing": after(f"{TRIGGERED}.propose", load="jira"),
@@ -155,7 +156,7 @@ _TOLD = {
 }
 _BOARDS = {
     "before_hook": before(BOARDS_HOOK, load="boards"),
-    "after_hook": after(INBOX, load="boards"),
+    "after_hook": after(TAKEN, load="boards", role="web"),
     "before_item_transition": before(f"{BOARDS}.transition", load="boards"),
     "after_item_transition": after(f"{BOARDS}.transition", load="boards"),
     "after_item_comment": after(f"{BOARDS}.comment", load="boards"),
@@ -168,10 +169,10 @@ _POLLED = {
     "after_first_poll": after(f"{POLLER}._remember", load="polled"),
     "before_asking_changes": before(f"{JIRA}.changes", since=LOAD, is_elsewhere=True, load="polled"),
     "after_asking_changes": after(f"{JIRA}.changes", since=LOAD, is_elsewhere=True, load="polled"),
-    "before_changes_stored": before(INBOX, since=LOAD, is_elsewhere=True, load="polled"),
+    "before_changes_stored": before(f"{INBOX}.submit", since=LOAD, is_elsewhere=True, load="polled"),
     "after_changes_row": after(f"{TASKS}.add", since=LOAD, is_elsewhere=True, load="polled"),
     # the changes are stored, how far was asked is not
-    "after_changes_stored": after(INBOX, since=LOAD, is_elsewhere=True, load="polled"),
+    "after_changes_stored": after(TAKEN, since=LOAD, is_elsewhere=True, load="polled"),
     "after_cursor_row": after(POLLS, since=LOAD, is_elsewhere=True, load="polled"),
     "after_cursor": after(f"{POLLER}.poll", since=LOAD, is_elsewhere=True, load="polled"),
 }
@@ -179,21 +180,21 @@ _RELEASED = {
     "before_release_heard": before(JIRA_HOOK, load="released"),
     "after_release_row": after(f"{TASKS}.add", load="released"),
     # the release is stored, Jira waits for its answer
-    "after_release_heard": after(INBOX, load="released"),
+    "after_release_heard": after(TAKEN, load="released", role="web"),
     # the webhook does not tell the project of a version
     "before_release_sought": before(f"{JIRA}.find", load="released"),
     "after_release_sought": after(f"{JIRA}.find", load="released"),
     "after_release_proposed": after(f"{TRIGGERED}.propose", load="released"),
     "after_release_fired": after(f"{TRIGGERED}.fire", load="released"),
     "after_release_acted": after(f"{TRACKING}._act", load="released"),
-    "after_release_told_again": after(INBOX, call=2, load="released"),
+    "after_release_told_again": after(TAKEN, call=2, load="released"),
     # versions that were released before anybody asked are known, and that this was asked is not
     "after_old_release_row": after(f"{TASKS}.add", load="released_unheard"),
     "after_old_releases": after(f"{POLLER}._remember", load="released_unheard"),
     "after_releases_asked": after(f"{JIRA}.releases", since=LOAD, is_elsewhere=True, load="released_unheard"),
     "after_polled_release_row": after(f"{TASKS}.add", since=LOAD, is_elsewhere=True, load="released_unheard"),
     # the release is stored, how far was asked is not
-    "after_polled_release": after(INBOX, since=LOAD, is_elsewhere=True, load="released_unheard"),
+    "after_polled_release": after(TAKEN, since=LOAD, is_elsewhere=True, load="released_unheard"),
     "after_release_cursor": after(POLLS, since=LOAD, is_elsewhere=True, load="released_unheard"),
     "after_polled_release_acted": after(f"{TRACKING}._act", since=LOAD, is_elsewhere=True, load="released_unheard"),
 }

@@ -13,8 +13,9 @@ from flask import Blueprint, Response
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 
+from bot.services.writings import Known
 from handlers import web
-from handlers.later import Known, Later
+from handlers.later import Later
 from handlers.web import WebServer, create_app
 from tests.handlers.serving import line_to, request_of, serve
 from tests.waiting import wait_until

@@ -17,12 +17,13 @@ from dingtalk_stream.version import VERSION_STRING
 
 from bot.errors import AuthFailed, Unavailable
 from bot.telemetry import logger
-from handlers.dingtalk import BAD_REQUEST, OK, PLATFORM, TOPIC_CARD, TOPIC_ROBOT, UNKNOWN_TOPIC, Door
+from handlers.dingtalk import BAD_REQUEST, FAILED, OK, PLATFORM, TOPIC_CARD, TOPIC_ROBOT, UNKNOWN_TOPIC, Door
 
 OPEN_PATH = "/v1.0/gateway/connections/open"
 CLOSE_S = 0.5
 DRAIN_S = 1.0
 PING_S = 20.0
+MOST_WAITING = 500  # frames in hand, of a connection's
 
 log = logger(__name__)
 # The SDK logs whole frames, which carry bearer addresses: its logger leads nowhere.
@@ -59,6 +60,9 @@ class Session(dingtalk_stream.DingTalkStreamClient):  # type: ignore[misc]  # th
             if _topic(frame) == (SystemMessage.TYPE, SystemMessage.TOPIC_DISCONNECT):
                 self.was_sent_away = True
                 return
+            if len(self._tasks) >= MOST_WAITING:
+                await self._handle(frame, is_full=True)
+                continue
             task = asyncio.create_task(self._handle(frame))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -95,10 +99,13 @@ class Session(dingtalk_stream.DingTalkStreamClient):  # type: ignore[misc]  # th
             case _:
                 raise Unavailable(PLATFORM, "unreadable_answer", "no endpoint")
 
-    async def _handle(self, frame: dict[str, Any]) -> None:
+    async def _handle(self, frame: dict[str, Any], *, is_full: bool = False) -> None:
         kind, topic = _topic(frame)
         if kind == SystemMessage.TYPE:
             ack = await self.system_handler.raw_process(SystemMessage.from_dict(frame))
+        elif is_full:
+            log.warning("dingtalk callback refused, too many wait, to be sent again", topic=topic)
+            ack = _ack(frame, FAILED)
         elif kind == CallbackMessage.TYPE:
             ack = await self._take(topic, frame)
         else:

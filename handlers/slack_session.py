@@ -32,6 +32,7 @@ CLOSE_S = 0.5
 DRAIN_S = 1.0
 PING_S = 20.0
 THREADS = 8
+MOST_WAITING = 500  # frames in hand, of a connection's
 
 log = logger(__name__)
 
@@ -91,6 +92,9 @@ class Session:
             log.warning("slack socket broken", error=type(problem).__name__)
 
     def _start(self, request: SocketModeRequest) -> None:
+        if len(self._work) >= MOST_WAITING:  # left unacknowledged, so that it comes again or its person is told
+            log.warning("slack frame left, too many wait", kind=request.type)
+            return
         future = self._pool.submit(self._answer, request)
         self._work.add(future)
         future.add_done_callback(self._work.discard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 
 class Switch:
@@ -24,3 +25,22 @@ class Switch:
         """Whether the changes were these within ten seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: tuple(self.history) == wanted, 10.0)
+
+
+class Jam:
+    """A database that stands still until `end`, before an inbox's `accept`; `knocks` are those who came to it."""
+
+    def __init__(self, accept: Callable[..., bool]) -> None:
+        self.knocks = 0
+        self._accept = accept
+        self._is_over = threading.Event()
+
+    def __call__(self, **said: object) -> bool:
+        """Store what was said, in the end."""
+        self.knocks += 1
+        assert self._is_over.wait(30)
+        return self._accept(**said)
+
+    def end(self) -> None:
+        """Go on."""
+        self._is_over.set()

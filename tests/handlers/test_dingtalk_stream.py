@@ -13,13 +13,14 @@ import pytest
 
 from bot.domain.commands import Actor, ReplyTo
 from bot.errors import StorageUnavailable
+from handlers import dingtalk_session
 from handlers.dingtalk import Door
 from handlers.dingtalk_session import Session
 from handlers.dingtalk_stream import DingTalkStream
 from playground import world
 from playground.options import Json, Options
 from playground.server import Playground
-from tests.handlers.connections import Switch
+from tests.handlers.connections import Jam, Switch
 
 GROUP = world.DINGTALK_GROUPS[0].name
 GATEWAY = "POST /v1.0/gateway/connections/open"
@@ -116,6 +117,25 @@ def test_what_was_not_stored_comes_again(start: Start, playground: Playground, i
     assert _say(playground)["ack"] is None
     assert inbox.wait_for(1)
     assert inbox.keys[0] == inbox.keys[1]
+
+
+def test_no_more_wait_for_the_database_than_there_is_room_for(
+    start: Start, playground: Playground, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it stalls whatever comes then is refused, and sent again; what waits is stored afterwards."""
+    monkeypatch.setattr(dingtalk_session, "MOST_WAITING", 1)
+    jam = Jam(inbox.accept)
+    monkeypatch.setattr(inbox, "accept", jam)
+    _, switch = start(playground.url)
+    assert switch.wait_for(True)
+    _say(playground)
+    _say(playground, "@Shipmate 构建")
+    assert (jam.knocks, inbox.keys) == (1, [])
+    assert {one["ack"]["code"] for one in playground.client.deliveries(platform="dingtalk") if one["ack"]} == {500}
+    jam.end()
+    assert inbox.wait_for(1)
+    assert _say(playground, "@Shipmate 帮助")["ack"]["code"] == 200
+    assert inbox.typed[0] == "状态"
 
 
 def test_a_redelivery_is_acknowledged_and_known(start: Start, playground: Playground, inbox: FakeInbox) -> None:

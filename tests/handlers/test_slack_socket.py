@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from bot.ports import Clock
 from bot.system import SystemClock
+from handlers import slack_session
 from handlers.slack import build_app
 from handlers.slack_http import flask_blueprint
 from handlers.slack_payloads import Own
@@ -26,7 +27,7 @@ from handlers.slack_windows import Windows
 from playground import world
 from playground.options import Options
 from playground.server import Playground
-from tests.handlers.connections import Switch
+from tests.handlers.connections import Jam, Switch
 from tests.handlers.slack_fakes import FakeClock, FakeInbox, FakeModals, FakeViews
 from tests.waiting import wait_until
 
@@ -198,6 +199,24 @@ def test_an_envelope_that_could_not_be_stored_comes_again(
     playground.act(platform="slack", channel="#ci", as_="alice", mention="status")
     assert inbox.wait_for(stored=1)
     assert (inbox.offered, [one.typed for one in inbox.stored]) == (2, ["status"])
+
+
+def test_no_more_wait_for_the_database_than_there_is_room_for(
+    playground: Playground, inbox: FakeInbox, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it stalls whatever comes then is left to Slack, which sends it again; what waits is stored afterwards."""
+    monkeypatch.setattr(slack_session, "MOST_WAITING", 1)
+    jam = Jam(inbox.accept)
+    monkeypatch.setattr(inbox, "accept", jam)
+    playground.client.options(slack_event_retries_s=(0.5,) * 20)
+    _, switch = listen(playground.url)
+    assert switch.wait_for(True)
+    playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")
+    playground.act(platform="slack", channel="#ci", as_="alice", mention="builds")
+    assert (jam.knocks, inbox.offered) == (1, 0)
+    jam.end()
+    assert inbox.wait_for(stored=2)
+    assert [one.typed for one in inbox.stored] == ["status", "builds"]
 
 
 @pytest.mark.parametrize("words", [{"say": "/ship status"}, {"mention": "status"}])

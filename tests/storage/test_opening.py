@@ -1,4 +1,4 @@
-"""From `database_url` to PostgreSQL: the address, the schema, and what is said when the server cannot be used."""
+"""From `database_url` to the database: the address, the schema, and what is said when the server cannot be used."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bot.errors import ConfigError
 from bot.settings import Settings, load
 from bot.storage.opening import obstacle, open_database, place_of
 from bot.storage.schema import HEAD, version_of
+from bot.storage.store import open_sqlite
 
 AWAY = "postgresql+psycopg://shipmate:pass-word-1@127.0.0.1:9/ship"
 
@@ -65,3 +66,13 @@ def test_check_says_what_the_database_lacks(tmp_path: Path, empty_postgres_url: 
     engine.dispose()
     findings = [str(one) for one in check_all(settings) if one.setting == "database_url"]
     assert findings[0].startswith("ok database_url: postgresql://shipmate@/test_")
+
+
+def test_a_commit_to_a_file_is_on_disk(tmp_path: Path) -> None:
+    """Each connection waits for the disk at every commit (FULL), with the log that readers need not wait for."""
+    engine = open_sqlite(f"sqlite:///{tmp_path / 'shipmate.db'}")
+    with engine.connect() as one, engine.connect() as other:
+        for connection in (one, other):
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    engine.dispose()

@@ -97,8 +97,10 @@ def _serve(path: Path, roles: frozenset[str]) -> None:
     threading.Thread(target=_heed_signals, args=(is_over,), name="signals", daemon=True).start()
     settings = _settings(path)
     from bot.bootstrap import build
+    from bot.system import make_room_for_connections
     from bot.telemetry import logger, set_up_logging
 
+    make_room_for_connections()
     set_up_logging(level=settings.log.level, as_json=settings.log.as_json)
     log = logger(__name__)
     application = build(settings, roles)

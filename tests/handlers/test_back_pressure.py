@@ -126,7 +126,7 @@ def stuck(database: Engine) -> Iterator[None]:
 def test_nobody_waits_for_a_database_that_does_not_keep_up(
     door: Door, store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many as there is room for wait for it; all others are sent away at once, and `/healthz` is answered."""
+    """As many as there is room for wait for it; all others are sent away at once, and pages are answered."""
     monkeypatch.setattr(gate, "STALL_S", 0.05)
     monkeypatch.setattr(groups, "LONGEST_WAIT_S", PATIENCE_S)
     monkeypatch.setattr(groups, "WRITE_DEADLINE_S", PATIENCE_S)
@@ -135,7 +135,7 @@ def test_nobody_waits_for_a_database_that_does_not_keep_up(
             senders = [pool.submit(door.tell, number, "free") for number in range(30)]
             wait_until(lambda: sum(one.done() for one in senders) == 30 - ROOM)
             answers = [one.result() for one in senders if one.done()]
-            assert door.ask("/healthz").status == 200
+            assert [door.ask(page).status for page in ("/healthz", "/readyz")] == [200, 200]
         assert {(answer.status, answer.said["reason"]) for answer in answers} == {(503, "overloaded: try again")}
         assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
         assert sorted(one.result(30).status for one in senders) == [202] * ROOM + [503] * (30 - ROOM)

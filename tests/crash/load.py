@@ -10,6 +10,7 @@ from tests.crash.outside import Outside, Told
 from tests.crash.places import (
     BAD,
     CI,
+    CROWDED,
     DOOMED,
     GOOD,
     GROUP,
@@ -35,9 +36,11 @@ def usual(outside: Outside) -> None:
 
 
 def storm(outside: Outside) -> None:
-    """More builds fail at once than the place takes cards of."""
+    """More builds fail at once than the place takes cards of, and one more when their digest is there."""
     for _ in range(4):
         outside.fail(STORM)
+    outside.until(lambda: any("Many builds" in one["text"] for one in outside.shown(CROWDED)), "the digest")
+    outside.fail(STORM)
 
 
 def doomed(outside: Outside) -> None:

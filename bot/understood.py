@@ -12,11 +12,12 @@ from fnmatch import fnmatchcase
 from bot.complaints import instead, nearest
 from bot.deployment_settings import WORKDAYS, ApprovalSettings, EnvironmentSettings, WindowSettings, pipelines_of
 from bot.domain.commands import VERBS
+from bot.domain.identity import covers
 from bot.domain.services import Pipeline, Service, Target
 from bot.domain.subjects import SubjectKind
 from bot.domain.templates import fill, names_in
 from bot.findings import DOUBT, OK, WRONG, Finding
-from bot.settings import RoleSettings, RouteSettings, Settings, deployed_of
+from bot.settings import RoleSettings, RouteSettings, Settings, deployed_of, roles_of
 from bot.tracker_settings import triggers_of
 
 API = "api"
@@ -39,6 +40,8 @@ def understood(
         yield Finding(OK, f"services.{service.name}", _service(service))
     yield from _unknown_projects(settings, services, projects)
     yield from _too_few_of_services(settings, services)
+    for service in services.values():
+        yield from _uncovered(service, settings)
     known = sorted({*services, *(name for names in projects.values() for name in names)})
     is_known = bool(projects) and all(projects.values())
     yield from _routes(settings, known if is_known else ())
@@ -141,11 +144,30 @@ def _too_few(path: str, approvals: ApprovalSettings | None, settings: Settings) 
 
 def _beyond(path: str, needed: int, roles: Sequence[str], settings: Settings) -> Iterator[Finding]:
     """More approvals than there are people: everything there would expire."""
-    members = {member.lower() for role in roles for member in settings.roles[role].members}
-    names = " and ".join(roles)
+    members, names = _members(roles, settings), " and ".join(roles)
     if needed > len(members):
         words = f"{needed} of {names}, with {len(members)} in all: nothing can ever be approved"
         yield Finding(DOUBT, path, words)
+
+
+def _uncovered(service: Service, settings: Settings) -> Iterator[Finding]:
+    """Where the roles that are named are about other places: whoever has one decides nothing here."""
+    for environment, target in service.targets.items():
+        path, where = f"services.{service.name}.environments.{environment}", (service.name, environment)
+        needed, named = target.approvals.needed, target.approvals.approvers
+        there = len(_members(named, settings, where))
+        if there < needed <= len(_members(named, settings)):
+            words = f"{needed} of {' and '.join(named)}, with {there} whose role covers it: nothing can be approved"
+            yield Finding(DOUBT, path, words)
+        if target.break_glass and not _members(target.break_glass, settings, where):
+            words = f"break-glass by {' and '.join(target.break_glass)}, and no such role covers it: nobody may"
+            yield Finding(DOUBT, path, words)
+
+
+def _members(names: Sequence[str], settings: Settings, where: tuple[str, str] | None = None) -> set[str]:
+    """Who has one of these roles; with a service and an environment only those whose role covers it."""
+    roles = [role for role in roles_of(settings) if role.name in names and (where is None or covers(role, *where))]
+    return {member.lower() for role in roles for member in role.members}
 
 
 # --- routes

@@ -87,6 +87,16 @@ def test_every_rule_is_read_back(tmp_path: Path) -> None:
         ('project: "sh*"', 'project: "parcl-*"', "?? roles.trains.on.project[0]: 'parcl-*' fits no project"),
         ('"api:release-train"', '"api:release-trane"', "?? roles.trains.members[0]: 'release-trane' is no client"),
         ('"api:release-train"', '"slack:U3"', "?? api.release-train: no role names api:release-train"),
+        (
+            "can: [approve, lock]}",
+            'can: [approve, lock], on: {project: "!shop"}}',
+            "?? services.shop.environments.production: 2 of release, with 0 whose role covers it: nothing can be",
+        ),
+        (
+            "can: [approve, lock]}",
+            "can: [approve, lock], on: {environment: staging}}",
+            "?? services.shop.environments.production: break-glass by release, and no such role covers it: nobody may",
+        ),
         ('"slack:U1", ', '"irc:ada", ', "?? roles.release.members[0]: irc is no platform"),
         ('"slack:U1", ', '"dingtalk:ada", ', "?? roles.release.members[0]: dingtalk is not configured"),
     ],

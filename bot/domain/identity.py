@@ -56,12 +56,16 @@ def decide(
     return Decision(False, "not_granted" if held else "no_role", tuple(role.name for role in granting))
 
 
+def covers(role: Role, project: str, environment: str | None = None) -> bool:
+    """Whether a role is about a project and an environment, read as `decide` reads them, whatever it `can` there."""
+    is_there = environment is None or _is_among(role.environments, environment)
+    return is_there and matches(role.projects, project)
+
+
 def _grants(role: Role, permission: str, project: str, environment: str | None) -> bool:
-    is_granted = permission in role.can or "*" in role.can
-    is_there = environment is None or _covers(role.environments, environment)
-    return is_granted and is_there and matches(role.projects, project)
+    return (permission in role.can or "*" in role.can) and covers(role, project, environment)
 
 
-def _covers(environments: tuple[str, ...], environment: str) -> bool:
+def _is_among(environments: tuple[str, ...], environment: str) -> bool:
     """All environments at once are covered only by a role that makes no difference between them."""
     return matches(environments, environment) if environment else environments == ("*",)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from bot.domain.commands import Actor
-from bot.domain.identity import Decision, Role, decide
+from bot.domain.identity import Decision, Role, covers, decide
 from bot.errors import IntegrationError, Unavailable
 from bot.ports import Directory, PersonFacts, Store, Transaction
 from bot.telemetry import logger
@@ -66,15 +66,17 @@ class People:
         decision = decide(actor, self.roles, permission, project, environment)
         return _sure(actor, decision)
 
-    def holds(self, actor: Actor, roles: Sequence[str]) -> Decision:
-        """Whether a completed actor holds one of these roles; raises as `decide` does."""
-        held = [role.name for role in self.roles_of(actor)]
+    def holds(self, actor: Actor, roles: Sequence[str], project: str, environment: str) -> Decision:
+        """Whether a completed actor holds one of these roles where it covers this; raises as `decide` does."""
         if actor.is_outsider:
             return Decision(False, "outsider")
-        name = next((name for name in held if name in roles), None)
+        held = [role.name for role in self.roles_of(actor)]
+        there = [role.name for role in self._there(roles, project, environment)]
+        name = next((name for name in held if name in there), None)
         if name is not None:
             return Decision(True, f"role:{name}")
-        return _sure(actor, Decision(False, "not_granted" if held else "no_role", tuple(roles)))
+        needed = tuple(name for name in roles if name in there)
+        return _sure(actor, Decision(False, "not_granted" if held else "no_role", needed))
 
     def note(self, tx: Transaction, actor: Actor) -> None:
         """Remember of a completed actor what tells the same person at another account."""
@@ -102,14 +104,18 @@ class People:
         """The names that are known."""
         return self._store.read(lambda tx: tx.accounts.names(accounts))
 
-    def called_for(self, roles: tuple[str, ...]) -> tuple[str, ...]:
-        """The accounts that these roles name, for being called in a channel."""
-        named = [member for role in self.roles if role.name in roles for member in sorted(role.members)]
+    def called_for(self, roles: Sequence[str], project: str, environment: str) -> tuple[str, ...]:
+        """The accounts that these roles name where they cover this, for being called in a channel."""
+        named = [member for role in self._there(roles, project, environment) for member in sorted(role.members)]
         return tuple(dict.fromkeys(member for member in named if "@" not in member))
 
     def roles_of(self, actor: Actor) -> list[Role]:
         """The roles a completed actor holds."""
         return [] if actor.is_outsider else [role for role in self.roles if actor.known_as & role.members]
+
+    def _there(self, names: Sequence[str], project: str, environment: str) -> list[Role]:
+        """Those of the named roles that cover this, in the order of the file."""
+        return [role for role in self.roles if role.name in names and covers(role, project, environment)]
 
     def _look_up(self, account: str) -> PersonFacts | None:
         """What the account's platform says of it; None where no platform can be asked."""

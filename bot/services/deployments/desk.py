@@ -99,7 +99,7 @@ class DeploymentDesk:
         target = self._requests.target(service, asked.environment)
         self._permit(record, line, service, target)
         if asked.is_break_glass:
-            self._must_hold_one(record, line, target.break_glass, f"{service.name} {target.environment}")
+            self._must_hold_one(record, line, target.break_glass, target, f"{service.name} {target.environment}")
             if not asked.reason:
                 raise CommandInvalid("missing_argument", "deploy … break-glass because <reason>")
         kind = DeploymentKind.PROMOTE if is_promotion else DeploymentKind.DEPLOY
@@ -362,22 +362,24 @@ class DeploymentDesk:
             roles = self._requests.demanded(known, target).terms.approvers or target.approvals.approvers
             if not roles and line.verb is Verb.APPROVE:
                 raise Conflict("{deployment} waits for no approval.", deployment=known.key.short)
-            self._must_hold_one(record, line, roles, where)
+            self._must_hold_one(record, line, roles, target, where)
             return False
         if line.verb is not Verb.CONFIRM:
             self._permit_at(record, line, known.service, known.environment)
             return False
         if known.terms.is_break_glass:
-            self._must_hold_one(record, line, target.break_glass, where)
+            self._must_hold_one(record, line, target.break_glass, target, where)
         decision = self._people.decide(actor, permission_to(known.kind), known.service, known.environment)
         if not decision.is_allowed:
             self._refuse(record, line, where, decision)
         return False
 
-    def _must_hold_one(self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: str) -> None:
-        decision = self._people.holds(record.command.actor, roles)
+    def _must_hold_one(
+        self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: Target, about: str
+    ) -> None:
+        decision = self._people.holds(record.command.actor, roles, target.service, target.environment)
         if not decision.is_allowed:
-            self._refuse(record, line, target, decision)
+            self._refuse(record, line, about, decision)
 
     def _refuse(self, record: CommandRecord, line: CommandLine, target: str, decision: Decision) -> None:
         cause = self._cause(record, line)

@@ -124,7 +124,8 @@ class Gate:
             brought = pool.submit(self.learning.ask, deployment, target)
             version = pool.submit(self._version, deployment, target)
             actors = list(pool.map(self._known, deployment.approvals))
-        decided = {actor.account: self._people.holds(actor, roles) for actor in actors}
+        where = (deployment.service, deployment.environment)
+        decided = {actor.account: self._people.holds(actor, roles, *where) for actor in actors}
         refused = {account: decision.reason for account, decision in decided.items() if not decision.is_allowed}
         learned = brought.result()
         is_shown = deployment.undoes is not None or deployment.terms.is_break_glass or deployment.rollback_of > 0
@@ -148,7 +149,7 @@ class Gate:
             where = (deployment.service, deployment.environment)
             decision = self._people.decide(actor, permission_to(deployment.kind), *where)
             if decision.is_allowed and deployment.terms.is_break_glass:
-                decision = self._people.holds(actor, target.break_glass)
+                decision = self._people.holds(actor, target.break_glass, *where)
         except IntegrationError:
             if deployment.rollback_of:
                 return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -133,8 +133,7 @@ class Requests:
 
     def demanded(self, deployment: Deployment, target: Target) -> Deployment:
         """The deployment with the approvals that the configuration demands by now, where that is more than before."""
-        rule = target.approvals
-        return demand(deployment, rule, self.people.called_for(rule.approvers))
+        return demand(deployment, target.approvals, self._called_for(target.approvals.approvers, target))
 
     def propose(self, wish: Wish) -> Proposal:
         """Look a wish up, which may ask the CI system; raises CommandInvalid, Conflict or IntegrationError."""
@@ -142,7 +141,7 @@ class Requests:
         target = self.target(service, wish.environment)
         found, branch = self._version(service, target, wish)
         version = self.exact(target, found)
-        self.people.learn_names(self.people.called_for(target.approvals.approvers))
+        self.people.learn_names(self._called_for(target.approvals.approvers, target))
         line = (service.name, target.environment)
         current, there = self._records.store.read(lambda tx: (good_version(tx, *line), stands_there(tx, *line)))
         brought = self.bring(target, current, version)
@@ -273,7 +272,7 @@ class Requests:
             reason=wish.reason,
             state_since=now,
             previous=previous,
-            terms=Terms(needed, approvers, self.people.called_for(approvers), now + CONFIRM_S, wish.is_break_glass),
+            terms=Terms(needed, approvers, self._called_for(approvers, target), now + CONFIRM_S, wish.is_break_glass),
             aside=brought.aside,
             changes_known=brought.is_known,
             issues=tuple(dict.fromkeys((*wish.issues, *(key for change in brought.changes for key in change.issues)))),
@@ -285,6 +284,9 @@ class Requests:
         if rollback_of:
             undoes = undone_by(tx, deployment)
         return replace(deployment, undoes=undoes)
+
+    def _called_for(self, approvers: Sequence[str], target: Target) -> tuple[str, ...]:
+        return self.people.called_for(approvers, target.service, target.environment)
 
     def _undoing(self, tx: Transaction, proposal: Proposal) -> Undoing | None:
         """What a deployment of an older version takes away; Conflict where that cannot be undone, save by break-glass.

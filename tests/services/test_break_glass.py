@@ -165,3 +165,27 @@ def test_what_needs_approvals_does_not_end_it(sqlite_store: SqlStore, sqlite_dat
             kept = [stage.state(one) for one in (1, 2, 3)]
             assert kept == [DeploymentState.SUPERSEDED, DeploymentState.QUEUED, DeploymentState.AWAITING_APPROVAL]
     assert [stage.deployment(one).detail for one in (2, 3)] == [f"{SERVICE}#4"] * 2
+
+
+def test_its_way_back_breaks_no_glass(store: SqlStore, database: Engine) -> None:
+    """On the trail the request, the confirmation and the start say so: nothing that comes of it later does."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    stage.good("v1")
+    stage.build("v2")
+    stage.ask(f"deploy {SERVICE} v2 to production break-glass because the shop is down")
+    stage.ask(f"confirm {SERVICE}#2")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    stage.ask(f"rollback {SERVICE} in production")
+    stage.ask(f"confirm {SERVICE}#3")
+    what = f"deployment:shipmate/{SERVICE}#2 v2 → production"
+    said = [(target.removeprefix(what), outcome) for _, _, target, outcome in stage.world.trail() if what in target]
+    assert said == [
+        (" because the shop is down", "requested:break_glass"),
+        (" because the shop is down", "queued:break_glass"),
+        (" because the shop is down", "deploying:break_glass"),
+        ("", "verifying"),
+        ("", "succeeded"),
+        ("", "rolling_back"),
+    ]

@@ -370,13 +370,13 @@ def test_break_glass(store: SqlStore, database: Engine) -> None:
     assert "Without approvals (break-glass)" in str(stage.card().footer)
     said = [call.title for call in stage.world.messenger.calls if "without approvals" in call.title]
     assert [f"{SERVICE}#1" in words and "fire" in words for words in said] == [True]
-    key = f"deployment:shipmate/{SERVICE}#1 v1 → production"
+    key = f"deployment:shipmate/{SERVICE}#1 v1 → production because fire"
     assert stage.world.trail() == [
         ("slack:U1", "deploy", f"{SERVICE} v1 to production break-glass", "refused:missing_argument"),
         ("dingtalk:m1", "deploy", f"{SERVICE} production", "refused:not_granted"),
-        ("slack:U1", "deploy", key, "requested"),
-        ("slack:U1", "confirm", key, "queued"),
-        ("shipmate", "start", key, "deploying"),
+        ("slack:U1", "deploy", key, "requested:break_glass"),
+        ("slack:U1", "confirm", key, "queued:break_glass"),
+        ("shipmate", "start", key, "deploying:break_glass"),
     ]
 
 

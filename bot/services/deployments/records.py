@@ -18,16 +18,20 @@ from bot.services.telling import Tidings
 from bot.telemetry import DEPLOYMENTS
 
 SYSTEM_ACTOR = "shipmate"
+BREAK_GLASS = "break_glass"
+_BREAKING = frozenset({"deploy", "confirm", "start"})  # who breaks the glass, and when it is done
+_UNTIL_IT_CHANGES = frozenset({DeploymentState.REQUESTED, DeploymentState.QUEUED, DeploymentState.DEPLOYING})
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who did what to a deployment, for the trail: an account, or Shipmate itself; `via` as a command has it."""
+    """Who did what to a deployment, and why, for the trail: an account, or Shipmate itself; `via` is a command's."""
 
     verb: str
     actor: str = SYSTEM_ACTOR
     via: str = ""
     command_id: str = ""
+    reason: str = ""
 
 
 class Records:
@@ -78,8 +82,13 @@ class Records:
         tx.audit.append(entry)
 
     def _record(self, tx: Transaction, deployment: Deployment, cause: Cause) -> None:
-        outcome = deployment.state.value + (f":{deployment.outcome}" if deployment.outcome else "")
-        self.tell(tx, cause, f"{deployment.key} {deployment.version.name} → {deployment.environment}", outcome)
+        word, reason = deployment.outcome, cause.reason
+        is_broken = deployment.terms.is_break_glass and deployment.state in _UNTIL_IT_CHANGES
+        if is_broken and cause.verb in _BREAKING:
+            word, reason = word or BREAK_GLASS, deployment.reason
+        what = f"{deployment.key} {deployment.version.name} → {deployment.environment}"
+        outcome = deployment.state.value + (f":{word}" if word else "")
+        self.tell(tx, cause, f"{what} because {reason}" if reason else what, outcome)
         DEPLOYMENTS.labels(deployment.state.value).inc()
         self._tidings.deployment(tx, deployment)
         self._show(tx, deployment)

@@ -143,15 +143,16 @@ def parse_number(words: Sequence[str], usage: str) -> NumberLine:
     return NumberLine(int(found["number"]), found["service"] or "", " ".join(rest)[:MAX_REASON])
 
 
-def parse_checks(words: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
-    """The checks that an answer names, before its reason if it has one; empty where it names none.
+def parse_checks(words: Sequence[str], known: Collection[str]) -> tuple[tuple[str, ...], str]:
+    """The checks that an answer names, and its reason behind them; empty where it names none.
 
     CommandInvalid for any other word, lest one that is misspelt speaks for all checks.
     """
-    named = [name for word in _reason(words)[0] for name in _COMMAS.split(word) if name]
+    rest, reason = _reason(words)
+    named = [name for word in rest for name in _COMMAS.split(word) if name]
     if not set(named) <= set(known):
         raise CommandInvalid("none_of_its_checks", ", ".join(known) or None)
-    return tuple(named)
+    return tuple(named), reason
 
 
 def parse_chart(words: Sequence[str]) -> tuple[NumberLine | str, str]:

@@ -65,21 +65,21 @@ def test_a_rollback_and_a_chart_name_their_deployment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "meant", "reason"),
     [
-        ("", ()),
-        ("errors", ("errors",)),
-        ("errors,health", ("errors", "health")),
-        ("errors, health because it is a known one", ("errors", "health")),
-        ("errors，health 因为已知", ("errors", "health")),
-        ("errors、health", ("errors", "health")),
-        ("because errors are known", ()),
-        ("因为已知", ()),
+        ("", (), ""),
+        ("errors", ("errors",), ""),
+        ("errors,health", ("errors", "health"), ""),
+        ("errors, health because it is a known one", ("errors", "health"), "it is a known one"),
+        ("errors，health 因为已知", ("errors", "health"), "已知"),
+        ("errors、health", ("errors", "health"), ""),
+        ("because errors are known", (), "errors are known"),
+        ("因为已知", (), "已知"),
     ],
 )
-def test_an_answer_names_checks_or_is_about_all(typed: str, meant: tuple[str, ...]) -> None:
+def test_an_answer_names_checks_or_is_about_all(typed: str, meant: tuple[str, ...], reason: str) -> None:
     """What follows `because` is a reason, whatever it names."""
-    assert parse_checks(typed.split(), ["errors", "health"]) == meant
+    assert parse_checks(typed.split(), ["errors", "health"]) == (meant, reason)
 
 
 @pytest.mark.parametrize("typed", ["latancy", "errors latancy", "errors are known, fine", "it looks fine to me"])

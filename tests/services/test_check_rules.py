@@ -122,6 +122,8 @@ def test_a_press_answers_for_what_its_card_showed(store: SqlStore, database: Eng
     assert "Its checks are" in stage.ask(f"keep {SERVICE}#1 erors")
     assert stage.deployment().asked_about == ("errors",)
     stage.ask(f"keep {SERVICE}#1 because it looks fine to me")
+    what = f"deployment:shipmate/{SERVICE}#1 v1 → production"
+    assert stage.world.trail()[-1] == ("slack:U1", "keep", f"{what} because it looks fine to me", "verifying")
     stage.go_on(1)
     assert stage.state() is S.SUCCEEDED
 

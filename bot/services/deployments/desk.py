@@ -97,7 +97,7 @@ class DeploymentDesk:
         asked = parse_promote(line.arguments) if is_promotion else parse_deploy(line.arguments)
         service = self._requests.service(asked.service)
         target = self._requests.target(service, asked.environment)
-        self._permit(record, line, service, target)
+        self._permit_at(record, line, service.name, target.environment)
         if asked.is_break_glass:
             self._must_hold_one(record, line, target.break_glass, target, f"{service.name} {target.environment}")
             if not asked.reason:
@@ -117,7 +117,7 @@ class DeploymentDesk:
         asked, number = parse_rollback(line.arguments)
         service = self._requests.service(asked.service)
         target = self._requests.target(service, asked.environment)
-        self._permit(record, line, service, target)
+        self._permit_at(record, line, service.name, target.environment)
         wish = replace(self._wish(record, service, target), version=asked.version, reason=asked.reason)
         proposal, undone = self._requests.propose_rollback(wish, number)
         return self._file(
@@ -217,8 +217,9 @@ class DeploymentDesk:
                 case Verb.REJECT:
                     after = self._reject(tx, current, said, target, cause)
                 case Verb.KEEP:
-                    after = keep(current, parse_checks(line.arguments[1:], [one.name for one in current.checks]))
-                    self._records.put(tx, after, cause, due_at=now)
+                    checks, reason = parse_checks(line.arguments[1:], [one.name for one in current.checks])
+                    after = keep(current, checks)
+                    self._records.put(tx, after, replace(cause, reason=reason), due_at=now)
                 case _ if is_own_alone and not current.state.is_waiting:  # it began a moment ago
                     raise too_late(current)
                 case _:
@@ -333,9 +334,6 @@ class DeploymentDesk:
         return Step(CommandState.DONE, {}, reply=cards.locked(line.verb, where, stood, locale, still))
 
     # --- who may
-
-    def _permit(self, record: CommandRecord, line: CommandLine, service: Service, target: Target) -> None:
-        self._permit_at(record, line, service.name, target.environment)
 
     def _permit_at(self, record: CommandRecord, line: CommandLine, service: str, environment: str) -> None:
         actor = record.command.actor

@@ -18,6 +18,7 @@ from bot.errors import CommandInvalid, Conflict, IntegrationError, NotPermitted,
 from bot.ports import BuildControl, Clock, CommandRecord, Ids, Store, Transaction, Triggered
 from bot.services.checking import Checking
 from bot.services.deployments.desk import DEPLOYMENT_VERBS, DeploymentDesk
+from bot.services.deployments.records import asked_about
 from bot.services.following import Following
 from bot.services.ingest import Ingest
 from bot.services.linking import LinkDesk
@@ -27,6 +28,7 @@ from bot.services.presenters import replies
 from bot.services.signal import Signal
 from bot.services.sources import Sources
 from bot.services.steps import LATE_UNTIL, Step, StepLog, first_asker, is_in_doubt, is_pursued
+from bot.services.why import with_why
 from bot.services.wishes import Wishes
 
 TRIGGER_WITHIN_S = 15.0  # a worker that takes longer from noting to asking asks no more: others may look for it soon
@@ -89,7 +91,7 @@ class Acting:
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
         """The next step; raises NotPermitted, CommandInvalid, Conflict or IntegrationError, each audited."""
         if line.verb in DEPLOYMENT_VERBS:
-            return self._desk.step(record, line, locale)
+            return self._deployment(record, line, locale)
         if line.verb in (Verb.LINK, Verb.UNLINK):
             return self._links.step(record, line, locale)
         if line.verb in (Verb.SUBSCRIBE, Verb.MUTE):
@@ -109,6 +111,15 @@ class Acting:
         if other is not None:
             return _already(other, locale)
         return self._trigger(record, line, aim, locale, ask_before=now + TRIGGER_WITHIN_S)
+
+    def _deployment(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
+        """A step of what is asked of deployments; what comes too late, or cannot be as things stand, is audited too."""
+        try:
+            return self._desk.step(record, line, locale)
+        except Conflict as problem:
+            target = self._store.read(lambda tx: asked_about(tx, line))
+            self._fail(with_why(record, problem), line, target, f"conflict:{problem}", problem)
+            raise
 
     def give_up(
         self,
@@ -209,12 +220,12 @@ class Acting:
                 raise Unavailable(aim.source, "deadline", "too late to ask for a build under this lease")
             triggered = _ask_for(record, line, control, aim)
         except Conflict as problem:
-            self._fail(record, line, aim, f"conflict:{problem}", problem)
+            self._fail(record, line, aim.target, f"conflict:{problem}", problem)
             raise
         except IntegrationError as problem:
             if not problem.recoverable:
                 state = CommandState.IN_DOUBT if is_in_doubt(record, problem) else CommandState.FAILED
-                self._fail(record, line, aim, f"{state}:{problem.reason}", problem, state)
+                self._fail(record, line, aim.target, f"{state}:{problem.reason}", problem, state)
             raise
         return self._following.begin(replace(record, result=aim.noted(record)), line, locale, triggered)
 
@@ -222,19 +233,19 @@ class Acting:
         try:
             return self._control(aim.source)
         except Conflict as problem:
-            self._fail(record, line, aim, "conflict:read_only", problem)
+            self._fail(record, line, aim.target, "conflict:read_only", problem)
             raise
 
     def _fail(
         self,
         record: CommandRecord,
         line: CommandLine,
-        aim: Aim,
+        target: str,
         outcome: str,
         problem: Conflict | IntegrationError,
         state: CommandState = CommandState.FAILED,
     ) -> None:
-        entry = self._log.entry(record, line, aim.target, outcome)
+        entry = self._log.entry(record, line, target, outcome)
         self._log.end(record, entry, state, frees_effect=True, owed=problem_owed(problem))
 
     def _check_build(self, aim: Aim, *, is_first: bool) -> None:

@@ -45,7 +45,7 @@ def went_right(outside: Outside, counts: Counter[str]) -> Iterator[str]:
     ways: dict[str, list[str]] = {}
     for row in outside.record.rows("SELECT target, outcome FROM audit ORDER BY seq"):
         name, _, what = row["target"].partition(" ")
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and not row["outcome"].startswith("conflict:"):
             version, state = what.partition(" ")[0], row["outcome"].partition(":")[0]
             ways.setdefault(f"{name.removeprefix(PREFIX)} {version}", []).append(state)
     yield from _orders(outside, ways)

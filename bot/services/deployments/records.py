@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from bot.domain.audit import AuditEntry
 from bot.domain.builds import Phase
-from bot.domain.deployment_lines import NumberLine
+from bot.domain.commands import SPECS, CommandLine, Target
+from bot.domain.deployment_lines import NumberLine, parse_number
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.domain.folding import Folded
 from bot.errors import CommandInvalid
@@ -118,6 +119,14 @@ def named(tx: Transaction, about: NumberLine) -> Deployment:
     if known is None or about.service not in ("", known.service):
         raise CommandInvalid("unknown_deployment", f"{about.service}#{about.number}")
     return known
+
+
+def asked_about(tx: Transaction, line: CommandLine) -> str:
+    """What a command is about, for the trail: the deployment that it names, or the words that ask for one."""
+    if SPECS[line.verb].target is not Target.DEPLOYMENT:
+        return " ".join(line.arguments)
+    known = named(tx, parse_number(line.arguments, ""))
+    return f"{known.key} {known.environment}"
 
 
 def subject_of(deployment: Deployment) -> SubjectRecord:

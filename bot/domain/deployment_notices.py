@@ -17,6 +17,7 @@ VOID = frozenset(
         "outdated",
         "went_wrong",
         "not_good_before",
+        "not_approved",
         "queued_too_long",
         "never_taken",
     }

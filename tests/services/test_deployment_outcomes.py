@@ -181,7 +181,7 @@ def test_a_version_that_could_not_be_brought_back_calls_people(stage: Stage) -> 
 
 
 def test_unanswered_means_rejected(stage: Stage) -> None:
-    """Those who may approve are reminded at half time, once; then it expires."""
+    """Those who may approve are reminded at half time, once; then it expires, and its thread says so."""
     stage.ask(f"deploy {SERVICE} v1 to production")
     stage.ask(f"confirm {SERVICE}#1")
     stage.card()
@@ -199,6 +199,8 @@ def test_unanswered_means_rejected(stage: Stage) -> None:
     assert (stage.state(), stage.deployment().outcome) == (S.EXPIRED, "not_approved")
     assert "Not approved in time, which means rejected." in str(stage.card().sections[0])
     assert len(reminders()) == 1
+    said = [call.title for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
+    assert ["Not approved in time" in title for title in said] == [False, False, True]
     assert f"{SERVICE}#1 waits for no approval" in stage.ask(f"approve {SERVICE}#1", "U2")
     assert stage.runs() == []
 

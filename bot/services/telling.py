@@ -62,7 +62,7 @@ class Tidings:
             if access is None:
                 continue
             name = f"{deployment.key}@{int(deployment.requested_at)}:{deployment.state}"
-            if access.records is not None:
+            if access.records is not None and _is_shown(tx, deployment):
                 body: dict[str, Any] = {"deployment": snapshot, "keys": keys}
                 told = f"{SUBMIT}:{name}:{deployment.state_since:.0f}"  # it may come to a state again
                 tx.tracker_tasks.add(tracker, told, SUBMIT, body, due_at=at, at=at)
@@ -258,6 +258,11 @@ def _wishes(
         "link": began and is_among(environment, access.told.link),
         "fix_version": is_version and not moves_on(tx, deployment.service, deployment.version),
     }
+
+
+def _is_shown(tx: Transaction, deployment: Deployment) -> bool:
+    """Whether anybody else sees it: a preview that ended without being confirmed was its requester's alone."""
+    return not deployment.state.is_ended or deployment.started_at > 0 or tx.subjects.get(deployment.key) is not None
 
 
 def _is_named(version: Version) -> bool:

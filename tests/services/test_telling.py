@@ -18,6 +18,7 @@ from bot.domain.issues import RemoteLink
 from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, Rejected, Unavailable
 from bot.ports import SubjectRecord
 from bot.ports.trackers import Submission
+from bot.services.deployments.records import subject_of
 from bot.services.trackers import Told
 from tests.fakes import EPOCH
 from tests.services.tracker_world import TRIGGER, FakeTracker, TrackerWorld, moved
@@ -373,6 +374,21 @@ def test_every_state_is_shown_where_there_is_a_place(make: Make) -> None:
     world.tell(deployment(_S.SUCCEEDED, number=2))
     world.work()
     assert world.tracker.submitted == [(state, ("USER-12",)) for state in ("queued", "deploying", "succeeded")]
+
+
+@pytest.mark.parametrize("state", [_S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED])
+def test_a_preview_that_nobody_confirmed_is_shown_nowhere(make: Make, state: DeploymentState) -> None:
+    """It is its requester's alone, also once it has ended; what was confirmed is shown to its end."""
+    world = make(shows=True)
+    ended = deployment(state, started_at=0.0, issues=("USER-12",))
+    world.tell(ended)
+    world.work()
+    assert (world.tracker.submitted, world.outcomes()) == ([], [])
+    confirmed = replace(ended, number=2)
+    world.store.write(lambda tx: tx.subjects.put(subject_of(confirmed), 0.0))
+    world.tell(confirmed)
+    world.work()
+    assert world.tracker.submitted == [(state, ("USER-12",))]
 
 
 def test_what_was_not_taken_is_an_outcome(make: Make) -> None:

@@ -21,6 +21,8 @@ PEOPLE = st.sampled_from(["U1", "U2", "U3", "m1", "m2"])
 NUMBERS = st.integers(1, 6)
 VERSIONS = st.sampled_from(["v1", "v2", "v3", "v9"])
 ENVIRONMENTS = st.sampled_from(["staging", "production"])
+OTHER_PREVIEW = st.sampled_from(["", "confirm", "abort", "reject"])
+PLACES_BACK = st.sampled_from(["staging", "production", "production"])
 AWAY = st.sampled_from(["", "", "", "", "find_run", "follow", "run", "list_builds"])
 LONG_S = 1000.0
 
@@ -28,9 +30,9 @@ LONG_S = 1000.0
 class DeploymentMachine(RuleBasedStateMachine):
     """People, a CI system and checks that do as they like."""
 
-    @initialize(when_busy=st.sampled_from(WhenBusy))
-    def begin(self, when_busy: WhenBusy) -> None:
-        """One service with three good versions."""
+    @initialize(when_busy=st.sampled_from(WhenBusy), is_there=st.booleans())
+    def begin(self, when_busy: WhenBusy, is_there: bool) -> None:
+        """One service with three good versions; two of them were in production, where they are there already."""
         self.ends = ExitStack()
         store, database = self.ends.enter_context(fresh_store())
         self.stage: Stage = a_stage(store, database, when_busy=when_busy, break_glass=("sre",))
@@ -40,6 +42,12 @@ class DeploymentMachine(RuleBasedStateMachine):
         for version in ("v1", "v2", "v3"):
             self.stage.build(version)
         self.begin_with()
+        for version in ("v1", "v2") if is_there else ():
+            self.stage.ask(f"deploy {SERVICE} {version} to production break-glass because it is new")
+            self.stage.ask(f"confirm {SERVICE}#{self._all()[-1].number}")
+            self.stage.go_on(1)
+            self._end_runs(BuildStatus.SUCCESS)
+            self.stage.go_on(40)
 
     def begin_with(self) -> None:
         """What else there is in the beginning."""
@@ -84,12 +92,15 @@ class DeploymentMachine(RuleBasedStateMachine):
         """Somebody stops one, or keeps it."""
         self.stage.ask(f"{verb} {SERVICE}#{number}", person)
 
-    @rule(environment=ENVIRONMENTS, to=st.sampled_from(["", "", " to v1", " to v2", " to v3"]))
-    def roll_back(self, environment: str, to: str) -> None:
-        """Somebody wants the version before, or another one."""
-        self.stage.ask(f"rollback {SERVICE} in {environment}{to}")
-        if newest := self._all():
+    @rule(environment=PLACES_BACK, to=st.sampled_from(["", "", " to v1", " to v2", " to v3"]), other=OTHER_PREVIEW)
+    def roll_back(self, environment: str, to: str, other: str) -> None:
+        """Somebody wants the version before, or another one; of two previews one is confirmed, the other one ended."""
+        for _ in range(2 if other else 1):
+            self.stage.ask(f"rollback {SERVICE} in {environment}{to}")
+        if newest := self._all()[-2:]:
             self.stage.ask(f"confirm {SERVICE}#{newest[-1].number}")
+        if other and newest and newest[0].rollback_of and newest[0].state is S.REQUESTED:
+            self.stage.ask(f"{other} {SERVICE}#{newest[0].number}")
 
     @rule(account=st.sampled_from(["slack:U2", "dingtalk:m2"]))
     def join_or_leave_the_group(self, account: str) -> None:
@@ -169,6 +180,21 @@ class DeploymentMachine(RuleBasedStateMachine):
             ]
             last = max(told, key=lambda other: (other.started_at, other.number))
             assert last.state is S.SUCCEEDED, (one, last)
+
+    @invariant()
+    def what_is_undone_hangs_on_its_way_back(self) -> None:
+        """It is being undone exactly as long as the one way back that was begun for it goes on, and is gone with it."""
+        known = {one.number: one for one in self._all()}
+        for one in known.values():
+            if one.state is S.ROLLING_BACK:
+                assert not known[one.rolled_back_by].state.is_ended, (one, known[one.rolled_back_by])
+        for back in known.values():
+            if not back.rollback_of or back.state not in ACTIVE | {S.QUEUED, S.SUCCEEDED}:
+                continue
+            undone, becomes = known[back.rollback_of], S.ROLLED_BACK if back.state is S.SUCCEEDED else S.ROLLING_BACK
+            is_cut_short = undone.state is S.CANCELLED and back.state is not S.SUCCEEDED
+            assert is_cut_short or undone.rolled_back_by == back.number, (undone, back)
+            assert undone.state in (becomes, S.CANCELLED), (undone, back)
 
     @invariant()
     def nothing_newer_is_undone_unseen(self) -> None:

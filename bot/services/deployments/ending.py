@@ -106,8 +106,8 @@ class Ending:
     def _restored(self, tx: Transaction, rollback: Deployment, now: float) -> None:
         """What a rollback came to, for the deployment that it undoes."""
         undone = tx.deployments.get(rollback.rollback_of, for_change=True)
-        if undone is None or undone.state is not _S.ROLLING_BACK:
-            return
+        if undone is None or undone.state is not _S.ROLLING_BACK or undone.rolled_back_by != rollback.number:
+            return  # not begun to be undone, or by another one
         if not has_changed(rollback) and undone.undone_from is _S.SUCCEEDED:  # it is there, and as good as before
             unharmed = move(undone, _S.SUCCEEDED, now, outcome=undone.outcome, detail=undone.detail, rolled_back_by=0)
             self._records.put(tx, unharmed, Cause("restore"), due_at=None)

@@ -106,6 +106,10 @@ class Ending:
     def _restored(self, tx: Transaction, rollback: Deployment, now: float) -> None:
         """What a rollback came to, for the deployment that it undoes."""
         undone = tx.deployments.get(rollback.rollback_of, for_change=True)
+        if undone is not None and undone.state is _S.CANCELLED and rollback.state is _S.SUCCEEDED:
+            self._undo_between(tx, undone, rollback, now)
+            self._records.progress(tx, note(undone, rolled_back_by=rollback.number), due_at=None)  # it is at its end
+            return
         if undone is None or undone.state is not _S.ROLLING_BACK or undone.rolled_back_by != rollback.number:
             return  # not begun to be undone, or by another one
         if not has_changed(rollback) and undone.undone_from is _S.SUCCEEDED:  # it is there, and as good as before

@@ -45,7 +45,7 @@ def buttons_of(deployment: Deployment, locale: str, service_url: str) -> list[Ac
             actions += _verdicts(deployment, locale)
         case _:
             pass
-    if deployment.state in _LEFT_THERE and has_changed(deployment):
+    if _is_left_there(deployment):
         command = f"rollback {deployment.key.short} in {deployment.environment}"
         actions.append(Action("rollback_deployment", translate(locale, "Roll back"), command, style=Style.DANGER))
     if any(check.is_charted for check in deployment.checks):
@@ -55,6 +55,12 @@ def buttons_of(deployment: Deployment, locale: str, service_url: str) -> list[Ac
     if service_url and deployment.state in (_S.VERIFYING, _S.SUCCEEDED, _S.ROLLED_BACK):
         actions.append(Action("open_service", translate(locale, "View service"), url=service_url))
     return actions
+
+
+def _is_left_there(deployment: Deployment) -> bool:
+    """Whether there may be something to undo: of what was stopped half way, until that is undone."""
+    is_gone = deployment.state is _S.CANCELLED and deployment.rolled_back_by > 0
+    return deployment.state in _LEFT_THERE and has_changed(deployment) and not is_gone
 
 
 def _verdicts(deployment: Deployment, locale: str) -> list[Action]:

@@ -25,6 +25,12 @@ def has_changed(deployment: Deployment) -> bool:
     return was_taken or is_unseen(deployment) or deployment.state is DeploymentState.SUCCEEDED
 
 
+def locks_by_hand(ended: Deployment) -> bool:
+    """Whether it is a rollback that a person asked for, and that changed something: its environment is locked then."""
+    is_by_hand = ended.rollback_of > 0 and ended.origin != BY_ITSELF
+    return is_by_hand and ended.state.is_ended and has_changed(ended)
+
+
 def is_older(one: Version, other: Version) -> bool:
     """Whether a version was built before another one; False where their builds do not tell."""
     (project, _, number), (other_project, _, other_number) = (version.build.rpartition("#") for version in (one, other))

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
+from bot.domain.deployment_effects import BY_ITSELF, locks_by_hand
 from bot.domain.deployments import ACTIVE, FAILED_STATES, MOVES, Deployment, DeploymentState, Version
 from bot.domain.services import WhenBusy
 from tests.services.deployment_world import SERVICE, Stage, a_stage
@@ -195,6 +196,13 @@ class DeploymentMachine(RuleBasedStateMachine):
             is_cut_short = undone.state is S.CANCELLED and back.state is not S.SUCCEEDED
             assert is_cut_short or undone.rolled_back_by == back.number, (undone, back)
             assert undone.state in (becomes, S.CANCELLED), (undone, back)
+
+    @invariant()
+    def ways_back_lock(self) -> None:
+        """Each once: at its start where it began by itself, else at its end, if it has changed anything."""
+        locking = [one for one in self._all() if one.rollback_of and (one.origin == BY_ITSELF or locks_by_hand(one))]
+        told = [target for actor, verb, target, _ in self.stage.world.trail() if (actor, verb) == ("shipmate", "lock")]
+        assert sorted(told) == sorted(f"{one.service}/{one.environment}" for one in locking)
 
     @invariant()
     def nothing_newer_is_undone_unseen(self) -> None:

@@ -184,6 +184,7 @@ def test_a_way_back_is_confirmed_while_a_newer_one_begins(stage: Stage, other: S
         stage.run_ends()
         stage.go_on(60)
         assert stage.state(number + 1).is_ended
+        stage.ask(f"unlock {SERVICE} in production")  # the way back, where there was one, has locked it
 
 
 def test_two_ways_back_are_confirmed_at_once(stage: Stage, other: Stage) -> None:

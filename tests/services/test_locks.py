@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from tests.services.deployment_world import SERVICE, Stage, a_stage
@@ -109,3 +110,82 @@ def test_a_person_may_lock_what_a_rollback_has_locked(stage: Stage) -> None:
     assert (held.state, held.outcome) == (S.QUEUED, "locked")
     assert "v2 was rolled back" in held.detail
     assert "I look at it" in held.detail
+
+
+def by_hand(stage: Stage, typed: str = f"rollback {SERVICE} in production") -> int:
+    """A rollback that a person asks for and confirms, and that begins; its number."""
+    stage.ask(typed)
+    number = stage.newest()
+    stage.ask(f"confirm {SERVICE}#{number}")
+    stage.go_on(1)
+    assert stage.state(number) is S.DEPLOYING
+    return number
+
+
+def test_a_rollback_by_hand_locks_when_it_is_done(stage: Stage) -> None:
+    """With who asked for it and why; the preview says so before, its card afterwards, and what unlocks it."""
+    stage.good("v2")
+    stage.ask(f"rollback {SERVICE} in production")
+    assert f"until somebody unlocks it (unlock {SERVICE} production)" in str(stage.world.card_answer().sections)
+    number = by_hand(stage, f"rollback {SERVICE} in production because customers are charged twice")
+    assert reasons(stage) == []
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is S.SUCCEEDED
+    assert reasons(stage) == ["v2 was rolled back by U1: customers are charged twice"]
+    assert ("shipmate", "lock", f"{SERVICE}/production", "locked") in stage.world.trail()
+    shown = str(stage.card(number))
+    assert "production was locked: nothing else is deployed there until somebody has looked and unlocks it" in shown
+    assert f"(unlock {SERVICE} production)" in shown
+    assert f"{SERVICE}/production is unlocked." in stage.ask(f"unlock {SERVICE} in production")
+
+
+def test_what_a_rollback_by_hand_holds_back_begins_when_it_is_unlocked(stage: Stage) -> None:
+    """Whatever was asked for meanwhile: nothing but another rollback begins before."""
+    stage.good("v2")
+    stage.good("v3")
+    by_hand(stage)
+    stage.run_ends()
+    stage.go_on(60)
+    number = stage.carried_out("v4", is_run_ended=False)
+    assert (stage.state(number), stage.deployment(number).outcome) == (S.QUEUED, "locked")
+    assert "v3 was rolled back by U1" in stage.deployment(number).detail
+    back = by_hand(stage)
+    assert stage.deployment(back).version.name == "v1"
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(back), len(reasons(stage))) == (S.SUCCEEDED, 1)
+    number = stage.carried_out("v4", is_run_ended=False)
+    stage.ask(f"unlock {SERVICE} in production")
+    stage.go_on(5)
+    assert stage.state(number) is S.DEPLOYING
+
+
+@pytest.mark.parametrize(("status", "is_locked"), [(BuildStatus.FAILED, True), (None, False)])
+def test_a_rollback_by_hand_that_comes_to_nothing_locks_nothing(
+    stage: Stage, status: BuildStatus | None, is_locked: bool
+) -> None:
+    """One that failed half way keeps out whatever would begin upon that; one that never began leaves all as it was."""
+    stage.good("v2")
+    if status:
+        by_hand(stage)
+        stage.run_ends(status)
+    else:
+        stage.ask(f"rollback {SERVICE} in production")
+        stage.ask(f"confirm {SERVICE}#3")
+        stage.ask(f"abort {SERVICE}#3")
+    assert stage.state(3) is (S.FAILED if status else S.CANCELLED)
+    assert reasons(stage) == (["v2 was to be rolled back by U1"] if is_locked else [])
+    assert ("production was locked" in str(stage.card(3))) == is_locked
+
+
+def test_a_rollback_by_hand_locks_beside_a_person(stage: Stage) -> None:
+    """Who unlocks takes their own lock away first, and is told of the other one."""
+    stage.good("v2")
+    stage.ask(f"lock {SERVICE} in production because load test")
+    by_hand(stage)
+    stage.run_ends()
+    stage.go_on(60)
+    assert reasons(stage) == ["load test", "v2 was rolled back by U1"]
+    assert "is still locked by Shipmate: v2 was rolled back by U1" in stage.ask(f"unlock {SERVICE} in production")
+    assert len(reasons(stage)) == 1

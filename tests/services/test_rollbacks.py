@@ -269,7 +269,7 @@ def test_what_is_there_is_what_succeeded_last(stage: Stage) -> None:
 
 
 def went_back(stage: Stage, to: str = "") -> None:
-    """Roll back by hand, and let it succeed."""
+    """Roll back by hand, let it succeed, and open what it locked."""
     stage.ask(f"rollback {SERVICE} in production{to}")
     number = stage.newest()
     stage.ask(f"confirm {SERVICE}#{number}")
@@ -277,6 +277,7 @@ def went_back(stage: Stage, to: str = "") -> None:
     stage.run_ends()
     stage.go_on(60)
     assert stage.state(number) is S.SUCCEEDED
+    stage.ask(f"unlock {SERVICE} in production")
 
 
 def test_a_version_that_was_rolled_back_is_no_way_back_by_an_earlier_success(stage: Stage) -> None:

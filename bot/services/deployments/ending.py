@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.deployment_effects import BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed, is_unseen
+from bot.domain.deployment_effects import BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed, is_unseen, locks_by_hand
 from bot.domain.deployments import (
     Deployment,
     DeploymentKind,
@@ -44,6 +44,8 @@ class Ending:
             self._roll_back(tx, ended, now)
         if ended.rollback_of:
             self._restored(tx, ended, now)
+            if locks_by_hand(ended):
+                self.lock(tx, ended, _why_back(ended), Cause("rollback"))
         elif ended.started_at and target is not None:
             self._outdate(tx, ended, target, now)
         self.wake_line(tx, ended.service, ended.environment)
@@ -96,9 +98,9 @@ class Ending:
             self.begin_restoring(tx, added, cause)
             self.lock(tx, failed, f"{failed.version.name} was rolled back: {why}", cause)
 
-    def lock(self, tx: Transaction, failed: Deployment, reason: str, cause: Cause) -> None:
+    def lock(self, tx: Transaction, of: Deployment, reason: str, cause: Cause) -> None:
         """Keep everything but rollbacks out until somebody unlocks it, whoever has locked it beside."""
-        where, now = (failed.service, failed.environment), self._records.now()
+        where, now = (of.service, of.environment), self._records.now()
         is_new = tx.locks.put(Lock(*where, reason[:500], SYSTEM_ACTOR, "Shipmate", now, is_of_rollback=True))
         outcome = "locked" if is_new else "locked_already"
         self._records.tell(tx, replace(cause, verb="lock"), "/".join(where), outcome)
@@ -132,6 +134,14 @@ class Ending:
             how = {"rollback_outcome": TOGETHER, "rollback_detail": str(undone.number)}
             gone = move(one, _S.ROLLED_BACK, now, rolled_back_by=rollback.number, **kept, **how)
             self._records.put(tx, gone, Cause("restore"), due_at=None)
+
+
+def _why_back(rollback: Deployment) -> str:
+    """Why a rollback that a person asked for keeps everything else out."""
+    gone = rollback.previous.name if rollback.previous else f"#{rollback.rollback_of}"
+    came = "was rolled back" if rollback.state is _S.SUCCEEDED else "was to be rolled back"
+    why = f": {rollback.reason}" if rollback.reason else ""
+    return f"{gone} {came} by {rollback.requester.name}{why}"
 
 
 def hindrance_of(tx: Transaction, failed: Deployment, target: Target) -> str:

@@ -44,7 +44,15 @@ from bot.services.presenters.deployment import (
     version_of,
     way_of,
 )
-from bot.services.presenters.deployment_words import EMOJI, WORD, emoji_of, line_of, reason_command, sentence_of
+from bot.services.presenters.deployment_words import (
+    EMOJI,
+    WORD,
+    emoji_of,
+    line_of,
+    reason_command,
+    sentence_of,
+    unlock_command,
+)
 from bot.services.presenters.words import duration as span
 
 LIST_CHANGES = 30
@@ -99,7 +107,7 @@ def preview_card(
 
 
 def _steps(deployment: Deployment, target: Target, locale: str, hindrance: str) -> list[Text]:
-    """Who must agree, what it would have to wait for, and what will be checked."""
+    """Who must agree, what it would have to wait for, what will be checked, and that a way back locks."""
     rows: list[Text] = []
     terms = deployment.terms
     if terms.is_break_glass:
@@ -110,7 +118,13 @@ def _steps(deployment: Deployment, target: Target, locale: str, hindrance: str) 
         rows.append(text("🙋 ", words))
     if hindrance:
         rows.append(text("🕒 ", translate(locale, "Now it would have to wait."), " ", hindrance))
-    return [*rows, *(text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks)]
+    rows += [text("🔬 ", Strong(spec.name), f" {spec.limit}") for spec in target.checks]
+    if deployment.rollback_of:
+        sentence = "Then {environment} is locked: nothing else is deployed there until somebody unlocks it ({command})."
+        command = unlock_command(deployment, locale)
+        words = translate(locale, sentence, environment=deployment.environment, command=command)
+        rows.append(text("🔒 ", words))
+    return rows
 
 
 def decided(verb: Verb, deployment: Deployment, locale: str) -> Notice:

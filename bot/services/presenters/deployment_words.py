@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.cards import Code, Text, Tone, text
 from bot.domain.commands import SPECS, Verb
 from bot.domain.deciding import TOO_OLD, is_out_of_reach, lacks_reason
-from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed
+from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed, locks_by_hand
 from bot.domain.deployment_notices import is_over, question_in
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
@@ -171,12 +171,13 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
         words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
     if deployment.rollback_of:
         words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
-    if deployment.origin == BY_ITSELF and deployment.state is not _S.ROLLED_BACK:
+    has_locked = deployment.origin == BY_ITSELF or locks_by_hand(deployment)
+    if has_locked and deployment.state is not _S.ROLLED_BACK:
         sentence = (
             "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it "
             "({command})."
         )
-        command = f"{word_of(Verb.UNLOCK, locale)} {deployment.service} {deployment.environment}"
+        command = unlock_command(deployment, locale)
         words.append(translate(locale, sentence, environment=deployment.environment, command=command))
     return words
 
@@ -198,6 +199,11 @@ def _of_its_stop(deployment: Deployment, locale: str) -> list[str]:
 def reason_command(deployment: Deployment, locale: str) -> str:
     """What to type to say why it was rejected."""
     return f"{word_of(Verb.REJECT, locale)} {deployment.key.short} {translate(locale, '<reason>')}"
+
+
+def unlock_command(deployment: Deployment, locale: str) -> str:
+    """What to type to let others be deployed there again."""
+    return f"{word_of(Verb.UNLOCK, locale)} {deployment.service} {deployment.environment}"
 
 
 def word_of(verb: Verb, locale: str) -> str:

@@ -27,4 +27,4 @@ class Deploying(DeploymentMachine):
 
 
 TestDeploying = Deploying.TestCase
-TestDeploying.settings = settings(max_examples=6, stateful_step_count=25, deadline=None)
+TestDeploying.settings = settings(max_examples=8, stateful_step_count=25, deadline=None)

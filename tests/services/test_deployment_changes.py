@@ -224,7 +224,7 @@ class Changing(DeploymentMachine):
         """Its last entry about a deployment is the state that the deployment is in."""
         last = {}
         for _, _, target, outcome in self.stage.world.trail():
-            if target.startswith("deployment:") and not outcome.startswith("refused"):
+            if target.startswith("deployment:") and not outcome.startswith(("refused", "conflict")):
                 last[target.partition(" ")[0]] = outcome.partition(":")[0]
         assert last == {str(one.key): one.state.value for one in self._all()}
 

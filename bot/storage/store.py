@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -47,7 +47,7 @@ class SqliteStore:
         self._engine = engine
         self._cipher = cipher
         self._readers = Readers(CONNECTIONS)
-        self._checkpoints = Checkpoints(engine)
+        self._checkpoints = Checkpoints(open_sqlite(engine.url))
         self._writer = Writer(self._write)
 
     def write(self, work: Callable[[Transaction], T], arrival: Arrival | None = None, *, is_patient: bool = True) -> T:
@@ -103,7 +103,7 @@ def _begin(connection: Connection) -> None:
         raise NotBegun(f"the database did not commit: {problem.orig}") from problem
 
 
-def open_sqlite(url: str) -> Engine:
+def open_sqlite(url: str | URL) -> Engine:
     """An engine for a SQLite file, durable at every commit; a reader never waits for the writer."""
     engine = create_engine(
         url,

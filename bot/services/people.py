@@ -83,6 +83,11 @@ class People:
         digest = sha256(actor.email.lower().encode()).hexdigest() if actor.email else ""
         tx.accounts.note(actor.account, "" if actor.is_nameless else actor.name, digest)
 
+    def learn(self, actor: Actor) -> None:
+        """Remember the same of an actor who has not come here, as `complete` tells of them; raises as that does."""
+        known = self.complete(actor)
+        self._store.write(lambda tx: self.note(tx, known))
+
     def can_hear(self, account: str) -> bool:
         """Whether it is an account of a platform on which people are talked to."""
         return account.partition(":")[0] in self._directories

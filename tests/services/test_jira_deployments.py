@@ -15,6 +15,7 @@ from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.domain.issues import ChangeKind
 from bot.domain.triggers import Trigger
+from bot.errors import Unavailable
 from bot.ports import PersonFacts
 from bot.services.trackers import Told
 from bot.services.tracking import Taken
@@ -187,6 +188,38 @@ def test_who_is_named_by_account_withdraws_what_they_moved(office: Callable[...,
     here.work()
     here.stage.ask("reject user-service#1", "U9")
     assert (here.stage.state(), here.stage.deployment().outcome) == (DeploymentState.CANCELLED, "withdrawn")
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["by their platform", "by the tracker"])
+def test_who_is_named_by_account_is_known_by_their_address_too(
+    office: Callable[..., JiraOffice], *, is_told: bool
+) -> None:
+    """They have never written to the bot, and another account of theirs, of the same address, is an approver's."""
+    here = office(replace(READY, environment="production"))
+    here.people["jira:5b10"] = "slack:U9"
+    world, body = here.stage.world, here.jira.move("USER-12", "Ready for Staging")
+    world.other_directory.people["m2"] = PersonFacts("Ada", "ada@example.com", False)
+    if is_told:
+        body["user"]["emailAddress"] = "Ada@Example.com"
+    else:
+        world.directory.people["U9"] = PersonFacts("Ada", "ada@example.com", False)
+    here.hear(body)
+    here.work()
+    here.stage.ask("approve user-service#1", "m2")
+    assert here.stage.deployment().approvals == ()
+    assert "somebody else must approve" in world.trail()[-1][3]
+
+
+def test_what_needs_approvals_waits_for_the_platform_of_who_moved_it(office: Callable[..., JiraOffice]) -> None:
+    """As their own command would: until it answers nobody knows who else they are."""
+    here = office(replace(READY, environment="production"))
+    here.people["jira:5b10"] = "slack:U9"
+    here.stage.world.directory.fails = [Unavailable("slack", "http_503") for _ in range(2)]  # first the approvers
+    here.hear(here.jira.move("USER-12", "Ready for Staging"))
+    here.work()
+    assert here.stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 1)) == []
+    here.work(60)
+    assert here.stage.state() is DeploymentState.AWAITING_APPROVAL
 
 
 def test_a_run_that_fails_moves_it_back(office: Callable[..., JiraOffice]) -> None:

@@ -47,6 +47,8 @@ class TriggeredDeployments:
         proposal = self.requests.propose(wish)
         rule = proposal.target.approvals
         stricter = replace(rule, needed=max(rule.needed, trigger.approvals))
+        if stricter.needed and (account := self._account(firing)):  # nobody by the same address may approve it either
+            self.requests.people.learn(Actor(account, "", email=change.email or None))
         return replace(proposal, target=replace(proposal.target, approvals=stricter))
 
     def rehearse(self, firing: Firing, locale: str) -> Fired:
@@ -83,9 +85,13 @@ class TriggeredDeployments:
 
     def _asker(self, firing: Firing) -> Requester:
         """Who made the change, by their account in chat where the configuration names that."""
-        change, tracker, known = firing.change, firing.trigger.tracker, self._known(firing)
-        account = known if known and "@" not in known else change.account
-        return Requester(account or tracker, change.person or tracker)
+        change, tracker = firing.change, firing.trigger.tracker
+        return Requester(self._account(firing) or change.account or tracker, change.person or tracker)
+
+    def _account(self, firing: Firing) -> str:
+        """The account in chat that the configuration names; empty where it names none."""
+        known = self._known(firing)
+        return "" if "@" in known else known
 
     def _known(self, firing: Firing) -> str:
         """What the configuration says of who made the change; empty where it says nothing."""

@@ -134,7 +134,9 @@ def _too_few_of_services(settings: Settings, services: Mapping[str, Service]) ->
     for trigger in triggers_of(settings.trackers):
         approvers = services[trigger.service].targets[trigger.environment].approvals.approvers
         if trigger.approvals:
-            yield from _beyond(f"{trigger.name}.approvals", trigger.approvals, approvers, settings)
+            path, where = f"{trigger.name}.approvals", (trigger.service, trigger.environment)
+            yield from _beyond(path, trigger.approvals, approvers, settings)
+            yield from _elsewhere(path, trigger.approvals, approvers, settings, where)
 
 
 def _too_few(path: str, approvals: ApprovalSettings | None, settings: Settings) -> Iterator[Finding]:
@@ -154,14 +156,20 @@ def _uncovered(service: Service, settings: Settings) -> Iterator[Finding]:
     """Where the roles that are named are about other places: whoever has one decides nothing here."""
     for environment, target in service.targets.items():
         path, where = f"services.{service.name}.environments.{environment}", (service.name, environment)
-        needed, named = target.approvals.needed, target.approvals.approvers
-        there = len(_members(named, settings, where))
-        if there < needed <= len(_members(named, settings)):
-            words = f"{needed} of {' and '.join(named)}, with {there} whose role covers it: nothing can be approved"
-            yield Finding(DOUBT, path, words)
+        yield from _elsewhere(path, target.approvals.needed, target.approvals.approvers, settings, where)
         if target.break_glass and not _members(target.break_glass, settings, where):
             words = f"break-glass by {' and '.join(target.break_glass)}, and no such role covers it: nobody may"
             yield Finding(DOUBT, path, words)
+
+
+def _elsewhere(
+    path: str, needed: int, named: Sequence[str], settings: Settings, where: tuple[str, str]
+) -> Iterator[Finding]:
+    """More approvals than there are people whose role is about this place; enough, if all were."""
+    there = len(_members(named, settings, where))
+    if there < needed <= len(_members(named, settings)):
+        words = f"{needed} of {' and '.join(named)}, with {there} whose role covers it: nothing can be approved"
+        yield Finding(DOUBT, path, words)
 
 
 def _members(names: Sequence[str], settings: Settings, where: tuple[str, str] | None = None) -> set[str]:

@@ -108,6 +108,24 @@ def test_what_can_come_to_nothing_is_said(tmp_path: Path, written: str, instead:
     assert [line for line in lines if line.startswith(said)], lines
 
 
+TRACKED = """
+trackers:
+  jira:
+    {kind: jira, url: "http://127.0.0.1:9", poll: 1m, auth: {method: bearer, token: "${TOKEN}"}, triggers: [
+      {status: Done, service: shop, environment: production, approvals: 3}]}
+"""
+
+
+@pytest.mark.parametrize(("on", "has_too_few"), [("", False), (", on: {project: parcel}", True)])
+def test_a_triggers_approvals_are_of_those_whose_role_covers_it(tmp_path: Path, on: str, *, has_too_few: bool) -> None:
+    """It asks for more than its environment does, and one of the three approves for other services."""
+    more = f'\n  parcels: {{members: "slack:U3", can: approve{on}}}\napi:'
+    config = CONFIG.replace("from: [release]", "from: [release, parcels]").replace("\napi:", more)
+    said = [line for line in _lines(tmp_path, config + TRACKED, {}) if line.startswith("??")]
+    words = "3 of release and parcels, with 2 whose role covers it: nothing can be approved"
+    assert said == ([f"?? trackers.jira.triggers[0].approvals: {words}"] if has_too_few else [])
+
+
 def test_what_cannot_be_known_is_not_doubted(tmp_path: Path) -> None:
     """A source that names no projects takes what comes, and a project that hangs on the version is not known yet."""
     strange = CONFIG.replace("project: shop}, to", "project: payments}, to").replace("{{service}}", "{{version}}")

@@ -177,6 +177,10 @@ class Subjects(Protocol):
         """The newest subjects, of one project or of all, newest first."""
         ...
 
+    def unreadable(self, project: str, limit: int) -> Sequence[str]:
+        """The keys of those among the newest of a project that `newest` passes over, as text."""
+        ...
+
     def silent(self, before: float, limit: int) -> Sequence[SubjectRecord]:
         """Open builds that nothing new was heard of since `before`, and that no job asks about, oldest first."""
         ...

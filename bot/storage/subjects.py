@@ -290,10 +290,12 @@ class SqlSubjects:
 
     def newest(self, project: str | None, limit: int) -> Sequence[SubjectRecord]:
         """The newest subjects, of one project or of all, newest first."""
-        rows = select(*SUBJECT_COLUMNS).where(_IS_BUILD).order_by(subjects.c.ordered_at.desc()).limit(limit)
-        if project is not None:
-            rows = rows.where(subjects.c.project == project)
-        return readable(self._connection.execute(rows))
+        return readable(self._connection.execute(_newest(project, limit)))
+
+    def unreadable(self, project: str, limit: int) -> Sequence[str]:
+        """The keys of those among the newest of a project that `newest` passes over."""
+        rows = self._connection.execute(_newest(project, limit)).all()
+        return [row.key for row in rows if not readable([row])]
 
     def silent(self, before: float, limit: int) -> Sequence[SubjectRecord]:
         """Open builds that nothing new was heard of since `before`, and that no job asks about."""
@@ -303,6 +305,11 @@ class SqlSubjects:
     def heard(self, key: SubjectKey, at: float) -> None:
         """Note that something was heard of a subject that was nothing new."""
         self._connection.execute(_HEARD, {"subject": str(key), "at": at})
+
+
+def _newest(project: str | None, limit: int) -> Select[Any]:
+    rows = select(*SUBJECT_COLUMNS).where(_IS_BUILD).order_by(subjects.c.ordered_at.desc()).limit(limit)
+    return rows if project is None else rows.where(subjects.c.project == project)
 
 
 def subject_record(row: Sequence[Any]) -> SubjectRecord:

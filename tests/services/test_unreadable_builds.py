@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, select, update
 
+from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
 from bot.domain.issues import KeyRules
+from bot.domain.services import RollbackRule
 from bot.services.trackers import Told, TrackerAccess
 from bot.storage.tables import subjects
 from tests.services.deployment_world import SERVICE, Stage, a_stage
@@ -67,6 +71,26 @@ def test_a_version_is_found_while_the_source_is_away(stage: Stage) -> None:
     stage.builds.away.add("list_builds")
     stage.ask(f"deploy {SERVICE} v2 to staging")
     assert stage.deployment().version.name == "v2"
+
+
+@pytest.mark.parametrize("folded", [NEWER, {}], ids=["a word of a newer version's", "nothing"])
+def test_what_one_between_two_versions_brought_is_not_known(
+    store: SqlStore, database: Engine, folded: Mapping[str, str]
+) -> None:
+    """Its source tells of builds and cannot be asked: it may be what cannot be undone, so nothing is by itself."""
+    stage = a_stage(store, database, rollback=RollbackRule(irreversible=("[irreversible]",)))
+    for version, title in (("v1", "Log in"), ("v2", "[irreversible] Drop a column"), ("v3", "Log out")):
+        stage.build(version, title=title)
+    stage.hear()
+    known = stage.world.sources._sources
+    known["buildbot"] = replace(known["buildbot"], reader=None)
+    stage.good("v1")
+    spoil(stage, 2, **folded)
+    stage.verification.verdicts["health@v3"] = Verdict.FAILED
+    number = stage.carried_out("v3")
+    stage.go_on(60)
+    failed = stage.deployment(number)
+    assert (failed.state, failed.not_rolled_back) == (DeploymentState.FAILED, "commits_unknown")
 
 
 def test_the_figures_count_what_was_built_of_one(stage: Stage) -> None:

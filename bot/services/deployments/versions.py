@@ -133,14 +133,19 @@ class Versions:
 
     def _heard(self, service: Service, old: Version, new: Version) -> Brought:
         """The same by the builds that were heard of, each with the commit that it was built of."""
-        known = self._store.read(lambda tx: tx.subjects.newest(service.build_project, MOST_BUILDS))
-        heard = readable_builds(record for record in known if record.key.source == service.build_source)
+        about = (service.build_project, MOST_BUILDS)
+        known, lost = self._store.read(lambda tx: (tx.subjects.newest(*about), tx.subjects.unreadable(*about)))
+        ours = [record for record in known if record.key.source == service.build_source]
+        heard = readable_builds(ours)
         builds = [build for build in heard if _order(old.build) < _order(str(build.key)) <= _order(new.build)]
         branch = next((build.facts.branch for build in builds if str(build.key) == new.build), None)
         own = _built_of(build for build in builds if build.facts.branch == branch)
         aside = _built_of(build for build in builds if build.facts.branch != branch)
         since_old = takewhile(lambda commit: commit.revision != old.commit, own)
-        is_known = {old.build, new.build} <= {str(build.key) for build in heard}
+        project, told = new.build.rpartition("#")[0], {str(build.key) for build in heard}
+        keys = [*(str(record.key) for record in ours), *(key for key in lost if key.rpartition("#")[0] == project)]
+        is_lost = any(_order(old.build) < _order(key) < _order(new.build) for key in keys if key not in told)
+        is_known = {old.build, new.build} <= told and not is_lost  # what it brought may be what cannot be undone
         return Brought(self._changes(since_old, branch or ""), self._changes(aside), is_known)
 
     def _titles(self, service: Service) -> Mapping[str, str]:

@@ -190,7 +190,7 @@ class Deployment:
     `brought` are all the commits that it brings only if `changes_known`; else they are asked for again at
     `learn_at`, or never (0). `aside` are commits of other branches that could not be undone, should they be part of
     it. `undoes` is what a rollback, or an older version, takes away. People were `asked_again` so often to approve it.
-    Its version was found as a build of `branch`.
+    Its version was found as a build of `branch`. With `has_locked` it is a way back by hand whose end locked.
     """
 
     number: int
@@ -240,6 +240,7 @@ class Deployment:
     put_off_since: float = 0.0
     asked_again: int = 0
     branch: str = ""
+    has_locked: bool = False
 
     @property
     def brought(self) -> tuple[Change, ...]:

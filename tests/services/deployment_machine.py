@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
-from bot.domain.deployment_effects import BY_ITSELF, locks_by_hand
+from bot.domain.deployment_effects import BY_ITSELF, has_changed
 from bot.domain.deployments import ACTIVE, FAILED_STATES, MOVES, Deployment, DeploymentState, Version
 from bot.domain.services import WhenBusy
 from tests.services.deployment_world import SERVICE, Stage, a_stage
@@ -200,7 +200,9 @@ class DeploymentMachine(RuleBasedStateMachine):
     @invariant()
     def ways_back_lock(self) -> None:
         """Each once: at its start where it began by itself, else at its end, if it has changed anything."""
-        locking = [one for one in self._all() if one.rollback_of and (one.origin == BY_ITSELF or locks_by_hand(one))]
+        back = [one for one in self._all() if one.rollback_of]
+        over = [one for one in back if not (one.state.is_waiting or one.state.is_active) and has_changed(one)]
+        locking = [one for one in back if one.origin == BY_ITSELF or one in over]
         told = [target for actor, verb, target, _ in self.stage.world.trail() if (actor, verb) == ("shipmate", "lock")]
         assert sorted(told) == sorted(f"{one.service}/{one.environment}" for one in locking)
 

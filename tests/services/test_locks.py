@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
-from bot.domain.deployments import DeploymentState
+from bot.domain.deployments import Deployment, DeploymentState
+from bot.services.presenters.deployment import deployment_card
 from tests.services.deployment_world import SERVICE, Stage, a_stage
 from tests.stores import SqlStore
 
@@ -152,6 +153,8 @@ def test_what_a_rollback_by_hand_holds_back_begins_when_it_is_unlocked(stage: St
     assert "v3 was rolled back by U1" in stage.deployment(number).detail
     back = by_hand(stage)
     assert stage.deployment(back).version.name == "v1"
+    assert stage.state(back - 2) is S.ROLLING_BACK
+    assert "production was locked" in str(stage.card(back - 2))
     stage.run_ends()
     stage.go_on(60)
     assert (stage.state(back), len(reasons(stage))) == (S.SUCCEEDED, 1)
@@ -177,6 +180,18 @@ def test_a_rollback_by_hand_that_comes_to_nothing_locks_nothing(
     assert stage.state(3) is (S.FAILED if status else S.CANCELLED)
     assert reasons(stage) == (["v2 was to be rolled back by U1"] if is_locked else [])
     assert ("production was locked" in str(stage.card(3))) == is_locked
+
+
+def test_what_an_older_version_rolled_back_is_not_said_to_have_locked(stage: Stage) -> None:
+    """It locked nothing, and its row says nothing of locks."""
+    stage.good("v2")
+    number = by_hand(stage)
+    stage.run_ends()
+    stage.go_on(60)
+    stored = stage.deployment(number).to_json()
+    older = Deployment.from_json({name: value for name, value in stored.items() if name != "has_locked"})
+    assert "was locked" not in str(deployment_card(older, "en", "UTC"))
+    assert "was locked" in str(deployment_card(stage.deployment(number), "en", "UTC"))
 
 
 def test_a_rollback_by_hand_locks_beside_a_person(stage: Stage) -> None:

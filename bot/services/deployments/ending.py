@@ -35,6 +35,7 @@ class Ending:
         """Store an ended deployment and what follows from it; `target` is what the configuration says, if anything."""
         now = self._records.now()
         has_failed = ended.state is _S.FAILED and ended.started_at > 0
+        ended = replace(ended, has_locked=locks_by_hand(ended))
         hindrance = hindrance_of(tx, ended, target) if has_failed and target is not None else NOT_CONFIGURED
         if ended.state is not _S.FAILED or hindrance:
             kept = note(ended, not_rolled_back=hindrance) if has_failed else ended
@@ -44,7 +45,7 @@ class Ending:
             self._roll_back(tx, ended, now)
         if ended.rollback_of:
             self._restored(tx, ended, now)
-            if locks_by_hand(ended):
+            if ended.has_locked:
                 self.lock(tx, ended, _why_back(ended), Cause("rollback"))
         elif ended.started_at and target is not None:
             self._outdate(tx, ended, target, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.cards import Code, Text, Tone, text
 from bot.domain.commands import SPECS, Verb
 from bot.domain.deciding import TOO_OLD, is_out_of_reach, lacks_reason
-from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed, locks_by_hand
+from bot.domain.deployment_effects import ABANDONED, BY_ITSELF, NOT_CONFIGURED, TOGETHER, has_changed
 from bot.domain.deployment_notices import is_over, question_in
 from bot.domain.deployments import Deployment, DeploymentState
 from bot.i18n import translate
@@ -171,7 +171,7 @@ def said_of(deployment: Deployment, locale: str) -> list[str]:
         words.append(translate(locale, "Undone by #{number}.", number=deployment.rolled_back_by))
     if deployment.rollback_of:
         words.append(translate(locale, "Undoes #{number}.", number=deployment.rollback_of))
-    has_locked = deployment.origin == BY_ITSELF or locks_by_hand(deployment)
+    has_locked = deployment.origin == BY_ITSELF or deployment.has_locked
     if has_locked and deployment.state is not _S.ROLLED_BACK:
         sentence = (
             "{environment} was locked: nothing else is deployed there until somebody has looked and unlocks it "

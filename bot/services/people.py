@@ -71,12 +71,16 @@ class People:
         if actor.is_outsider:
             return Decision(False, "outsider")
         held = [role.name for role in self.roles_of(actor)]
-        there = [role.name for role in self._there(roles, project, environment)]
-        name = next((name for name in held if name in there), None)
+        needed = self.covering(roles, project, environment)
+        name = next((name for name in held if name in needed), None)
         if name is not None:
             return Decision(True, f"role:{name}")
-        needed = tuple(name for name in roles if name in there)
         return _sure(actor, Decision(False, "not_granted" if held else "no_role", needed))
+
+    def covering(self, names: Sequence[str], project: str, environment: str) -> tuple[str, ...]:
+        """Those of the named roles that cover this, in the order in which they are named."""
+        there = {role.name for role in self._there(names, project, environment)}
+        return tuple(name for name in names if name in there)
 
     def note(self, tx: Transaction, actor: Actor) -> None:
         """Remember of a completed actor what tells the same person at another account."""

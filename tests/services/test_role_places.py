@@ -55,7 +55,9 @@ def test_only_approvers_of_the_place_are_called(store: SqlStore, database: Engin
     stage.world.house.requests.people.roles = (*ROLES, payers)
     stage.build("v1")
     stage.ask(f"deploy {SERVICE} v1 to production")
+    assert "1 of release must approve" in str(stage.world.card_answer().sections)
     stage.ask(f"confirm {SERVICE}#1")
+    assert "1 more of release ·" in str(stage.card().sections)
     stage.world.deliver(5)
     notices = [call.content for call in stage.world.messenger.calls if isinstance(call.content, Notice)]
     assert [person.account for person in notices[-1].mentions] == ["slack:U2", "slack:U3"]

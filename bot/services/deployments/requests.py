@@ -22,7 +22,7 @@ from bot.domain.deployments import (
     bringing,
     move,
 )
-from bot.domain.services import Service, Target, WhenBusy
+from bot.domain.services import ApprovalRule, Service, Target, WhenBusy
 from bot.errors import CommandInvalid, Conflict
 from bot.ports import Transaction
 from bot.services.deployments.ending import Ending
@@ -133,7 +133,8 @@ class Requests:
 
     def demanded(self, deployment: Deployment, target: Target) -> Deployment:
         """The deployment with the approvals that the configuration demands by now, where that is more than before."""
-        return demand(deployment, target.approvals, self._called_for(target.approvals.approvers, target))
+        rule = self._rule(target)
+        return demand(deployment, rule, self._called_for(rule.approvers, target))
 
     def propose(self, wish: Wish) -> Proposal:
         """Look a wish up, which may ask the CI system; raises CommandInvalid, Conflict or IntegrationError."""
@@ -259,7 +260,7 @@ class Requests:
         if not (is_free or is_good_before(tx, proposal.version, target)):
             raise _too_early(proposal.version, target.after)
         undoes = None if rollback_of else self._undoing(tx, proposal)
-        needed, approvers = (0, ()) if is_free else (target.approvals.needed, target.approvals.approvers)
+        needed, approvers = (0, ()) if is_free else (target.approvals.needed, self._rule(target).approvers)
         deployment = Deployment(
             0,
             target.service,
@@ -284,6 +285,12 @@ class Requests:
         if rollback_of:
             undoes = undone_by(tx, deployment)
         return replace(deployment, undoes=undoes)
+
+    def _rule(self, target: Target) -> ApprovalRule:
+        """Its approvals, of those roles alone that cover it, for people read their names; of all where none does."""
+        named = target.approvals.approvers
+        there = self.people.covering(named, target.service, target.environment)
+        return replace(target.approvals, approvers=there or named)
 
     def _called_for(self, approvers: Sequence[str], target: Target) -> tuple[str, ...]:
         return self.people.called_for(approvers, target.service, target.environment)

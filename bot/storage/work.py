@@ -22,6 +22,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -145,6 +146,12 @@ class SqlJobs:
         return found
 
 
+def _comes_behind(row: Row[Any]) -> ColumnElement[bool]:
+    """Whether a command is older than none up to this one, however many of those others let go of meanwhile."""
+    at = commands.c.accepted_at
+    return and_(at >= row.accepted_at, or_(at > row.accepted_at, commands.c.id > row.id))
+
+
 def _platform(row: Row[Any]) -> str:
     """The platform that a command was given on; empty where its row makes no sense."""
     return str(row.reply_to.get("platform", "")) if isinstance(row.reply_to, dict) else ""
@@ -207,8 +214,9 @@ class SqlCommands:
             .with_for_update(skip_locked=True)
         )
         seen, step = 0, limit
+        behind: ColumnElement[bool] = true()
         while limit > 0 and seen < FURTHEST:
-            page = due.offset(seen).limit(step)
+            page = due.where(behind).limit(step)
             rows = _readable(self._unit, page, commands.c.id, self._close_unreadable)
             for row in rows:
                 if limit > 0 and take(row.typed, _platform(row)):
@@ -216,7 +224,7 @@ class SqlCommands:
                     yield row
             if len(rows) < step:
                 return
-            seen, step = seen + step, MOST_IN_HAND
+            seen, step, behind = seen + step, MOST_IN_HAND, _comes_behind(rows[-1])
 
     def _close_unreadable(self, name: str, problem: Exception) -> None:
         log.error("command cannot be read, closed", id=name, error=problem)

@@ -198,8 +198,26 @@ def test_jobs_and_commands_are_taken_once(stores: list[SqlStore]) -> None:
     assert (sorted(jobs), sorted(taken)) == (names, names)
 
 
-def _command(name: str) -> Command:
-    return Command(name, f"press-{name}", Actor("slack:U1", "u"), "retry a#1", ReplyTo("slack", PLACES[0]))
+@pytest.mark.postgres
+def test_a_command_is_taken_once_where_older_ones_come_free_meanwhile(postgres_database: Engine) -> None:
+    """Who looks further for what it may take does not meet it again behind those that another one has let go of."""
+    store = make_store(postgres_database)
+    for number, platform in enumerate(("slack", "slack", "slack", "dingtalk", "slack")):
+        store.write(lambda tx, n=number, p=platform: tx.commands.add(_command(f"{n:02}", p)))
+    with postgres_database.connect() as other:
+        other.execute(select(commands.c.id).where(commands.c.id < "02").with_for_update())
+
+        def take(_typed: str, platform: str) -> bool:
+            other.rollback()
+            return platform == "dingtalk"
+
+        taken = store.write(lambda tx: tx.commands.lease(NOW, NOW + 9, 2, take))
+    store.close()
+    assert [record.command.id for record in taken] == ["03"]
+
+
+def _command(name: str, platform: str = "slack") -> Command:
+    return Command(name, f"press-{name}", Actor("slack:U1", "u"), "retry a#1", ReplyTo(platform, PLACES[0]))
 
 
 def test_a_press_heard_by_two_streams_is_one_command(stores: list[SqlStore], database: Engine) -> None:

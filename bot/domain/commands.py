@@ -146,7 +146,7 @@ _CHINESE = sorted((word for spec in VERBS for word in spec.chinese), key=len, re
 
 _REFERENCE = re.compile(
     r"(?:(?P<kind>[a-z_]+):)?(?:(?P<source>[A-Za-z0-9_.-]+)/)?(?P<project>[^#]+)#(?P<number>[^#@\s]+)"
-    r"(?:@(?P<attempt>\d+))?"
+    r"(?:@(?P<attempt>\d{1,9}))?"
 )
 _CARD = re.compile(r"#?\d{1,18}")  # `explain` also takes the number of a card, as operators are shown it
 _DEPLOYMENT_PREFIX = "deployment:"

@@ -21,6 +21,7 @@ class SubjectKind(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+MAX_KEY = 300
 _KEY = re.compile(r"(?P<kind>[a-z_]+):(?P<source>[A-Za-z0-9_.-]+)/(?P<project>.+)#(?P<number>[^#\s]+)", re.DOTALL)
 
 
@@ -45,6 +46,6 @@ class SubjectKey:
     def parse(cls, text: str) -> Self:
         """The key written as `kind:source/project#number`; ValueError for anything else."""
         found = _KEY.fullmatch(text)
-        if found is None or len(text) > 300:
+        if found is None or len(text) > MAX_KEY:
             raise ValueError(f"not a subject key: {text[:80]!r}")
         return cls(SubjectKind(found["kind"]), found["source"], found["project"], found["number"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bot.domain.commands import Reference
-from bot.domain.subjects import SubjectKey, SubjectKind
+from bot.domain.subjects import MAX_KEY, SubjectKey, SubjectKind
 from bot.errors import CommandInvalid
 from bot.ports import BuildControl, BuildHistory, BuildReader, Transaction
 
@@ -66,11 +66,9 @@ class Sources:
             told = {record.key.source for record in tx.subjects.newest(project, 1)}
             if source is None and told and not any(self.is_certain(name, project) for name in names):
                 names = [name for name in names if name in told]  # whose project it is has been heard
-            found = {
-                SubjectKey(SubjectKind.BUILD, name, project, reference.number)
-                for name in names
-                if self._sources[name].reader is not None
-            }
+            readable = [name for name in names if self._sources[name].reader is not None]
+            asked = {SubjectKey(SubjectKind.BUILD, name, project, reference.number) for name in readable}
+            found = {key for key in asked if len(str(key)) <= MAX_KEY}
         if not found:
             raise CommandInvalid(*self._unknown(tx, project, reference))
         if len(found) > 1:

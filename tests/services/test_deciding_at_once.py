@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -160,6 +162,37 @@ def test_a_rejection_while_it_begins(stage: Stage, other: Stage) -> None:
             stage.run_ends()
             stage.go_on(60)
         assert stage.deployment(number).state.is_ended
+
+
+def test_what_was_said_to_be_locked_begins_no_more(stage: Stage, other: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who locks while one begins hears of it when that has begun, not before, when it could still be thought held."""
+    lacks_one(stage)
+    stage.ask(f"approve {SERVICE}#1", "U3")
+    [lease] = stage.world.deployments.claim(1)
+    stage.world.ask(f"lock {SERVICE} because audit")
+    [record] = stage.world.take()
+    when_locked: list[DeploymentState] = []
+
+    def lock() -> None:
+        carry_out(other.world.worker, record)
+        when_locked.append(other.state())
+
+    locking = threading.Thread(target=lock)
+    gate = stage.world.deployments._gate
+    held, looks = gate.held, count(1)
+
+    def held_meanwhile(*about: Any) -> object:
+        why = held(*about)
+        if next(looks) == 2:  # the first one decides nothing
+            locking.start()
+            locking.join(0.5)
+        return why
+
+    monkeypatch.setattr(gate, "held", held_meanwhile)
+    carry_out(stage.world.deployments, lease)
+    locking.join(30)
+    assert other.world.said == [f"{SERVICE}/* is locked."]
+    assert (stage.state(), when_locked) == (S.DEPLOYING, [S.DEPLOYING])
 
 
 def test_a_way_back_is_confirmed_while_a_newer_one_begins(stage: Stage, other: Stage) -> None:

@@ -313,6 +313,8 @@ class DeploymentDesk:
         where = f"{service.name}/{asked.environment or '*'}"
 
         def work(tx: Transaction) -> tuple[Lock | None, Sequence[Lock]]:
+            for environment in sorted(service.targets):  # what begins there has begun, or heeds the lock
+                tx.deployments.hold_line(service.name, environment)
             cause, now = self._cause(record, line), self._records.now()
             if line.verb is Verb.LOCK:
                 lock = Lock(service.name, asked.environment, asked.reason, actor.account, actor.name, now)

@@ -32,11 +32,12 @@ class Window:
         today = local.weekday() in self.days and now >= self.begins
         return today or ((local.weekday() - 1) % 7 in self.days and now < self.ends)
 
-    def begins_on(self, day: date) -> datetime | None:
-        """When it opens on a day, if it does."""
+    def begins_on(self, day: date) -> tuple[datetime, ...]:
+        """When it may open on a day: an hour that comes twice has it open twice."""
         if day.weekday() not in self.days:
-            return None
-        return datetime.combine(day, self.begins, ZoneInfo(self.timezone)).astimezone(UTC)
+            return ()
+        begins = datetime.combine(day, self.begins, ZoneInfo(self.timezone))
+        return begins.astimezone(UTC), begins.replace(fold=1).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def opens_at(windows: Sequence[Window], freezes: Sequence[Freeze], at: datetime)
     for days in range(-1, LOOK_AHEAD_DAYS):
         for window in windows:
             day = at.astimezone(ZoneInfo(window.timezone)).date() + timedelta(days=days)
-            found = (window.begins_on(day), _change_on(day, window.timezone))
+            found = (*window.begins_on(day), _change_on(day, window.timezone))
             candidates += [instant for instant in found if instant is not None and instant > at]
     for instant in sorted(candidates):
         is_frozen = any(freeze.holds(instant) for freeze in freezes)

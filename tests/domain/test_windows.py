@@ -125,6 +125,8 @@ def test_what_never_opens_has_no_next_moment() -> None:
     [
         # the hour from two to three comes twice: it is open in the second one as well
         (time(1), time(2, 30), local(2026, 10, 25, 2, 40), local(2026, 10, 25, 2, 0, fold=1)),
+        # one that begins at half past two does so twice, and is shut between
+        (time(2, 30), time(5), local(2026, 10, 25, 2, 10, fold=1), local(2026, 10, 25, 2, 30, fold=1)),
         # there is no half past two: it begins with the hour after it
         (time(2, 30), time(5), local(2026, 3, 29, 1, 50), local(2026, 3, 29, 3)),
     ],

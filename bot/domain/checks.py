@@ -271,7 +271,8 @@ def advance(spec: CheckSpec, progress: CheckProgress, measurement: Measurement) 
 
     Where nobody looked for a whole interval or longer (no worker was there), the end moves by as much: the check ends
     only when it has watched for its whole duration. The look after such a gap can fail the check but not help it pass,
-    for it says nothing about the time before, and it begins a new streak.
+    for it says nothing about the time before, and it begins a new streak. Where it would have been the only one,
+    another one follows at once.
     """
     if not progress.is_running or measurement.at < progress.next_at:
         return progress
@@ -293,7 +294,8 @@ def advance(spec: CheckSpec, progress: CheckProgress, measurement: Measurement) 
         return replace(seen, verdict=Verdict.FAILED)
     if 0 < spec.successes <= seen.streak:
         return replace(seen, verdict=Verdict.PASSED)
-    return conclude(seen) if measurement.at >= ends_at - _EPSILON_S else seen
+    told_nothing = not seen.measured and progress.last_verdict is not Verdict.PASSED  # so one more look is made
+    return conclude(seen) if measurement.at >= ends_at - _EPSILON_S and not told_nothing else seen
 
 
 def hold(spec: CheckSpec, progress: CheckProgress, refused: Measurement) -> CheckProgress:

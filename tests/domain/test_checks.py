@@ -178,6 +178,18 @@ def test_a_gap_over_the_end_ends_nothing() -> None:
     assert run(SPEC, "p" * 9, after).verdict is PASSED
 
 
+def test_the_only_look_of_a_check_is_made_again_after_a_gap() -> None:
+    """It does not help to pass, and is no reason to say that nothing was seen: another one follows at once."""
+    spec = replace(SPEC, window_s=300, duration_s=30)  # one look, after a minute
+    before = begin(spec, T0)
+    late = advance(spec, before, Measurement(before.next_at + 15, PASSED, took_s=0.5))
+    assert (late.is_running, late.measured, late.next_at) == (True, 0, before.next_at + 15.5)
+    assert run(spec, "p", late).verdict is PASSED
+    assert run(spec, "n", late).verdict is NO_DATA
+    assert advance(spec, late, Measurement(late.next_at + 15, PASSED)).verdict is NO_DATA
+    assert advance(spec, before, Measurement(before.next_at + 15, FAILED)).verdict is FAILED
+
+
 def test_a_slow_look_is_no_gap() -> None:
     """A look that takes longer than the interval puts the next one off, and does not discount it."""
     spec = replace(SPEC, interval_s=2, duration_s=20)

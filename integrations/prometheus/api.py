@@ -61,6 +61,8 @@ class PrometheusApi:
 
 def _read(answer: Answer) -> tuple[Json, tuple[str, ...]]:
     body = _envelope(answer)
+    if answer.status == 429:  # Mimir wraps it up as an error of a query
+        raise_for_status(SYSTEM, answer)
     if (answer.status in _HTTP_OF_THE_API and "errorType" in body) or body.get("status") == "error":
         raise _failure(answer.status, body)
     if answer.status in (404, 410):
@@ -71,7 +73,8 @@ def _read(answer: Answer) -> tuple[Json, tuple[str, ...]]:
     data = body.get("data")
     if body.get("status") != "success" or not isinstance(data, dict):
         raise Unavailable(SYSTEM, "bad_answer", "is this the address of a Prometheus?")
-    said = [words for name in ("warnings", "infos") for words in _texts(body.get(name))]
+    said = ["isPartial: true"] if body.get("isPartial") is True else []  # VictoriaMetrics gives no warning
+    said += [words for name in ("warnings", "infos") for words in _texts(body.get(name))]
     return data, tuple(clean_line(words, MAX_WORDS) for words in said[:MAX_WARNINGS])
 
 

@@ -60,6 +60,15 @@ def test_warnings_and_remarks_come_with_the_value(server: Answering, session: re
     assert not ask(server, session).is_partial
 
 
+def test_what_says_itself_that_it_is_partial_is(server: Answering, session: requests.Session) -> None:
+    """VictoriaMetrics' cluster answers so, without a warning, while one of its stores is away."""
+    server.answer = lambda _: success([ROW], isPartial=True)
+    reading = ask(server, session)
+    assert (reading.warnings, reading.is_partial) == (("isPartial: true",), True)
+    server.answer = lambda _: success([ROW], isPartial=False)
+    assert ask(server, session) == Reading({'{job="a"}': 0.5})
+
+
 def test_series_that_read_the_same_stay_two(server: Answering, session: requests.Session) -> None:
     """Labels longer than are kept do not make two series one."""
     rows = [{"metric": {"path": "/" + "x" * 500 + end}, "value": [0, "1"]} for end in "ab"]
@@ -83,6 +92,11 @@ def test_series_that_read_the_same_stay_two(server: Answering, session: requests
         (Answer(403, "<html>"), AuthFailed, "prometheus: http_403"),
         (Answer(404, "404 page not found\n"), DestinationGone, "prometheus: http_404 (is there a Prometheus"),
         (Answer(429, "", {"Retry-After": "7"}), RateLimited, "prometheus: rate_limited (retry after 7 s)"),
+        (
+            Answer(429, error(429, "too_many_requests", "too fast").body, {"Retry-After": "7"}),
+            RateLimited,
+            "prometheus: rate_limited (retry after 7 s)",
+        ),
         (Answer(302, "", {"Location": "/login"}), Rejected, "prometheus: redirected"),
         (Answer(502, "<html>Bad gateway</html>"), Unavailable, "prometheus: http_502"),
         (Answer(503, "Service Unavailable"), Unavailable, "prometheus: http_503"),

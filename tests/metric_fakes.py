@@ -16,13 +16,14 @@ from bot.ports.metrics import MonitorState, Point, Query, Reading, Reply, Series
 class FakeMetricSource:
     """Answers each query with `answers[text of the query]`, an answer or an error, or with `otherwise`.
 
-    `asked` are (text, start, end).
+    `partly` are texts whose answers are partial. `asked` are (text, start, end).
     """
 
     answers: dict[str, Mapping[str, float] | Exception] = field(default_factory=dict)
     otherwise: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     is_partial: bool = False
+    partly: set[str] = field(default_factory=set)
     down: IntegrationError | None = None
     asked: list[tuple[str, float, float]] = field(default_factory=list)
     probes: int = 0
@@ -46,7 +47,7 @@ class FakeMetricSource:
         answer = self.down or self.answers.get(text, self.otherwise)
         if isinstance(answer, Exception):
             raise answer
-        return Reading(answer, self.warnings, self.is_partial)
+        return Reading(answer, self.warnings, self.is_partial or text in self.partly)
 
     def series(self, query: Query, *, start: float, end: float, step_s: float) -> Series:
         """Each value, unchanged over the whole time."""

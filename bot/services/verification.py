@@ -195,10 +195,11 @@ class Verification:
         window_s = min(spec.window_s, max(spec.settles_s, now - context.there_since))
         reading = source.value(_query(spec, context, window_s), start=now - window_s, end=now)
         if spec.kind is CheckKind.METRIC:
-            return _whole(judge(spec, reading.values), reading), reading.warnings
+            return _whole(judge(spec, reading.values), reading, (Verdict.PASSED,)), reading.warnings
         before, earlier_s = context.well_until or context.started_at, spec.baseline_window_s
         baseline = source.value(_query(spec, context, earlier_s), start=before - earlier_s, end=before)
-        outcome = _whole(judge(spec, reading.values, baseline.values), reading, baseline)
+        outcome = _whole(judge(spec, reading.values, baseline.values), reading, (Verdict.PASSED,))
+        outcome = _whole(outcome, baseline, (Verdict.PASSED, Verdict.FAILED))
         return outcome, (*reading.warnings, *baseline.warnings)
 
     def _look_at_address(self, spec: CheckSpec, context: CheckContext) -> Outcome:
@@ -222,9 +223,9 @@ class Verification:
 _METRICS = (CheckKind.METRIC, CheckKind.COMPARE)
 
 
-def _whole(outcome: Outcome, *readings: Reading) -> Outcome:
-    """A pass takes a whole answer: what was not read may be what is wrong."""
-    if outcome.verdict is Verdict.PASSED and any(reading.is_partial for reading in readings):
+def _whole(outcome: Outcome, reading: Reading, needing: Sequence[Verdict]) -> Outcome:
+    """The outcome, or an error where it is one of those `needing` a whole answer: what was not read may decide it."""
+    if outcome.verdict in needing and reading.is_partial:
         return replace(outcome, verdict=Verdict.ERROR, reason=Reason.PARTIAL)
     return outcome
 

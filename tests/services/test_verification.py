@@ -103,6 +103,15 @@ def test_a_partial_answer_is_no_pass(
     assert looked(verification.measure(ERRORS, CONTEXT, T0))[:2] == outcome
 
 
+@pytest.mark.parametrize("value", [0.3, 0.9])
+def test_what_is_partial_is_no_measure(verification: Verification, source: FakeMetricSource, value: float) -> None:
+    """A value that is whole is neither well nor wrong beside one from before of which half was not read."""
+    source.answers = {"p95(production, 90s)": {"": value}, "p95(production, 3600s)": {"": 0.25}}
+    source.partly = {"p95(production, 3600s)"}
+    measured = verification.measure(LATENCY, CONTEXT, T0 + 90)
+    assert looked(measured)[:3] == (Verdict.ERROR, Reason.PARTIAL, value)
+
+
 def test_no_data_is_no_pass(verification: Verification) -> None:
     """A query that finds nothing says nothing of the service."""
     assert looked(verification.measure(ERRORS, CONTEXT, T0)) == (Verdict.NO_DATA, Reason.NO_SERIES, None, "[]")

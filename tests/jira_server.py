@@ -178,6 +178,9 @@ class FakeJira(Loopback):
                 return 200, self.versions[project]
             case ["POST", "version"]:
                 project = list(self.versions)[call.body["projectId"] - 100]
+                if any(version["name"] == call.body["name"] for version in self.versions[project]):
+                    words = "A version with this name already exists in this project."
+                    return 400, {"errorMessages": [], "errors": {"name": words}}
                 return 201, self._new_version(project, call.body)
             case ["POST", "search", "jql"] | ["POST", "search"]:
                 return self._search(call.body)

@@ -165,9 +165,13 @@ class JiraTracker:
             issue = parse_issue(row, self._page)
             if name in issue.fix_versions:
                 return
-            if all(one.name != name for one in self.releases(issue.project)):
+            if not self._has_release(issue.project, name):
                 project = row.get("fields", {}).get("project", {})
-                self._api.change("POST", "version", {"name": name[:255], "projectId": int(project["id"])})
+                try:
+                    self._api.change("POST", "version", {"name": name[:255], "projectId": int(project["id"])})
+                except Rejected:
+                    if not self._has_release(issue.project, name):  # another issue's teller was faster
+                        raise
             self._api.change("PUT", f"issue/{key}", {"update": {"fixVersions": [{"add": {"name": name}}]}})
 
     # --- Relations
@@ -204,6 +208,9 @@ class JiraTracker:
         return missing
 
     # ---
+
+    def _has_release(self, project: str, name: str) -> bool:
+        return any(one.name == name for one in self.releases(project))
 
     def _has_reached(self, row: Mapping[str, Any], status: str, since: datetime) -> bool:
         changes = moves_since(row, since, self._page)

@@ -12,6 +12,7 @@ from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited,
 from integrations.jira.client import JiraTracker
 from tests.integrations.jira.conftest import Connect
 from tests.jira_server import FakeJira
+from tests.loopback import Answer, Call
 
 MARKER = "shipmate deployment 7"
 SECTIONS = (
@@ -192,6 +193,25 @@ def test_a_fix_version_is_added_and_made_where_it_is_missing(jira: FakeJira, tra
     tracker.add_fix_version("USER-12", "1.4.2")
     assert jira.issues["USER-12"].fix_versions == ["1.4.2"]
     assert [version["name"] for version in jira.versions["USER"]] == ["1.4.2"]
+
+
+def test_a_fix_version_that_somebody_else_makes_meanwhile_is_added(
+    jira: FakeJira, tracker: JiraTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two issues of one deployment are told at the same time: Jira refuses to make it a second time."""
+    answer = jira.answer
+
+    def after_others(call: Call) -> Answer:
+        if call.method == "POST" and call.path.endswith("/version") and not jira.versions["USER"]:
+            jira.release("1.4.2")
+        return answer(call)
+
+    monkeypatch.setattr(jira, "answer", after_others)
+    tracker.add_fix_version("USER-12", "1.4.2")
+    assert jira.issues["USER-12"].fix_versions == ["1.4.2"]
+    jira.fail("api/3/version", 400, {"errors": {"name": "too long"}})
+    with pytest.raises(Rejected, match="too long"):
+        tracker.add_fix_version("USER-12", "1.4.3")
 
 
 def test_a_version_is_found_with_its_project(jira: FakeJira, tracker: JiraTracker) -> None:

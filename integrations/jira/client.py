@@ -122,17 +122,21 @@ class JiraTracker:
             self._api.change("POST", f"issue/{key}/remotelink", body)
 
     def changes(self, since: datetime) -> Sequence[IssueChange]:
-        """See `Tracker`. Minutes are counted back from now, for a time in JQL is one of our account's zone.
+        """See `Tracker`.
 
         The newest come first: what changes meanwhile moves to where we have been, and pushes nothing off a later page.
+        That issue itself is looked for once more: the next poll would not tell what happened to it long before.
         """
         with together(POLL_S):
-            minutes = math.ceil((self._clock.now() - since).total_seconds() / 60) + 1
-            found = [
-                change
-                for row in self._search(f"{self._scope()}updated >= -{max(minutes, 1)}m ORDER BY updated DESC")
-                for change in changes_since(row, since, self._page)
-            ]
+            told: dict[str, IssueChange] = {}
+            for asked in (since, self._clock.now()):
+                pages = 0
+                for page in self._search(self._updated(asked)):
+                    told |= {change.key: change for row in page for change in changes_since(row, since, self._page)}
+                    pages += 1
+                if pages == 1:
+                    break
+            found = list(told.values())
             if self._watches_releases:
                 now = self._clock.now()
                 found += [
@@ -241,8 +245,13 @@ class JiraTracker:
         names = ", ".join(f'"{project}"' for project in self._config.projects)
         return f"project in ({names}) AND " if names else ""
 
-    def _search(self, jql: str) -> Iterator[Mapping[str, Any]]:
-        """Issues with their histories, as many as 100 pages hold."""
+    def _updated(self, since: datetime) -> str:
+        """Minutes are counted back from now, for a time in JQL is one of our account's zone."""
+        minutes = math.ceil((self._clock.now() - since).total_seconds() / 60) + 1
+        return f"{self._scope()}updated >= -{max(minutes, 1)}m ORDER BY updated DESC"
+
+    def _search(self, jql: str) -> Iterator[list[Mapping[str, Any]]]:
+        """Issues with their histories by pages, of which there may be 100."""
         body: dict[str, Any] = {"jql": jql, "maxResults": PAGE, "fields": list(CHANGE_FIELDS)}
         body["expand"] = "changelog" if self._config.is_cloud else ["changelog"]
         if self._config.is_cloud and (written := self._reconciled()):
@@ -252,7 +261,7 @@ class JiraTracker:
             page = self._api.search(path, body)
             rows = page.get("issues")
             rows = rows if isinstance(rows, list) else []
-            yield from (row for row in rows if isinstance(row, dict))
+            yield [row for row in rows if isinstance(row, dict)]
             if self._config.is_cloud:
                 body["nextPageToken"] = page.get("nextPageToken")
                 is_last = page.get("isLast") is True or not body["nextPageToken"]

@@ -26,6 +26,7 @@ from bot.services.presenters.replies import PROBLEMS
 from bot.services.reporting import FAILURE, PREFIX, REPORT, Reporting
 from bot.services.settling import Settling, held_for
 from bot.services.signal import Signal
+from bot.services.steps import LATE_UNTIL, late_noted
 from bot.services.telling import UNKNOWN_KIND, Teller, remember_origin, remember_refusal
 from bot.services.trackers import TrackerAccess, Trackers
 from bot.services.writings import Followed, Known
@@ -306,7 +307,8 @@ class TrackerWorker:
             self._end(task, f"failed:{problem.reason}")
         else:
             log.info("work with a tracker put off", tracker=task.tracker, key=task.key, error=problem)
-            pause = max(pause_s(tries), problem.retry_after_s or 0.0)
+            may_come_s = late_noted(problem, 0.0).get(LATE_UNTIL, 0.0)  # until then a comment is not known by looking
+            pause = max(pause_s(tries), problem.retry_after_s or 0.0, may_come_s)
             self._again(task, tries, pause, f"retry:{problem.reason}")
 
     def _announce(self, task: TrackerTask, reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -166,6 +166,36 @@ def test_a_move_whose_answer_was_lost_is_not_made_again(make: Make) -> None:
     world.tracker.issues["USER-12"] = replace(world.tracker.issues["USER-12"], status="Accepted")
     world.work(60)
     assert world.tracker.issues["USER-12"].status == "Accepted"
+    assert world.outcomes()[-1] == "done"
+
+
+@dataclass
+class SlowTracker(FakeTracker):
+    """One that carries out the first comment only half a minute after we hung up on it."""
+
+    late: list[tuple[datetime, str, Sequence[Section], str]] = field(default_factory=list)
+
+    def comment(self, key: str, sections: Sequence[Section], marker: str) -> bool:
+        """See `Tracker`."""
+        if not self.late:
+            self.late.append((self.now() + timedelta(seconds=30), key, sections, marker))
+            raise OutcomeUnknown("jira", "timeout")
+        at, *first = self.late[0]
+        if self.now() >= at:
+            super().comment(*first)
+        return super().comment(key, sections, marker)
+
+
+def test_a_comment_that_is_carried_out_late_stands_alone(make: Make) -> None:
+    """Until it may have come, none is written beside it."""
+    world = make(triggers=(replace(TRIGGER, on_success=""),), tracker=SlowTracker())
+    world.hear(moved())
+    world.work()
+    world.tell(deployment())
+    world.work(59)
+    assert world.tracker.calls == []
+    world.work(60)
+    assert [call[0] for call in world.tracker.calls] == ["comment"]
     assert world.outcomes()[-1] == "done"
 
 

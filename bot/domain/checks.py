@@ -6,7 +6,7 @@ Nothing here reads a clock or a network. Times are seconds since 1970, lengths a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -320,6 +320,14 @@ def hold(spec: CheckSpec, progress: CheckProgress, refused: Measurement) -> Chec
     )
 
 
+def turned_back(checks: Sequence[CheckProgress], now: float) -> tuple[CheckProgress, ...]:
+    """The checks as they are by a clock that was set back: what happened lies in its future."""
+    running = [one for one in checks if one.is_running]
+    happened = [one.began_at if one.last_at is None else one.last_at for one in running]
+    back_s = max(happened, default=now) - now
+    return tuple(_earlier(one, back_s) for one in checks) if back_s > 0 else tuple(checks)
+
+
 def conclude(progress: CheckProgress) -> CheckProgress:
     """The check at its end, with the verdict that its measurements add up to.
 
@@ -361,6 +369,16 @@ def _counted(progress: CheckProgress, measurement: Measurement, *, was_away: boo
         case Verdict.ERROR | Verdict.NO_DATA:
             errors = progress.errors + (measurement.verdict is Verdict.ERROR)
             return replace(progress, measured=measured, errors=errors, streak=0, blanks=progress.blanks + 1)
+
+
+def _earlier(progress: CheckProgress, by_s: float) -> CheckProgress:
+    return replace(
+        progress,
+        began_at=progress.began_at - by_s,
+        ends_at=progress.ends_at - by_s,
+        next_at=progress.next_at - by_s,
+        last_at=None if progress.last_at is None else progress.last_at - by_s,
+    )
 
 
 def _next_at(spec: CheckSpec, ends_at: float, planned: float, measurement: Measurement) -> float:

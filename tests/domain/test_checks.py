@@ -23,6 +23,7 @@ from bot.domain.checks import (
     begin,
     conclude,
     hold,
+    turned_back,
 )
 
 PASSED, FAILED, NO_DATA, ERROR = Verdict.PASSED, Verdict.FAILED, Verdict.NO_DATA, Verdict.ERROR
@@ -304,6 +305,20 @@ def test_every_check_ends(spec: CheckSpec, late_s: float, verdict: Verdict) -> N
         progress = advance(spec, progress, Measurement(progress.next_at + late_s, verdict))
     assert not progress.is_running
     assert progress.verdict is verdict or progress.passes == 0
+
+
+def test_a_clock_that_is_set_back_takes_the_checks_with_it() -> None:
+    """What happened lies in the future then: what is planned moves by as much, and what is over stays beside it."""
+    going, over = run(SPEC, "pp"), run(replace(SPEC, name="other", failure_limit=1), "f")
+    by_s = 3600.0
+    now = T0 + 10 - by_s
+    turned = turned_back([going, over], now)
+    assert [one.began_at for one in turned] == [T0 - by_s] * 2
+    assert (turned[0].next_at, turned[0].ends_at, turned[0].last_at) == (now + 10, T0 + 100 - by_s, now)
+    assert run(SPEC, "p" * 9, turned[0]).verdict is PASSED
+    assert turned_back([going, over], T0 + 10) == (going, over)
+    assert turned_back([begin(SPEC, T0)], T0 - 5) == (begin(SPEC, T0 - 5),)
+    assert turned_back([over], now) == (over,)
 
 
 def test_what_is_held_is_no_look_until_it_lasts() -> None:

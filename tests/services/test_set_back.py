@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Double, event
+from sqlalchemy import Double, Engine, event
 
 from bot.domain.builds import BuildStatus
+from bot.domain.checks import Verdict
+from bot.domain.deployments import DeploymentState
 from bot.errors import RateLimited, Unavailable
 from bot.storage.set_back import HAPPENED, PLANNED, SetBack
 from bot.storage.tables import metadata
+from tests.services.deployment_world import a_stage
 from tests.services.world import CI, World
-from tests.stores import event_of
+from tests.stores import SqlStore, event_of
 
 HOUR_S = 3600.0
 SUCCESS = BuildStatus.SUCCESS
@@ -115,6 +118,22 @@ def test_a_command_goes_on(world: World) -> None:
     world.builds.begin_queued()
     world.work(200)
     assert (world.states(), len(world.builds.requests)) == (["done"], 1)
+
+
+def test_a_version_is_verified_on(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """What its checks were planned by lies in its snapshot: nobody looked for an hour, and what burnt burnt on."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    stage.good("v1")
+    number = stage.carried_out("v2")
+    stage.go_on(10)
+    seen = len(stage.verification.measured)
+    set_back(stage.world, HOUR_S)
+    stage.go_on(20)
+    assert len(stage.verification.measured) > seen
+    assert stage.state(number) is DeploymentState.VERIFYING
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    stage.go_on(10)
+    assert stage.deployment(number).outcome == "checks_failed"
 
 
 def test_a_little_is_not_worth_it(world: World) -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.domain.checks import CheckKind, CheckProgress, CheckSpec, Measurement, Reason, Verdict, advance, drop, hold
+from bot.domain.checks import (
+    CheckKind,
+    CheckProgress,
+    CheckSpec,
+    Measurement,
+    Reason,
+    Verdict,
+    advance,
+    drop,
+    hold,
+    turned_back,
+)
 from bot.domain.deployments import Deployment, note
 from bot.domain.services import Target
 from bot.ports import Transaction
@@ -32,6 +43,7 @@ class Verifying:
     def look(self, lease: DeploymentLease, deployment: Deployment, target: Target) -> tuple[CheckProgress, ...]:
         """The checks after everything that is due was measured, and what is no check any more was given up."""
         now, specs = self._records.now(), {spec.name: spec for spec in target.checks}
+        deployment = replace(deployment, checks=turned_back(deployment.checks, now))
         due = [one for one in deployment.checks if one.is_running and one.next_at <= now and one.name in specs]
         asked = [specs[one.name] for one in due]
         looks = self._measured(lease, asked, self._seen(deployment, asked), now)

@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 
 from bot.domain.builds import BuildStatus
 from bot.domain.deployments import DeploymentState
+from bot.domain.events import Event
+from bot.domain.subjects import SubjectKey
 from bot.errors import OutcomeUnknown, Rejected
 from bot.services.acting import TRIGGER_WITHIN_S
 from bot.services.deployments.stepping import Stepping
@@ -213,6 +215,30 @@ def test_a_run_that_is_built_again_is_followed_further(stage: Stage) -> None:
     request.build = None
     stage.go_on(20)
     assert stage.state(number) is S.DEPLOYING
+    stage.builds.begin_queued()
+    stage.go_on(20)
+    stage.run_ends()
+    stage.go_on(60)
+    assert (stage.state(number), len(stage.runs())) == (S.SUCCEEDED, 1)
+
+
+def test_a_worker_that_is_lost_while_its_build_is_looked_at_ends_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the question for the request's build and the one for how that stands: nobody cut it short."""
+    number = stage.carried_out("v1", is_run_ended=False)
+    fetch = FakeBuildSystem.fetch
+
+    def after_the_loss(builds: FakeBuildSystem, key: SubjectKey, *, with_log: bool) -> Event:
+        if key == builds.requests[-1].build:
+            builds.finish(key, BuildStatus.CANCELLED)
+            builds.requests[-1].build = None
+        return fetch(builds, key, with_log=with_log)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeBuildSystem, "fetch", after_the_loss)
+        stage.go_on(4)
+    assert (stage.state(number), stage.builds.requests[-1].build) == (S.DEPLOYING, None)
     stage.builds.begin_queued()
     stage.go_on(20)
     stage.run_ends()

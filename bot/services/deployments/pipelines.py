@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bot.domain.builds import BuildStatus
 from bot.domain.deployments import Run
+from bot.domain.subjects import SubjectKey
 from bot.errors import DestinationGone, Unavailable
 from bot.ports import BuildControl, BuildReader, Triggered
 from bot.ports.deploying import Order, RunReport, RunState
@@ -58,8 +59,13 @@ class BuildDeploys:
             if build is None:
                 return RunReport(replace(run, build="", url=""), RunState.WAITING)
             facts = self._reader.fetch(build, with_log=False).facts
-        state = _STATES[facts.status or BuildStatus.RUNNING]
+            state = _STATES[facts.status or BuildStatus.RUNNING]
+            if state is RunState.CANCELLED and self._is_built_again(order, run, build):  # since it was asked for
+                return RunReport(replace(run, build="", url=""), RunState.WAITING)
         return RunReport(replace(run, build=str(build), url=facts.url or run.url), state, facts.summary or "")
+
+    def _is_built_again(self, order: Order, run: Run, build: SubjectKey) -> bool:
+        return self._control.follow(order.pipeline, run.request, correlation=order.correlation) != build
 
     def stop(self, order: Order, run: Run) -> bool:
         """See `DeploySystem.stop`."""

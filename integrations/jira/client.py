@@ -78,7 +78,7 @@ class JiraTracker:
         with together(CALL_DEADLINE_S):
             row = self._row(key, ("status",), **({"expand": "changelog"} if since else {}))
             issue = parse_issue(row, self._page)
-            chosen = choose(self._transitions(key), issue, status)
+            chosen = choose(self._transitions(key), issue, status, self._config.resolution)
             if chosen is None or (since and self._has_reached(row, leads_to(chosen), since)):
                 return False
             if comment and self._stands(key, marker):

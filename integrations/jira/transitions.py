@@ -26,18 +26,19 @@ _CATEGORY_KEYS = {
 _RESOLUTIONS = ("done", "fixed", "resolved", "完成", "已完成", "已解决", "已修复")
 
 
-def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
+def choose(rows: Sequence[Row], issue: Issue, status: str, resolution: str = "") -> Row | None:
     """The transition to a status, by its name in any case, else by its category's; None when it is there already.
 
-    A transition's own name says nothing: it is the status behind it that counts. Rejected: `no_transition`, and
-    `several_statuses` where more than one is of that category: Closed and Rejected both are done.
+    A transition's own name says nothing: it is the status behind it that counts; of several that lead there it is the
+    one whose screen asks the least of us. Rejected: `no_transition`, and `several_statuses` where more than one is of
+    that category: Closed and Rejected both are done.
     """
     wanted = status.strip().casefold()
     if issue.status.casefold() == wanted:
         return None
     by_name = [row for row in rows if _target(row, "name").casefold() == wanted]
     if by_name:
-        return min(by_name, key=lambda row: len(list(_open_fields(row))))
+        return min(by_name, key=lambda row: _asks(row, resolution))
     category = _CATEGORY_WORDS.get(wanted)
     if category is not None:
         if issue.category is category:
@@ -48,7 +49,7 @@ def choose(rows: Sequence[Row], issue: Issue, status: str) -> Row | None:
             detail = f"{status!r} may be {' or '.join(names)}: name the one that is meant"
             raise Rejected(SYSTEM, "several_statuses", clean_line(detail, 300))
         if by_category:
-            return min(by_category, key=lambda row: len(list(_open_fields(row))))
+            return min(by_category, key=lambda row: _asks(row, resolution))
     ways = ", ".join(dict.fromkeys(_target(row, "name") for row in rows))
     detail = f"from {issue.status!r} it can go to {ways}" if ways else f"nothing leads out of {issue.status!r} for us"
     raise Rejected(SYSTEM, "no_transition", clean_line(detail, 300))
@@ -64,6 +65,21 @@ def fields_for(row: Row, resolution: str = "") -> dict[str, Any]:
 
     That is the configured one, or one that is known to say done; no other is made up.
     """
+    given, asked = _filled(row, resolution)
+    if asked:
+        detail = f"the transition's screen asks for {', '.join(asked)}"
+        raise Rejected(SYSTEM, "required_fields", clean_line(detail, 300))
+    return given
+
+
+def _asks(row: Row, resolution: str) -> tuple[int, int]:
+    """How many fields of its screen we cannot fill in, and how many we can."""
+    given, asked = _filled(row, resolution)
+    return len(asked), len(given)
+
+
+def _filled(row: Row, resolution: str) -> tuple[dict[str, Any], list[str]]:
+    """What its screen is given, and the names of the fields that it asks for beside."""
     given: dict[str, Any] = {}
     asked = []
     for name, field in _open_fields(row):
@@ -72,10 +88,7 @@ def fields_for(row: Row, resolution: str = "") -> dict[str, Any]:
             given[name] = chosen
         else:
             asked.append(str(field.get("name") or name))
-    if asked:
-        detail = f"the transition's screen asks for {', '.join(asked)}"
-        raise Rejected(SYSTEM, "required_fields", clean_line(detail, 300))
-    return given
+    return given, asked
 
 
 def _resolved(field: Row, resolution: str) -> dict[str, str] | None:

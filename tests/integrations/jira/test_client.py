@@ -135,6 +135,23 @@ def test_no_resolution_is_made_up(
     assert sent["fields"] == {"resolution": {"id": str(7 + allowed.index(given))}}
 
 
+@pytest.mark.parametrize("status", ["Closed", "Done"])
+def test_of_several_ways_the_one_is_taken_that_can_be_filled_in(
+    jira: FakeJira, tracker: JiraTracker, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """A resolution is known, the field of another screen is not, whichever of them Jira names first."""
+    listed = jira._transitions
+    by_hand = {"customfield_1": {**RESOLUTION["resolution"], "name": "Signed off by", "allowedValues": []}}
+
+    def two_ways(key: str) -> list[dict[str, object]]:
+        [way] = [row for row in listed(key) if row["to"]["name"] == "Closed"]
+        return [{**way, "id": "7", "fields": by_hand}, {**way, "id": "8", "fields": RESOLUTION}]
+
+    monkeypatch.setattr(jira, "_transitions", two_ways)
+    assert tracker.transition("USER-12", status)
+    assert jira.calls[-1].body == {"transition": {"id": "8"}, "fields": {"resolution": {"name": "Done"}}}
+
+
 def test_several_statuses_of_a_category_are_named(jira: FakeJira, tracker: JiraTracker) -> None:
     """What was deployed is not moved to Rejected because that is done as well; one of them by its name is taken."""
     jira.statuses["Rejected"] = "Done"

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bot.domain.commands import MAX_COMMAND_LENGTH, Actor, ReplyTo
@@ -135,7 +136,8 @@ class Translator:
         author = _text(said, "user")
         if not author or author == self._own_user(body) or said.get("subtype") or _is_by_bot(said):
             return None
-        return self._of_event(body, said, clean(_text(said, "text"), self._own_user(body)), is_private=True)
+        heard = self._of_event(body, said, clean(_text(said, "text"), self._own_user(body)), is_private=True)
+        return replace(heard, dedup_key=_key_of_line(said, heard.typed)) if _text(said, "ts") else heard
 
     def of_message(self, body: Json) -> Heard | None:
         """A line in a direct conversation; None for changes, files, bots and other kinds of conversation."""
@@ -244,6 +246,12 @@ def _value(action: Json) -> str:
     """The command a control carries: its value, or that of the chosen option."""
     chosen = _object(action, "selected_option")
     return (_text(action, "value") or _text(chosen, "value")).strip()
+
+
+def _key_of_line(said: Json, typed: str) -> str:
+    """A line is told again, as an event of its own, whenever it is edited: what it says is heard once."""
+    digest = hashlib.sha256(typed.encode()).hexdigest()[:32]
+    return f"{PLATFORM}:line:{_text(said, 'channel')}:{_text(said, 'ts')}:{digest}"
 
 
 def _short(action_id: str) -> str:

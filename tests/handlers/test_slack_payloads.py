@@ -56,6 +56,22 @@ def test_a_mention_is_answered_to_the_asker_in_the_thread(translator: Translator
     assert (reply_to.thread, reply_to.is_private, reply_to.url) == ("9.9", True, None)
 
 
+def test_an_edited_mention_is_heard_again_only_where_it_says_something_else(translator: Translator) -> None:
+    """Slack tells of each edit as a new event: a command must not be carried out once more for a comma."""
+
+    def key(event_id: str, **fields: Any) -> str:
+        heard = translator.of_mention(event("app_mention", event_id=event_id, **{"ts": "100.1"} | fields))
+        assert heard is not None
+        return heard.dedup_key
+
+    edited = {"user": "U1", "ts": "105.0"}
+    first = key("Ev1", text="<@UBOT> retry app#1")
+    assert key("Ev2", text="<@UBOT>, retry  app#1", edited=edited) == first
+    assert key("Ev3", text="<@UBOT> retry app#2", edited=edited) != first
+    assert key("Ev4", text="<@UBOT> retry app#1", ts="200.2") != first
+    assert key("Ev5", text="<@UBOT> retry app#1", channel="C2") != first
+
+
 def test_a_direct_message_is_answered_plainly(translator: Translator) -> None:
     """In a direct conversation there is nobody to hide an answer from."""
     heard = translator.of_message(event("message", channel="D1", channel_type="im", text="<@UBOT> status"))

@@ -6,6 +6,7 @@ public clients; error texts of the platform are read, never passed on, since the
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bot.errors import (
@@ -24,6 +25,7 @@ from integrations.http import GAVE_UP, Answer, is_by_a_proxy, pause_of, raise_fo
 ROBOT_THROTTLE_S = 600.0
 THROTTLE_S = 60.0
 QUOTA_PAUSE_S = 3600.0
+WRAPPED = 88  # {"errcode": 88, "sub_code": "40014", "errmsg": "ding talk error[subcode=40014,submsg=…]"}
 
 _ERRCODES: dict[int, tuple[type[IntegrationError], str]] = {
     -1: (Unavailable, "busy"),
@@ -40,7 +42,7 @@ _ERRCODES: dict[int, tuple[type[IntegrationError], str]] = {
     460101: (Rejected, "too_long"),
     40014: (AuthFailed, "token_invalid"),
     42001: (AuthFailed, "token_invalid"),
-    88: (AuthFailed, "no_permission"),
+    WRAPPED: (AuthFailed, "no_permission"),
     60011: (AuthFailed, "no_permission"),
     60020: (AuthFailed, "ip_not_allowed"),
     33012: (DestinationGone, "person_not_found"),
@@ -68,7 +70,14 @@ def read_errcode(answer: Answer) -> dict[str, Any]:
         raise OutcomeUnknown(SYSTEM, "unreadable_answer", "no errcode")
     if code == 0:
         return body
-    raise _of_errcode(code, str(body.get("errmsg", "")).lower())
+    words = str(body.get("errmsg", "")).lower()
+    raise _of_errcode(_inner_code(body, words) if code == WRAPPED else code, words)
+
+
+def _inner_code(body: dict[str, Any], words: str) -> int:
+    """The code that is meant by 88, which stands before any refusal of `topapi`."""
+    found = re.fullmatch("[0-9]{1,9}", str(body.get("sub_code", ""))) or re.search("(?<=subcode=)[0-9]{1,9}", words)
+    return WRAPPED if found is None else int(found[0])
 
 
 def _of_errcode(code: int, words: str) -> IntegrationError:

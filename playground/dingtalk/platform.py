@@ -115,7 +115,14 @@ class DingTalkPlatform:
 
         def work() -> Answer:
             if self.tokens.get(token, 0.0) < time.monotonic():
-                return Answer({"errcode": 40014, "errmsg": "不合法的access_token"})
+                return Answer(
+                    {
+                        "errcode": 88,
+                        "sub_code": "40014",
+                        "sub_msg": "不合法的access_token",
+                        "errmsg": "ding talk error[subcode=40014,submsg=不合法的access_token]",
+                    }
+                )
             person = self.store.people.get(str(arguments.get("userid")))
             if person is None:
                 return Answer({"errcode": 60121, "errmsg": "找不到该用户"})

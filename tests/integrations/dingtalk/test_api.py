@@ -98,6 +98,14 @@ def test_a_refused_token_is_replaced_once(app: App, playground: Playground) -> N
     assert [call["status"] for call in playground.client.calls(method=UPDATE)] == [401, 400]
 
 
+def test_a_token_that_the_old_api_refuses_is_replaced_too(app: App, playground: Playground) -> None:
+    """Nobody is a stranger to the address book because a token ended early."""
+    app.token()
+    playground.client.act(platform="dingtalk", expire_tokens=True)
+    assert app.ask_old("/topapi/v2/user/get", {"userid": "lilei0017"})["result"]["name"] == "李雷"
+    assert _tokens(playground) == 2
+
+
 def test_a_token_that_is_always_refused_fails(app: App, playground: Playground) -> None:
     """There is no loop of tokens and refusals."""
     refusal = {"code": "InvalidAuthentication", "message": "no"}

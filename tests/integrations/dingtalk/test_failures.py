@@ -58,6 +58,33 @@ def test_errcode_decides(code: int, words: str, kind: type[IntegrationError], re
 
 
 @pytest.mark.parametrize(
+    ("inner", "kind", "reason"),
+    [
+        ("40014", AuthFailed, "token_invalid"),
+        ("60011", AuthFailed, "no_permission"),
+        ("60020", AuthFailed, "ip_not_allowed"),
+        ("60121", DestinationGone, "person_not_found"),
+        ("90002", RateLimited, "throttled"),
+        ("40000", Rejected, "refused"),
+    ],
+)
+def test_the_code_within_says_what_88_means(inner: str, kind: type[IntegrationError], reason: str) -> None:
+    """`topapi` wraps whatever it refuses: as a field of its own, in older answers in the text alone."""
+    text = f"ding talk error[subcode={inner},submsg=…]"
+    for wrapped in ({"errcode": 88, "sub_code": inner, "errmsg": text}, {"errcode": 88, "errmsg": text}):
+        with pytest.raises(kind) as caught:
+            read_errcode(_answer(wrapped))
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("body", [{}, {"sub_code": None}, {"sub_code": "isv.x"}, {"sub_code": "88"}])
+def test_88_without_a_code_within_is_a_missing_permission(body: dict[str, object]) -> None:
+    """It stands for authentication."""
+    with pytest.raises(AuthFailed, match="no_permission"):
+        read_errcode(_answer({"errcode": 88, "errmsg": "ding talk error"} | body))
+
+
+@pytest.mark.parametrize(
     ("code", "reason", "pause_s", "scope"),
     [
         (130101, "throttled", 600.0, "place"),

@@ -51,13 +51,18 @@ _ERRCODES: dict[int, tuple[type[IntegrationError], str]] = {
 _PAUSES: dict[int, tuple[str, float, str]] = {
     130101: ("throttled", ROBOT_THROTTLE_S, "place"),
     410100: ("throttled", THROTTLE_S, "place"),
-    90002: ("throttled", THROTTLE_S, "account"),
+    660026: ("throttled", THROTTLE_S, "place"),
+    **dict.fromkeys(range(90001, 90015), ("throttled", THROTTLE_S, "account")),
     90018: ("throttled", THROTTLE_S, "account"),
     90020: ("quota_exceeded", QUOTA_PAUSE_S, "account"),
     90030: ("quota_exceeded", QUOTA_PAUSE_S, "account"),
 }
 _MISSING = ("notexist", "not exist", "notfound", "not found", "不存在", "not in group", "不在群")
 _DOUBLE = ("duplicat", "alreadyexist", "already exist", "已存在", "重复")
+_TOO_FAST = re.compile(
+    r"qp[sm]limit|qps\.exceed\.limit|request\.overlimit|oaplus\.query\.limit|throttl"
+    r"|too[. ]?fast|too many messages|too\.many\.(group|people)"
+)
 _BAD_TOKEN = ("invalidauthentication", "invalidaccesstoken", "invalid.accesstoken")
 
 
@@ -89,6 +94,8 @@ def _of_errcode(code: int, words: str) -> IntegrationError:
         return kind(SYSTEM, reason, f"errcode {code}")
     if code == 310000:
         return _of_security(words)
+    if _TOO_FAST.search(words):
+        return RateLimited(SYSTEM, "throttled", THROTTLE_S, scope="place")
     if "too long" in words:
         return Rejected(SYSTEM, "too_long", f"errcode {code}")
     return Rejected(SYSTEM, "refused", f"errcode {code}")
@@ -139,7 +146,7 @@ def _of_code(answer: Answer, body: dict[str, Any]) -> IntegrationError:
     detail = f"http {answer.status}" + (f" {code[:80]}" if code.replace(".", "").replace("_", "").isalnum() else "")
     if "apicountlimit" in words:
         return RateLimited(SYSTEM, "quota_exceeded", QUOTA_PAUSE_S, scope="account")
-    if "qpslimit" in words or "throttl" in words or answer.status == 429:
+    if _TOO_FAST.search(words) or answer.status == 429:
         return RateLimited(SYSTEM, "throttled", pause_of(answer.headers, THROTTLE_S), scope="account")
     if answer.status == 401 or any(word in words for word in _BAD_TOKEN):
         return AuthFailed(SYSTEM, "token_invalid", detail)

@@ -31,7 +31,7 @@ REPEATABLE = READS | {"conversations.open", "views.update", "files.getUploadURLE
 chat.update is none of them: one that is carried out late undoes those that came after it.
 """
 
-_LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"})
+_LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 _UNSURE = frozenset({"internal_error", "fatal_error"})
 _MESSAGE_GONE = frozenset({"message_not_found", "cant_update_message", "block_mismatch"})
 _TRIGGER_EXPIRED = frozenset({"expired_trigger_id", "invalid_trigger_id"})
@@ -43,7 +43,7 @@ _CLASSES: dict[type[IntegrationError], frozenset[str]] = {
     AuthFailed: frozenset(
         {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"}
         | {"no_permission", "not_allowed_token_type", "org_login_required", "ekm_access_denied", "access_denied"}
-        | {"team_access_not_granted", "two_factor_setup_required"}
+        | {"team_access_not_granted", "two_factor_setup_required", "accesslimited"}  # the last: on this network
     ),
     DestinationGone: frozenset(
         {"channel_not_found", "not_in_channel", "is_archived", "is_inactive", "channel_is_limited_access"}

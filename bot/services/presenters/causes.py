@@ -81,7 +81,7 @@ CAUSES = (
         "Put a valid credential in place or grant what it lacks, restart, then replay.",
         "invalid_auth not_authed token_revoked token_expired token_invalid account_inactive "
         "missing_scope no_permission not_allowed_token_type org_login_required ekm_access_denied "
-        "access_denied team_access_not_granted two_factor_setup_required credentials_refused",
+        "access_denied accesslimited team_access_not_granted two_factor_setup_required credentials_refused",
     ),
     Cause(
         "The post is larger than the platform takes.",

@@ -36,6 +36,7 @@ def _problem(word: str, status: int = 200, headers: dict[str, str] | None = None
     [
         ("chat.postMessage", "invalid_auth", AuthFailed, "invalid_auth"),
         ("chat.postMessage", "missing_scope", AuthFailed, "missing_scope"),
+        ("chat.postMessage", "accesslimited", AuthFailed, "accesslimited"),
         ("chat.postMessage", "channel_not_found", DestinationGone, "channel_not_found"),
         ("chat.postMessage", "not_in_channel", DestinationGone, "not_in_channel"),
         ("chat.postMessage", "is_archived", DestinationGone, "is_archived"),

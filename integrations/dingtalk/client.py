@@ -22,7 +22,7 @@ from bot.errors import AuthFailed, DestinationGone, OutcomeUnknown, RateLimited,
 from bot.ports import Calls, Clock, PersonFacts, nothing_more
 from integrations.dingtalk.api import App, post_markdown, send_to_robot
 from integrations.dingtalk.config import ROBOT_ACCOUNT, SYSTEM, USER_PREFIX, Budgets, Config, Robot
-from integrations.dingtalk.failures import is_missing
+from integrations.dingtalk.failures import of_delivery
 from integrations.dingtalk.render import Manners, Shape, app_markdown, render, robot_markdown
 
 BURST = 5
@@ -260,7 +260,7 @@ def _send_markdown(app: App, robot_code: str, place_id: str, payload: Mapping[st
         result = app.request("POST", "/v1.0/robot/oToMessages/batchSend", body)
         if person in (result.get("flowControlledStaffIdList") or ()):
             raise Unavailable(SYSTEM, "throttled", "one-to-one")
-        if person in (result.get("invalidStaffIdList") or ()):
+        if person in (*(result.get("invalidStaffIdList") or ()), *(result.get("filteredStaffIdList") or ())):
             raise DestinationGone(SYSTEM, "person_not_found")
     else:
         body = {"robotCode": robot_code, "openConversationId": place_id, **payload}
@@ -279,9 +279,7 @@ def _check_delivered(answer: Mapping[str, Any]) -> None:
         raise OutcomeUnknown(SYSTEM, "unreadable_answer", "no deliverResults")
     for one in deliveries:
         if not isinstance(one, dict) or one.get("success") is not True:
-            words = str(one.get("errorMsg", "")) if isinstance(one, dict) else ""
-            kind = DestinationGone if is_missing(words) else Rejected
-            raise kind(SYSTEM, "not_delivered")
+            raise of_delivery(str(one.get("errorMsg", "")) if isinstance(one, dict) else "")
 
 
 def _mention_of(actor: Actor) -> Person:

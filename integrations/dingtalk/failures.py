@@ -57,12 +57,21 @@ _PAUSES: dict[int, tuple[str, float, str]] = {
     90020: ("quota_exceeded", QUOTA_PAUSE_S, "account"),
     90030: ("quota_exceeded", QUOTA_PAUSE_S, "account"),
 }
+# What says more than the status does; the spelling of each is DingTalk's.
+_CODES: dict[str, tuple[type[IntegrationError], str]] = {
+    "param.templateunpublished": (Rejected, "template_not_found"),
+    "resource.unavailable": (Rejected, "robot_stopped"),
+    "chatbotid.notallow.sendoto": (Rejected, "robot_stopped"),
+    "invalidparameter.robotcode.notexsit": (DestinationGone, "robot_not_found"),
+    "invalid.openconversationid": (DestinationGone, "not_delivered"),
+}
 _MISSING = ("notexist", "not exist", "notfound", "not found", "不存在", "not in group", "不在群")
 _DOUBLE = ("duplicat", "alreadyexist", "already exist", "已存在", "重复")
 _TOO_FAST = re.compile(
     r"qp[sm]limit|qps\.exceed\.limit|request\.overlimit|oaplus\.query\.limit|throttl"
     r"|too[. ]?fast|too many messages|too\.many\.(group|people)"
 )
+_PASSING = re.compile(r"system[._ ]?(error|busy)|系统繁忙|系统错误")
 _BAD_TOKEN = ("invalidauthentication", "invalidaccesstoken", "invalid.accesstoken")
 
 
@@ -135,6 +144,15 @@ def is_token_refused(answer: Answer) -> bool:
     )
 
 
+def of_delivery(words: str) -> IntegrationError:
+    """What it means that a card was made and not shown at a place; `words` is all that is said of it."""
+    if _TOO_FAST.search(words.lower()):
+        return RateLimited(SYSTEM, "throttled", THROTTLE_S, scope="account")
+    if _PASSING.search(words.lower()):
+        return Unavailable(SYSTEM, "busy")
+    return (DestinationGone if is_missing(words) else Rejected)(SYSTEM, "not_delivered")
+
+
 def is_missing(words: str) -> bool:
     """Whether an error's code or text says that the thing addressed does not exist."""
     return any(word in words.lower() for word in _MISSING)
@@ -148,6 +166,9 @@ def _of_code(answer: Answer, body: dict[str, Any]) -> IntegrationError:
         return RateLimited(SYSTEM, "quota_exceeded", QUOTA_PAUSE_S, scope="account")
     if _TOO_FAST.search(words) or answer.status == 429:
         return RateLimited(SYSTEM, "throttled", pause_of(answer.headers, THROTTLE_S), scope="account")
+    if code.lower() in _CODES:
+        kind, reason = _CODES[code.lower()]
+        return kind(SYSTEM, reason, detail)
     if answer.status == 401 or any(word in words for word in _BAD_TOKEN):
         return AuthFailed(SYSTEM, "token_invalid", detail)
     if "permissiondenied" in words or answer.status == 403:

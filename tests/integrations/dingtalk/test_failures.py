@@ -15,7 +15,7 @@ from bot.errors import (
     Rejected,
     Unavailable,
 )
-from integrations.dingtalk.failures import is_token_refused, read_errcode, read_result
+from integrations.dingtalk.failures import is_token_refused, of_delivery, read_errcode, read_result
 from integrations.http import Answer
 
 
@@ -157,7 +157,12 @@ def test_what_stands_in_between_costs_no_card(status: int) -> None:
         (400, "qps.exceed.limit", RateLimited, "throttled"),
         (400, "param.cardNotExist", DestinationGone, "not_found"),
         (400, "param.templateNotExist", Rejected, "template_not_found"),
+        (400, "param.templateUnpublished", Rejected, "template_not_found"),
         (400, "param.cardAlreadyExist", Rejected, "already_exists"),
+        (400, "resource.unavailable", Rejected, "robot_stopped"),
+        (400, "chatbotId.notAllow.sendOTO", Rejected, "robot_stopped"),
+        (400, "invalidParameter.robotCode.notExsit", DestinationGone, "robot_not_found"),
+        (400, "invalid.openConversationId", DestinationGone, "not_delivered"),
         (400, "invalidParameter.robotCode.notExist", DestinationGone, "not_found"),
         (404, "InvalidAction.NotFound", DestinationGone, "not_found"),
         (400, "MissingStringValue", Rejected, "refused"),
@@ -204,3 +209,21 @@ def test_a_pause_that_makes_no_sense_is_a_minute(asked: str) -> None:
 def test_only_a_refused_token_is_made_anew(status: int, code: str, *, is_refused: bool) -> None:
     """A missing permission is not mended by another token."""
     assert is_token_refused(_answer({"code": code}, status)) is is_refused
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "reason"),
+    [
+        ("SYSTEM_ERROR", Unavailable, "busy"),
+        ("system error", Unavailable, "busy"),
+        ("系统繁忙，请稍后重试", Unavailable, "busy"),
+        ("send too fast", RateLimited, "throttled"),
+        ("robot not in group", DestinationGone, "not_delivered"),
+        ("spaces of card is empty", Rejected, "not_delivered"),
+        ("", Rejected, "not_delivered"),
+    ],
+)
+def test_a_delivery_that_fails_in_passing_is_tried_again(words: str, kind: type[IntegrationError], reason: str) -> None:
+    """A failure of DingTalk's own must not give a card up."""
+    problem = of_delivery(words)
+    assert (type(problem), problem.reason) == (kind, reason)

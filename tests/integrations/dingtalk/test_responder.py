@@ -117,6 +117,17 @@ def test_an_unknown_person_is_gone(build: Build) -> None:
     assert caught.value.reason == "person_not_found"
 
 
+def test_a_person_whom_dingtalk_leaves_out_has_no_answer(build: Build, playground: Playground) -> None:
+    """An answer that was taken and is not shown was not given."""
+    body = {"processQueryKey": "k", "invalidStaffIdList": [], "filteredStaffIdList": ["manager4220"]}
+    playground.client.faults(
+        {"platform": "dingtalk", "method": DIRECT_SEND, "kind": "status", "status": 200, "body": body}
+    )
+    reply_to = ReplyTo("dingtalk", f"dingtalk:{world.DINGTALK_CLIENT_ID}/user:manager4220")
+    with pytest.raises(DestinationGone, match="person_not_found"):
+        build().responder.respond(reply_to, ANSWER, ACTOR)
+
+
 def test_a_flow_controlled_person_is_tried_later(build: Build, playground: Playground) -> None:
     """So does the list of those who get too much."""
     body = {"processQueryKey": "k", "flowControlledStaffIdList": ["manager4220"]}

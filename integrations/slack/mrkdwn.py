@@ -200,7 +200,8 @@ def _markup(part: Inline, timezone: str, *, can_pair: bool) -> str:
         case Plain(text):
             return _literal(text, can_pair=can_pair)
         case Strong(text):
-            return bold(text) if text.strip() else ""
+            words = text.strip()  # beside a blank within them Slack shows the marks as they are
+            return text.replace(words, bold(words), 1) if words else ""
         case Code(text):
             return f"`{escape(text.replace('`', _BACKTICK_TWIN))}`" if text.strip() else ""
         case Link(text, url):

@@ -191,3 +191,17 @@ def test_an_unknown_zone_is_utc(zone: str) -> None:
 def test_marks_of_two_texts_do_not_pair(parts: tuple[Inline | str, ...], shown: str) -> None:
     """An author and a branch cannot together format what stands between them; lone marks stay as they are."""
     assert render_text(text(*parts), limit=300, locale="en", timezone="UTC") == shown
+
+
+@pytest.mark.parametrize("limit", range(60, 90))
+def test_what_is_cut_stays_bold(limit: int) -> None:
+    """Slack shows the marks of a text as they are that begins or ends with a blank."""
+    shown = render_text((Strong("加粗 的 字 " * 40),), limit=limit, locale="zh-CN", timezone="UTC")
+    assert len(shown) <= limit
+    marked = shown.split("*")[1]
+    assert marked == marked.strip()
+
+
+def test_blanks_stand_outside_of_what_is_bold() -> None:
+    """Not within its marks, and not lost."""
+    assert render_text((Strong(" a b "), Plain("c")), limit=60, locale="en", timezone="UTC") == " *a b* c"

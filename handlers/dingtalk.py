@@ -122,9 +122,12 @@ def clean(words: str) -> str:
 
 
 def _typed(said: Mapping[str, Any]) -> str | None:
-    """The words of a message; None for pictures, files and recordings."""
+    """The words of a message; None for pictures, files and recordings, and where DingTalk withholds them."""
     match said.get("msgtype"):
         case "text":
+            if "text" not in said:  # withheld while the organisation's calls are spent: errCode 20001
+                log.warning("dingtalk did not tell what was said", detail=_text(said, "errMsg")[:200])
+                return None
             return clean(str(_object(said.get("text")).get("content") or ""))
         case "richText":
             parts = _object(said.get("content")).get("richText")

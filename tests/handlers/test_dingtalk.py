@@ -198,6 +198,7 @@ def test_rich_text_is_read(door: Door, inbox: FakeInbox) -> None:
     ("topic", "said"),
     [
         (TOPIC_ROBOT, MESSAGE | {"msgtype": "picture", "content": {"downloadCode": "x"}}),
+        (TOPIC_ROBOT, {name: it for name, it in MESSAGE.items() if name != "text"} | {"errMsg": "服务已经暂停"}),
         (TOPIC_ROBOT, MESSAGE | {"senderId": "$:LWCP_v1:$bot"}),
         (TOPIC_CARD, PRESS | {"content": "{}"}),
         (TOPIC_CARD, PRESS | {"content": json.dumps({"cardPrivateData": {"params": {"command": 7}}})}),
@@ -206,7 +207,7 @@ def test_rich_text_is_read(door: Door, inbox: FakeInbox) -> None:
 def test_what_is_no_command_is_acknowledged_and_dropped(
     door: Door, inbox: FakeInbox, topic: str, said: dict[str, Any]
 ) -> None:
-    """Pictures, the robot's own words and buttons of other templates are not sent again."""
+    """Pictures, the robot's own words, withheld ones and buttons of other templates are not sent again."""
     assert door.take(topic, "frame1", said) == OK
     assert not inbox.accepted
 

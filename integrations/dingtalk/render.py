@@ -1,7 +1,7 @@
 """Cards and notices as DingTalk payloads, within the platform's limits. Pure: no clock, no network.
 
-Limits: 20,000 bytes a robot's request, 15,000 bytes `msgParam`; a card's variables have no published limit and are
-kept to that of `msgParam`. https://open.dingtalk.com/document/orgapp/robot-message-type
+Limits: 20,000 bytes a robot's request, 15,000 bytes `msgParam`; a card's variables, for each of which 1 KB is
+published and far more is shown, are together kept to that of `msgParam`. https://open.dingtalk.com/document/orgapp/robot-message-type
 """
 
 from __future__ import annotations

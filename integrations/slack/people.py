@@ -108,7 +108,8 @@ class SlackResponder:
                 self._post_alone(channel, payload, reply_to.thread, person)
             else:
                 self._post_message(channel, payload, reply_to.thread)
-        except DestinationGone:  # a command works where the bot is not, be it what two people say to each other
+        except (DestinationGone, Rejected):
+            # A command works where the bot is not, or may not post, be it what two people say to each other.
             self._post_message(open_direct(self._web, person), payload, None)
 
     def _post_alone(self, channel: str, payload: dict[str, Any], thread: str | None, person: str) -> None:

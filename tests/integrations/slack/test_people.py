@@ -138,6 +138,17 @@ def test_where_the_bot_is_not_the_answer_comes_directly(build: Build, playground
     assert "Nothing is running" in playground.client.messages("slack", "@alice")[-1]["text"]
 
 
+def test_where_the_bot_may_not_post_the_answer_comes_directly(build: Build, playground: Playground) -> None:
+    """Who may write in a channel that is closed to others hears the answer all the same."""
+    refusal = {"ok": False, "error": "restricted_action"}
+    playground.client.faults(
+        {"platform": "slack", "method": "chat.postEphemeral", "kind": "status", "status": 200, "body": refusal}
+    )
+    build().responder.respond(ReplyTo("slack", PLACE), ANSWER, ALICE)
+    assert _methods(playground) == ["chat.postEphemeral", "conversations.open", "chat.postMessage"]
+    assert "Nothing is running" in playground.client.messages("slack", "@alice")[-1]["text"]
+
+
 def test_between_two_people_the_answer_comes_directly(build: Build, playground: Playground) -> None:
     """A command can be typed in the conversation of two people, which the bot is not in, once its URL is over."""
     place = f"slack:{world.SLACK_TEAM}/D024OTHERS9"

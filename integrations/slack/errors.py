@@ -48,6 +48,7 @@ _CLASSES: dict[type[IntegrationError], frozenset[str]] = {
     DestinationGone: frozenset(
         {"channel_not_found", "not_in_channel", "is_archived", "is_inactive", "channel_is_limited_access"}
         | {"user_not_in_channel", "user_not_found", "user_not_visible", "messages_tab_disabled", "team_not_found"}
+        | {"user_disabled", "cannot_dm_bot", "invalid_user_combination"}
         | {"thread_not_found", "cannot_reply_to_message", "not_found", "invalid_channel"}
     ),
     Rejected: frozenset(

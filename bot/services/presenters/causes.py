@@ -54,7 +54,8 @@ CAUSES = (
     Cause(
         "The person cannot be written to.",
         "Name another destination; then drop.",
-        "user_not_found user_not_visible messages_tab_disabled person_not_found",
+        "user_not_found user_not_visible user_disabled cannot_dm_bot invalid_user_combination "
+        "messages_tab_disabled person_not_found",
     ),
     Cause(
         "What the post belongs to is not there any more.",

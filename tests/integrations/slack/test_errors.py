@@ -40,6 +40,7 @@ def _problem(word: str, status: int = 200, headers: dict[str, str] | None = None
         ("chat.postMessage", "channel_not_found", DestinationGone, "channel_not_found"),
         ("chat.postMessage", "not_in_channel", DestinationGone, "not_in_channel"),
         ("chat.postMessage", "is_archived", DestinationGone, "is_archived"),
+        ("conversations.open", "user_disabled", DestinationGone, "user_disabled"),
         ("chat.update", "message_not_found", DestinationGone, "message_not_found"),
         ("chat.update", "cant_update_message", DestinationGone, "message_not_found"),
         ("chat.update", "edit_window_closed", DestinationGone, "cannot_edit"),

@@ -157,6 +157,18 @@ def test_who_asked_may_think_better_of_it(store: SqlStore, database: Engine) -> 
     assert (stage.state(4), stage.state(2)) == (S.CANCELLED, S.SUCCEEDED)
 
 
+@pytest.mark.parametrize("verb", ["abort", "reject"])
+def test_an_outsider_is_not_who_asked(store: SqlStore, database: Engine, verb: str) -> None:
+    """Ids of two organisations can be equal: whoever is of the other one ends nothing."""
+    stage = a_stage(store, database)
+    stage.build("v1")
+    stage.ask(f"deploy {SERVICE} v1 to production")
+    said = stage.ask(f"{verb} {SERVICE}#1", is_outsider=True)
+    assert said == "I take commands from members of this workspace only."
+    assert stage.state() is S.REQUESTED
+    assert stage.world.trail()[-1][1:] == (verb, f"deployment:shipmate/{SERVICE}#1 production", "refused:outsider")
+
+
 def test_what_has_begun_is_stopped_by_a_role_alone(store: SqlStore, database: Engine) -> None:
     """And what others asked for: having asked gives a say in what has changed nothing yet."""
     stage = goes_back_alone(store, database)

@@ -350,6 +350,8 @@ class DeploymentDesk:
         """
         where = f"{known.key} {known.environment}"
         actor = record.command.actor
+        if actor.is_outsider:  # whose id may be that of who asked for it
+            self._refuse(record, line, where, Decision(False, "outsider"))
         if line.verb in (Verb.REJECT, Verb.ABORT):
             persons = self._records.store.read(lambda tx: tx.accounts.same_person(actor.account))
             is_own = known.requester.account in persons

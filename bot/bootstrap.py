@@ -106,11 +106,13 @@ class Core:
             self.link = PostgresLink(engine, self.signal.wake, self.clock)
             self.signal.pass_on(self.link.ring)
         self.router = Router(routes_of(settings), outside.destinations, settings.admin)
+        services = deployed_of(settings)
         self.sources = Sources(
             {
                 name: SourceAccess(one.projects, one.reader, one.control, one.may_have, one.history)
                 for name, one in outside.sources.items()
-            }
+            },
+            services.values(),
         )
         directories = {kind: one.directory for kind, one in outside.platforms.items() if one.directory}
         self.trackers = TrackerHouse(
@@ -125,7 +127,7 @@ class Core:
         tell = self.trackers.tidings.build if any(one.shows_builds for one in outside.trackers.values()) else None
         self.ingest = Ingest(self.store, self.clock, self.router, self.signal, self.sources.readable(), tell=tell)
         self.deployments = DeploymentHouse(
-            deployed_of(settings),
+            services,
             store=self.settling,
             clock=self.clock,
             router=self.router,

@@ -42,7 +42,7 @@ def operator(settings: Settings) -> Iterator[Operator]:
         yield Operator(
             store,
             clock,
-            Sources({name: SourceAccess() for name in settings.sources}),
+            Sources({name: SourceAccess() for name in settings.sources}, ()),
             {name: destination.address for name, destination in outside.destinations.items()},
             name=_login_name(),
             wake=wake,

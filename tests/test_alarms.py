@@ -71,7 +71,7 @@ def test_each_alarm_is_raised_by_the_first_of_what_it_is_for(tmp_path: Path) -> 
     sender = Sender(refusing, storeless)
     client = create_app([webhooks({SOURCE: sender}, FakeClock())], lambda: None).test_client()
     dead_letters.expect([PLATFORM])
-    Reconciling(Mock(), FakeClock(), Sources({HISTORY: SourceAccess(history=Mock())}), Mock())
+    Reconciling(Mock(), FakeClock(), Sources({HISTORY: SourceAccess(history=Mock())}, ()), Mock())
     CONNECTED.labels(PLATFORM).set(1)
     UNRECORDED.set(0)
     before = told()

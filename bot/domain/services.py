@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.checks import CheckSpec
-from bot.domain.templates import fill, names_in
+from bot.domain.templates import fill, may_be, names_in
 from bot.domain.windows import Freeze, Window
 
 
@@ -98,3 +98,12 @@ class Service:
     takes_any_version: bool = False
     url: str = ""
     build_branch: str = ""
+
+    def is_deployed_by(self, source: str, project: str) -> bool:
+        """Whether runs of a project of a source may carry out its deployments."""
+        for target in self.targets.values():
+            values = {"service": self.name, "service_name": self.name, "environment": target.environment}
+            for pipeline in filter(None, (target.deploy, target.rollback.pipeline)):
+                if pipeline.source == source and may_be(pipeline.project, project, values):
+                    return True
+        return False

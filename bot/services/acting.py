@@ -104,6 +104,7 @@ class Acting:
             return _cancelled(record.result, locale)
         aim = self._aim(record, line)
         self._permit(record, line, aim.project, aim.target)
+        self._must_deploy_nothing(record, line, aim)
         now = self._log.now()
         other, taken = self._claim(record, line, aim, now)
         if taken is not None:
@@ -185,6 +186,15 @@ class Acting:
             entry = self._log.entry(record, line, target, f"refused:{decision.reason}")
             self._store.write(lambda tx: tx.audit.append(entry))
             raise NotPermitted(decision.reason, decision.needed)
+
+    def _must_deploy_nothing(self, record: CommandRecord, line: CommandLine, aim: Aim) -> None:
+        """Refuse to start what carries deployments out: approvals, locks and checks would be passed by."""
+        if line.verb is Verb.CANCEL or not self._sources.deploys(aim.source, aim.project):
+            return
+        sentence = "Runs of {project} deploy something: ask for a deployment, or a rollback."
+        problem = Conflict(sentence, project=aim.project)
+        self._fail(with_why(record, problem), line, aim.target, "conflict:deploys", problem)
+        raise problem
 
     def _aim(self, record: CommandRecord, line: CommandLine) -> Aim:
         if line.verb is Verb.RUN:

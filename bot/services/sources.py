@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bot.domain.commands import Reference
+from bot.domain.services import Service
 from bot.domain.subjects import MAX_KEY, SubjectKey, SubjectKind
 from bot.errors import CommandInvalid
 from bot.ports import BuildControl, BuildHistory, BuildReader, Transaction
@@ -28,10 +29,11 @@ class SourceAccess:
 
 
 class Sources:
-    """All sources by their configured name."""
+    """All sources by their configured name; some of their projects carry out deployments of `services`."""
 
-    def __init__(self, sources: Mapping[str, SourceAccess]) -> None:
+    def __init__(self, sources: Mapping[str, SourceAccess], services: Iterable[Service]) -> None:
         self._sources = dict(sources)
+        self._services = tuple(services)
 
     def reader(self, source: str) -> BuildReader | None:
         """Who reads builds of this source."""
@@ -90,6 +92,11 @@ class Sources:
     def is_certain(self, source: str, project: str) -> bool:
         """Whether the configuration names the project, so that nobody has to be asked whether there is one."""
         return project in self._sources[source].projects
+
+    def deploys(self, source: str, project: str) -> bool:
+        """Whether runs of a project deploy something; one whose builds are versions is built like any other."""
+        is_built = any((one.build_source, one.build_project) == (source, project) for one in self._services)
+        return not is_built and any(one.is_deployed_by(source, project) for one in self._services)
 
     def nearest(self, project: str) -> str | None:
         """The configured project whose name comes nearest, if one comes near."""

@@ -155,7 +155,7 @@ def test_a_source_that_hangs_holds_no_other_up(world: World) -> None:
     """Ten builds run at a source that does not answer; what another one knows is asked for at once."""
     let_go, hanging, asked = threading.Event(), threading.Semaphore(0), threading.Event()
     readers = {"hangs": Reader(lambda: (hanging.release(), let_go.wait(30))), "well": Reader(asked.set)}
-    sources = Sources({name: SourceAccess(reader=reader) for name, reader in readers.items()})
+    sources = Sources({name: SourceAccess(reader=reader) for name, reader in readers.items()}, ())
     for number, source in enumerate(["hangs"] * 10 + ["well"]):
         world.accept(event_of(number, source=source))
         key = str(key_of(number, source=source))

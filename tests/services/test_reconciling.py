@@ -205,7 +205,7 @@ def _refuse(*_arguments: object) -> None:
 
 def test_a_source_that_was_taken_out_is_forgotten(world: World) -> None:
     """Its job ends, and nothing is asked."""
-    worker = JobWorker(world.store, world.clock, Sources({}), world.ingest)
+    worker = JobWorker(world.store, world.clock, Sources({}, ()), world.ingest)
     world.clock.advance(2 * PERIOD_S)
     for job in worker.claim(4):
         worker.carry_out(job)

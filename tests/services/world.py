@@ -140,7 +140,8 @@ class World:
                     self.builds,
                 ),
                 "generic": SourceAccess(("billing",)),
-            }
+            },
+            self.services.values(),
         )
         self.sources = sources
         self.jobs = JobWorker(self.settling, self.clock, sources, self.ingest, letters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from html.parser import HTMLParser
@@ -27,6 +28,7 @@ MAX_TEXT = 2000
 MAX_LOG = 4000
 MAX_LINES = 40
 MAX_DOCUMENT = 30_000
+_OPEN = re.compile(r"<(?=[^<>]*(?:<|\Z))")  # a tag that nothing closes is looked for over and over, to the end
 _BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "pre"})
 
 
@@ -48,7 +50,7 @@ def render(sections: Sequence[Section], marker: str = "") -> str:
 def plain_text(document: str) -> str:
     """The words of a description, with its line breaks."""
     reader = _Words()
-    reader.feed(document)
+    reader.feed(_OPEN.sub("&lt;", document))
     reader.close()
     lines = (line.strip() for line in "".join(reader.words).split("\n"))
     return "\n".join(line for line in lines if line)

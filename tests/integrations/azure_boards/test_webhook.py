@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -56,6 +57,18 @@ def test_a_moved_item_is_told() -> None:
     assert (change.key, change.project, change.person) == ("workitem:13:rev:2:state", "Shop", "Ou Jun")
     assert change.issue is not None
     assert change.issue.assignee == "Ou Jun"
+
+
+@pytest.mark.parametrize("opened", ["<a ", '<a b="', "<!--"])
+def test_a_description_of_open_tags_holds_up_nobody(opened: str) -> None:
+    """Whoever may write an issue writes it, and the whole process waits for who reads it at the door."""
+    description = {"System.Description": f"<p>Broken{opened * 20_000}"}
+    revision = {"fields": {"System.TeamProject": "shop", **description}}
+    began = time.process_time()
+    [change] = receive({**OLD, "resource": {**OLD["resource"], "revision": revision}}).changes  # type: ignore[dict-item]  # a dict
+    assert time.process_time() - began < 0.5
+    assert change.issue is not None
+    assert change.issue.description.startswith("Broken<")
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def dead_show(path: Path, card_id: int, as_json: bool) -> None:
         _print_json({**_as_json(story.delivery), "attempts": [_attempt_json(one) for one in story.attempts]})
         return
     for label, words in _facts(story.delivery):
-        click.echo(f"{label + ':':13}{words}")
+        click.echo(f"{label + ':':13}{_clean(words)}")
     rows = [
         (
             _time(one.started_at),
@@ -163,7 +163,8 @@ def _show_done(done: Sequence[DeliveryRecord], what: str, *, as_json: bool) -> N
         return
     for one in done:
         fields = _as_json(one)
-        click.echo(f"{what} {one.card.id}: {fields['name']} ({one.card.slot}) → {one.label}, was {one.card.reason}")
+        words = f"{what} {one.card.id}: {fields['name']} ({one.card.slot}) → {one.label}, was {one.card.reason}"
+        click.echo(_clean(words))
     click.echo(f"{what}: {len(done)}")
 
 

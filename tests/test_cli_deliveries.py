@@ -125,6 +125,19 @@ def test_a_dead_letter_is_shown_with_its_attempts(world: World, run: Run) -> Non
     assert document["attempts"][1]["detail"] == "some_new_error"
 
 
+def test_names_from_outside_move_no_cursor(world: World, run: Run) -> None:
+    """A build of the generic door is called what its sender likes: a sequence that a terminal obeys, for one."""
+    world.messenger.fail(CI, DestinationGone("slack", "not_in_channel"))
+    key = key_of(1, project="\x9b2Jshop\u202e")
+    world.accept(event_of(1, project=key.project))
+    world.deliver(5)
+    (card,) = [one["id"] for one in _json(run("dead", "list", "--json"))["deliveries"]]
+    for words in (("list",), ("show", str(card)), ("replay", str(card))):
+        said = run("dead", *words).output
+        assert " 2Jshop #1" in said
+        assert said.replace("\n", "").isprintable()
+
+
 def test_a_replayed_card_is_shown_with_its_newest_state(world: World, run: Run) -> None:
     """It is wanted again, its worker hears of it, and the trail names who did it."""
     first, second = _bury(world, 1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import category
 
 from bot.errors import CommandInvalid
 
@@ -163,12 +164,18 @@ def parse_chart(words: Sequence[str]) -> tuple[NumberLine | str, str]:
     return (parse_number(words[:1], CHART_USAGE) if "#" in words[0] else words[0]), check
 
 
+def seen(word: str) -> str:
+    """A word without what nobody sees: those who approve it go by what they see."""
+    return "".join(sign for sign in word if category(sign) not in ("Cc", "Cf"))
+
+
 def _reason(words: Sequence[str]) -> tuple[list[str], str]:
     apart = _apart(words)
     at = _index(apart, _BECAUSE)
     if at is None:
         return apart, ""
-    return apart[:at], " ".join(apart[at + 1 :])[:MAX_REASON]
+    reason = " ".join(apart[at + 1 :])[:MAX_REASON]
+    return apart[:at], reason if seen(reason).strip() else ""
 
 
 def _apart(words: Sequence[str]) -> list[str]:

@@ -45,6 +45,15 @@ def test_a_route_for_failures_shows_it_all_the_same(store: SqlStore, database: E
     assert any("without approvals" in title and "the shop is down" in title for title in posted), posted
 
 
+@pytest.mark.parametrize("reason", ["", " because", " because \u200b\u2060", " 因为\u200b"])
+def test_without_a_reason_that_can_be_read_it_is_none(store: SqlStore, database: Engine, reason: str) -> None:
+    """Everybody is told why; signs that nobody sees tell nothing."""
+    stage = a_stage(store, database, break_glass=("sre",))
+    stage.build("v1")
+    assert "break-glass because <reason>" in stage.ask(f"deploy {SERVICE} v1 to production break-glass{reason}")
+    assert stage.world.store.read(lambda tx: tx.deployments.newest(None, None, None, 1)) == []
+
+
 def test_a_mute_does_not_hide_it(store: SqlStore, database: Engine) -> None:
     """The channel wants no cards of the service; this one it gets."""
     stage = a_stage(store, database, break_glass=("sre",))

@@ -75,6 +75,19 @@ def test_a_name_that_moves_while_people_approve(stage: Stage) -> None:
     assert commit_of(stage, 1)[:8] in stage.card().title
 
 
+@pytest.mark.parametrize("unseen", ["\u200b", "\u2060", "\u202e", "\u00ad", "\x7f"])
+@pytest.mark.parametrize("takes_any", [False, True])
+def test_what_nobody_sees_names_no_other_version(stage: Stage, unseen: str, takes_any: bool) -> None:
+    """Whoever approves goes by what the card shows: a branch that looks like another one is not meant by its name."""
+    service = replace(stage.world.services[SERVICE], takes_any_version=takes_any)
+    stage.restart({SERVICE: service})
+    stage.build("v1")
+    stage.build(f"v1{unseen}")
+    stage.ask(f"deploy {SERVICE} v1{unseen} to production")
+    assert (stage.deployment().version.name, stage.deployment().version.build) == ("v1", f"build:buildbot/{SERVICE}#1")
+    assert stage.ask(f"deploy {SERVICE} {unseen} to production").startswith("I know no such version.")
+
+
 @pytest.mark.parametrize("tag", ["v1", "20261121"])
 def test_a_tag_keeps_its_name(stage: Stage, tag: str) -> None:
     """It was built of one commit, however often, and may look like a commit: images are named by it."""

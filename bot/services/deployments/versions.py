@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from bot.domain.builds import Build, BuildStatus
-from bot.domain.deployment_lines import LATEST
+from bot.domain.deployment_lines import LATEST, seen
 from bot.domain.deployments import WAITING, Change, DeploymentState, Version
 from bot.domain.services import Service
 from bot.domain.subjects import SubjectKey
@@ -68,7 +68,7 @@ class Versions:
         CommandInvalid (`unknown_version`) names the newest one; Conflict where it is to run and its build is not a
         good one.
         """
-        builds = self._builds(service)
+        word, builds = seen(word), self._builds(service)
         found = _find(builds, word, service.build_branch)
         if found is not None:
             if is_to_run and found.status is not BuildStatus.SUCCESS:
@@ -78,7 +78,7 @@ class Versions:
         known = self._store.read(lambda tx: _deployed(tx, service.name, word))
         if known is not None:
             return known
-        if service.takes_any_version and word != LATEST:
+        if service.takes_any_version and word not in ("", LATEST):
             return Version(word), ""
         newest = _find(builds, LATEST, service.build_branch)
         name = f"{newest.facts.branch or _version(newest, LATEST).name} (build:{newest.key.short})" if newest else None

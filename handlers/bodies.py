@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.utilities import RequestEntityTooLarge
 
 from handlers.connections import Connection
@@ -29,6 +29,15 @@ def limited_to(most_bytes: int) -> type[Connection]:
         """Reads one request."""
 
         error: Any = None
+
+        def parse_header(self, header_plus: bytes) -> None:
+            """Read the head; with a length beside chunks it would be for whoever stands before us to say what follows.
+
+            https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+            """
+            super().parse_header(header_plus)
+            if self.chunked and "CONTENT_LENGTH" in self.headers:
+                raise ParsingError("Content-Length and Transfer-Encoding do not go together")
 
         def received(self, data: bytes) -> int:
             """Take what came; how much of it belongs to this request."""

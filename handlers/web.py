@@ -37,6 +37,7 @@ def create_app(
     telling = threading.Lock()
     app = Flask("shipmate", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # nobody is sent on to whatever the header Host names
     for door in doors:
         app.register_blueprint(door)
 

@@ -121,6 +121,26 @@ def test_what_is_no_http_is_refused(content: bytes, port: int) -> None:
     assert _is_answered(port)
 
 
+def test_a_length_beside_chunks_hides_no_request(port: int) -> None:
+    """A proxy that goes by the length has let through one request; what is in its body is asked by nobody."""
+    hidden = request_of("GET", "/metrics")
+    told = {"Content-Length": str(5 + len(hidden)), "Transfer-Encoding": "chunked"}
+    with line_to(port) as line:
+        line.write(request_of("POST", "/size", told, chunked() + hidden))
+        assert line.read().status == 400
+        with pytest.raises(ConnectionError):
+            line.read("GET")
+    assert _is_answered(port)
+
+
+def test_nobody_is_sent_on_to_the_host_they_name() -> None:
+    """A path that nearly is one is none."""
+    door = Blueprint("named", __name__)
+    door.post("/named/<name>")(lambda name: name)
+    answer = create_app([door], lambda: None).test_client().post("/named//one", headers={"Host": "elsewhere.example"})
+    assert (answer.status_code, "Location" in answer.headers) == (404, False)
+
+
 def test_a_head_has_a_limit(port: int) -> None:
     """A head of nearly 32 KiB is taken; a longer one is refused before it has ended."""
     beginning = b"GET /healthz HTTP/1.1\r\nHost: bot\r\nX: "

@@ -21,6 +21,7 @@ from integrations.dingtalk.markup import (
     safe_url,
     visible,
 )
+from integrations.texts import first_of
 
 MAX_TITLE = 100
 MAX_LABEL = 40
@@ -62,7 +63,7 @@ def summarize(content: Content) -> str:
 def short(words: str, most: int) -> str:
     """`words` on one line of at most `most` characters; for labels, whose rest is not missed."""
     words = plain(words)
-    return words if len(words) <= most else f"{words[: most - 1]}…"
+    return words if len(words) <= most else f"{first_of(words, most - 1)}…"
 
 
 def write_markdown(content: Content, setter: Typesetter, room: Room, *, bot_name: str) -> str:

@@ -15,6 +15,7 @@ from babel.dates import format_datetime
 from bot.domain.cards import Code, Inline, Link, Moment, Person, Plain, Strong, Text
 from bot.i18n import translate
 from integrations.dingtalk.config import SYSTEM
+from integrations.texts import first_of
 
 MAX_URL_BYTES = 1000
 LINE_BREAK = "  \n"
@@ -138,7 +139,8 @@ def cut(words: str, most: int, locale: str) -> str:
     """At most `most` characters of `words`, and how many more there were."""
     if len(words) <= most:
         return words
-    return f"{words[:most].rstrip()} {more_characters(len(words) - most, locale)}"
+    shown = first_of(words, most)
+    return f"{shown.rstrip()} {more_characters(len(words) - len(shown), locale)}"
 
 
 def more_characters(count: int, locale: str) -> str:
@@ -160,9 +162,10 @@ class Typesetter:
         room, dropped = most, 0
         for part in body:
             words = self._words(part)
-            dropped += max(0, len(words) - room)
-            if room > 0 and words:
-                marked = self._mark(part, words[:room])
+            shown = first_of(words, room)
+            dropped += len(words) - len(shown)
+            if shown:
+                marked = self._mark(part, shown)
                 if parts and parts[-1].endswith("]") and marked.startswith(("(", "[", ":")):
                     parts.append(" ")  # two harmless parts must not make a link together
                 parts.append(marked)

@@ -22,6 +22,7 @@ from integrations.slack.mrkdwn import (
     render_text,
     safe_url,
 )
+from integrations.texts import first_of
 
 Block = dict[str, Any]
 
@@ -64,8 +65,9 @@ def title_block(card: Card) -> Block:
     """The line that says what happened: a bold link, behind an emoji."""
     title = clean(card.title) or "·"
     if len(title) > MAX_TITLE:
-        missing = translate(card.locale, "… {count} more characters", count=f"{len(title) - MAX_TITLE:,}")
-        title = title[:MAX_TITLE].rstrip() + " " + missing
+        shown = first_of(title, MAX_TITLE)
+        missing = translate(card.locale, "… {count} more characters", count=f"{len(title) - len(shown):,}")
+        title = shown.rstrip() + " " + missing
     linked = 0 < len(escape(safe_url(card.title_url or ""))) <= MAX_SECTION // 3
     words = f"*{link(title, card.title_url or '')}*" if linked else bold(title)
     return section(f"{clip_plain(card.emoji, 40)} {words}".strip())

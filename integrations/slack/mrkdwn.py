@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from bot.domain.cards import Code, Inline, Link, Moment, Person, Plain, Strong, Text
 from bot.i18n import translate
+from integrations.texts import first_of
 
 _SPACES = re.compile(r"\s*\n\s*")
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
@@ -68,7 +69,7 @@ def plain_text(parts: Text, timezone: str) -> str:
 def clip_plain(text: str, limit: int) -> str:
     """`text` of at most `limit` characters, ending in `…` when cut; for controls too small to say more."""
     text = clean(text)
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    return text if len(text) <= limit else first_of(text, limit - 1).rstrip() + "…"
 
 
 def link(label: str, url: str) -> str:
@@ -165,7 +166,7 @@ def _clip(parts: Text, width: int) -> Text:
             width -= _width(part)
             continue
         if isinstance(part, Plain | Strong | Code | Link) and width > 0:
-            kept.append(replace(part, text=part.text[:width]))
+            kept.append(replace(part, text=first_of(part.text, width)))
         break
     return tuple(kept)
 

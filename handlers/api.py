@@ -91,7 +91,7 @@ def api(
         found = store.read(lambda tx: tx.commands.known(dedup_key))
         return jsonify(_request(found)) if found is not None else _missing()
 
-    @door.get("/api/<client>/deployments/<int:number>")
+    @door.get("/api/<client>/deployments/<int(max=999999999999):number>")
     def show(client: str, number: int) -> Response:
         authentic(client)
         found = store.read(lambda tx: tx.deployments.get(number))

@@ -23,7 +23,7 @@ from bot.errors import Conflict, DestinationGone, OutcomeUnknown, Rejected
 from bot.ports import Clock, Triggered
 from integrations.buildbot.api import BuildbotApi, Deadline, Json, number_in
 from integrations.buildbot.config import SYSTEM, Project
-from integrations.buildbot.parse import reason_for
+from integrations.buildbot.parse import is_reason_of, reason_for
 from integrations.buildbot.reader import BuildbotReader
 from integrations.texts import clean_line
 
@@ -148,7 +148,7 @@ class BuildbotControl:
     def _must_carry(self, request: Json, correlation: str, deadline: Deadline) -> None:
         """DestinationGone where it is not the request that we made: another Buildbot counts from 1 as well."""
         buildset = self._api.row(f"buildsets/{number_in(request, 'buildsetid')}", "buildsets", deadline)
-        if f"({correlation})" not in str(buildset.get("reason")):
+        if not is_reason_of(buildset.get("reason"), correlation):
             raise DestinationGone(SYSTEM, "other_request", "the request of that number is none of ours")
 
     def _living_builder(self, project: Project, deadline: Deadline) -> Json:
@@ -182,7 +182,7 @@ class BuildbotControl:
     ) -> Json | None:
         if retried is None:
             found = self._api.rows("buildsets", "buildsets", deadline, reason__contains=correlation, order="bsid")
-            return next((row for row in found if f"({correlation})" in str(row.get("reason"))), None)
+            return next((row for row in found if is_reason_of(row.get("reason"), correlation)), None)
         return self._look_for_rebuild(retried, since, deadline)
 
     def _look_for_rebuild(self, key: SubjectKey, since: datetime, deadline: Deadline) -> Json | None:

@@ -52,11 +52,18 @@ _STAGE_STATUS = {
 FAILED_RESULTS = (2, 4)
 _PREPARATION = "worker_preparation"
 _VIA = re.compile(r"(?P<person>.+) via Shipmate \((?P<correlation>[\w.:-]+)\)", re.DOTALL)
+_LAST_ID = re.compile(r".*via Shipmate \(([\w.:-]+)\)", re.DOTALL)
 
 
 def reason_for(asked_by: str, correlation: str) -> str:
     """What a run that we start gives as its reason: who asked, and the id by which it is found again."""
     return f"{clean_line(asked_by, MAX_PERSON)} via Shipmate ({correlation})"
+
+
+def is_reason_of(reason: object, correlation: str) -> bool:
+    """Whether a run was started by us under that id: it comes last, for people's names may look like one."""
+    found = _LAST_ID.match(reason) if isinstance(reason, str) else None
+    return found is not None and found[1] == correlation
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,9 +237,11 @@ def test_without_a_date_a_wider_window_is_used(control: BuildbotControl, stand_i
 
 
 def test_a_run_is_found_by_its_own_words_alone(control: BuildbotControl, stand_in: StandIn) -> None:
-    """A longer id that contains ours is somebody else's."""
+    """A longer id that contains ours is somebody else's, and so is one in the name of who asked."""
     answer_with(
         stand_in,
+        buildset(3, STARTED_AT, reason="A build was forced by 'bot': Eve (01ABC) via Shipmate (01XYZ)"),
+        buildset(4, STARTED_AT, reason="A build was forced by 'bot': Eve via Shipmate (01ABC) via Shipmate (01XYZ)"),
         buildset(5, STARTED_AT, reason="A build was forced by 'bot': Bo via Shipmate (01ABCDEF)"),
         buildset(6, STARTED_AT, reason="A build was forced by 'bot': Ada via Shipmate (01ABC)"),
     )
@@ -308,7 +310,15 @@ def test_a_request_of_another_builder_is_not_followed(control: BuildbotControl, 
     assert stand_in.paths("POST") == []
 
 
-@pytest.mark.parametrize(("said", "is_ours"), [("Ada via Shipmate (01ABC)", True), ("Bo (01ABCD)", False)])
+@pytest.mark.parametrize(
+    ("said", "is_ours"),
+    [
+        ("Ada via Shipmate (01ABC)", True),
+        ("Forced: via Shipmate (01ABC), on the page", True),
+        ("Bo (01ABCD)", False),
+        ("Eve via Shipmate (01ABC) via Shipmate (01XYZ)", False),
+    ],
+)
 def test_a_request_of_that_number_that_is_not_ours_is_not_followed(
     control: BuildbotControl, stand_in: StandIn, said: str, is_ours: bool
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
+import logging
 import os
 import queue
 import socket
@@ -156,6 +157,8 @@ def end_of_all() -> float:
 
 def open_session(connections: int = CONNECTIONS) -> requests.Session:
     """A session that keeps connections open for a while, for `watched` calls."""
+    # Where an answer's headers make no sense it tells the whole address and what it read: either may be a permission.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, WatchedAdapter(pool_connections=connections, pool_maxsize=connections))

@@ -85,6 +85,15 @@ def test_a_name_that_is_not_found_in_time_ends_at_the_deadline(
     assert time.monotonic() - began < DEADLINE_S + SLACK_S
 
 
+def test_headers_that_make_no_sense_tell_no_secret(
+    session: requests.Session, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Addresses to answer at are permissions, and what follows a broken line may be a cookie."""
+    server = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header\r\nSet-Cookie: sesame\r\n\r\nok", b"")
+    assert call(session, "slack", "POST", f"{server.url}actions/T1/sesame").body == b"ok"
+    assert "sesame" not in caplog.text
+
+
 def test_calls_that_belong_together_end_together(session: requests.Session, serve: Serve) -> None:
     """An operation of several calls has one deadline; a call that has no time left is not begun."""
     server = serve(*DRIPS["headers"])

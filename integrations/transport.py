@@ -156,13 +156,21 @@ def end_of_all() -> float:
 
 
 def open_session(connections: int = CONNECTIONS) -> requests.Session:
-    """A session that keeps connections open for a while, for `watched` calls."""
+    """A session that keeps connections open for a while, for `watched` calls; what it sends is what it is given.
+
+    Without an `auth` of its own it would put what a ~/.netrc has for the host in place of a call's credentials.
+    """
     # Where an answer's headers make no sense it tells the whole address and what it read: either may be a permission.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
     session = requests.Session()
+    session.auth = _as_it_is
     for scheme in ("http://", "https://"):
         session.mount(scheme, WatchedAdapter(pool_connections=connections, pool_maxsize=connections))
     return session
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 class _Watched(HTTPConnection):

@@ -85,6 +85,17 @@ def test_a_name_that_is_not_found_in_time_ends_at_the_deadline(
     assert time.monotonic() - began < DEADLINE_S + SLACK_S
 
 
+def test_credentials_of_a_call_stay_though_a_netrc_has_others(
+    session: requests.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the bot may have a ~/.netrc for the same host."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine ci.example login somebody password else\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    asked = requests.Request("GET", "https://ci.example/", headers={"Authorization": "Bearer ours"})
+    assert session.prepare_request(asked).headers["Authorization"] == "Bearer ours"
+
+
 def test_headers_that_make_no_sense_tell_no_secret(
     session: requests.Session, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""The commands about deployments: who may, what is done, and what is answered; each in one transaction."""
+"""The commands about deployments: what is done, and what is answered; each in one transaction."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ from bot.domain.deployments import (
     move,
     too_late,
 )
-from bot.domain.identity import Decision
 from bot.domain.services import Service, Target
-from bot.errors import CommandInvalid, Conflict, NotPermitted
+from bot.errors import CommandInvalid, Conflict
 from bot.ports import CommandRecord, Transaction
 from bot.ports.deploying import Lock
 from bot.services.deployments.ending import Ending
 from bot.services.deployments.gate import held_at
-from bot.services.deployments.judging import permission_to
 from bot.services.deployments.pages import Pages
+from bot.services.deployments.permits import Permits, cause_of
 from bot.services.deployments.records import Cause, Records, named
 from bot.services.deployments.requests import Requests, Wish
 from bot.services.deployments.standing import went_wrong, wrong_there
@@ -73,6 +72,7 @@ class DeploymentDesk:
         self._requests = requests
         self._ending = ending
         self._people = people
+        self._permits = Permits(records, requests, people)
         self._pages = pages
 
     def step(self, record: CommandRecord, line: CommandLine, locale: str) -> Step:
@@ -97,9 +97,9 @@ class DeploymentDesk:
         asked = parse_promote(line.arguments) if is_promotion else parse_deploy(line.arguments)
         service = self._requests.service(asked.service)
         target = self._requests.target(service, asked.environment)
-        self._permit_at(record, line, service.name, target.environment)
+        self._permits.act(record, line, service.name, target.environment)
         if asked.is_break_glass:
-            self._must_hold_one(record, line, target.break_glass, target, f"{service.name} {target.environment}")
+            self._permits.hold_one(record, line, target.break_glass, target, f"{service.name} {target.environment}")
             if not asked.reason:
                 raise CommandInvalid("missing_argument", "deploy … break-glass because <reason>")
         kind = DeploymentKind.PROMOTE if is_promotion else DeploymentKind.DEPLOY
@@ -117,7 +117,7 @@ class DeploymentDesk:
         asked, number = parse_rollback(line.arguments)
         service = self._requests.service(asked.service)
         target = self._requests.target(service, asked.environment)
-        self._permit_at(record, line, service.name, target.environment)
+        self._permits.act(record, line, service.name, target.environment)
         wish = replace(self._wish(record, service, target), version=asked.version, reason=asked.reason)
         proposal, undone = self._requests.propose_rollback(wish, number)
         return self._file(
@@ -143,7 +143,7 @@ class DeploymentDesk:
         timezone: str,
     ) -> Step:
         def work(tx: Transaction) -> Deployment | None:
-            filed = file(tx, self._cause(record, line))
+            filed = file(tx, cause_of(record, line))
             self._people.note(tx, record.command.actor)
             self._settle(tx, record, {"deployment": filed.number} if filed else {})
             return filed
@@ -192,7 +192,7 @@ class DeploymentDesk:
         if line.verb is Verb.ABORT and not self._requests.is_configured(known):
             return self._abandon(record, line, known, locale)
         target = self._target_of(known)
-        is_own_alone = self._may_decide(record, line, known, target)
+        is_own_alone = self._permits.decide(record, line, known, target)
         actor = record.command.actor
 
         def work(tx: Transaction) -> Deployment:
@@ -201,7 +201,7 @@ class DeploymentDesk:
             current = tx.deployments.get(number, for_change=True)
             assert current is not None  # deployments are kept
             persons = tx.accounts.same_person(actor.account)
-            now, cause = self._records.now(), self._cause(record, line)
+            now, cause = self._records.now(), cause_of(record, line)
             said = Approval(actor.account, actor.name, now, about.reason)
             match line.verb:
                 case Verb.CONFIRM:
@@ -261,13 +261,13 @@ class DeploymentDesk:
 
     def _abandon(self, record: CommandRecord, line: CommandLine, known: Deployment, locale: str) -> Step:
         """Abort one of what is not configured any more: nothing is known of it but what is stored."""
-        self._permit_at(record, line, known.service, known.environment)
+        self._permits.act(record, line, known.service, known.environment)
 
         def work(tx: Transaction) -> Deployment:
             tx.deployments.hold_line(known.service, known.environment)
             current = tx.deployments.get(known.number, for_change=True)
             assert current is not None  # deployments are kept
-            after = self._abort(tx, current, None, record.command.actor.name, self._cause(record, line))
+            after = self._abort(tx, current, None, record.command.actor.name, cause_of(record, line))
             self._settle(tx, record, {"deployment": known.number})
             return after
 
@@ -308,14 +308,14 @@ class DeploymentDesk:
         service = self._requests.service(asked.service)
         if asked.environment:
             self._requests.target(service, asked.environment)
-        self._permit_at(record, line, service.name, asked.environment)
+        self._permits.act(record, line, service.name, asked.environment)
         actor = record.command.actor
         where = f"{service.name}/{asked.environment or '*'}"
 
         def work(tx: Transaction) -> tuple[Lock | None, Sequence[Lock]]:
             for environment in sorted(service.targets):  # what begins there has begun, or heeds the lock
                 tx.deployments.hold_line(service.name, environment)
-            cause, now = self._cause(record, line), self._records.now()
+            cause, now = cause_of(record, line), self._records.now()
             if line.verb is Verb.LOCK:
                 lock = Lock(service.name, asked.environment, asked.reason, actor.account, actor.name, now)
                 is_new, over = tx.locks.put(lock), tx.locks.over(service.name, asked.environment)
@@ -335,68 +335,11 @@ class DeploymentDesk:
         self._records.ring()
         return Step(CommandState.DONE, {}, reply=cards.locked(line.verb, where, stood, locale, still))
 
-    # --- who may
-
-    def _permit_at(self, record: CommandRecord, line: CommandLine, service: str, environment: str) -> None:
-        actor = record.command.actor
-        decision = self._people.decide(actor, SPECS[line.verb].permission, service, environment)
-        if not decision.is_allowed:
-            self._refuse(record, line, f"{service} {environment}".strip(), decision)
-
-    def _may_decide(self, record: CommandRecord, line: CommandLine, known: Deployment, target: Target) -> bool:
-        """Approvers decide on approvals; everything else is a permission of its own on the service.
-
-        Who asked for it may end it as long as it has not begun: true where that is what was gone by, and nothing else.
-        """
-        where = f"{known.key} {known.environment}"
-        actor = record.command.actor
-        if actor.is_outsider:  # whose id may be that of who asked for it
-            self._refuse(record, line, where, Decision(False, "outsider"))
-        if line.verb in (Verb.REJECT, Verb.ABORT):
-            persons = self._records.store.read(lambda tx: tx.accounts.same_person(actor.account))
-            is_own = known.requester.account in persons
-            if is_own and line.verb is Verb.REJECT:
-                return False
-            if is_own and known.state.is_waiting:
-                permission = SPECS[line.verb].permission
-                return not self._people.decide(actor, permission, known.service, known.environment).is_allowed
-        if line.verb in (Verb.APPROVE, Verb.REVOKE, Verb.REJECT):
-            roles = self._requests.demanded(known, target).terms.approvers or target.approvals.approvers
-            if not roles and line.verb is Verb.APPROVE:
-                raise Conflict("{deployment} waits for no approval.", deployment=known.key.short)
-            self._must_hold_one(record, line, roles, target, where)
-            return False
-        if line.verb is not Verb.CONFIRM:
-            self._permit_at(record, line, known.service, known.environment)
-            return False
-        if known.terms.is_break_glass:
-            self._must_hold_one(record, line, target.break_glass, target, where)
-        decision = self._people.decide(actor, permission_to(known.kind), known.service, known.environment)
-        if not decision.is_allowed:
-            self._refuse(record, line, where, decision)
-        return False
-
-    def _must_hold_one(
-        self, record: CommandRecord, line: CommandLine, roles: tuple[str, ...], target: Target, about: str
-    ) -> None:
-        decision = self._people.holds(record.command.actor, roles, target.service, target.environment)
-        if not decision.is_allowed:
-            self._refuse(record, line, about, decision)
-
-    def _refuse(self, record: CommandRecord, line: CommandLine, target: str, decision: Decision) -> None:
-        cause = self._cause(record, line)
-        self._records.store.write(lambda tx: self._records.tell(tx, cause, target, f"refused:{decision.reason}"))
-        raise NotPermitted(decision.reason, decision.needed)
-
     # --- storing
 
     def _settle(self, tx: Transaction, record: CommandRecord, result: dict[str, object]) -> None:
         """Record that a command was carried out; its answer is still to be said."""
         settle_done(tx, record, result, self._records.now())
-
-    def _cause(self, record: CommandRecord, line: CommandLine) -> Cause:
-        command = record.command
-        return Cause(line.verb.value, command.actor.account, command.via, command.id)
 
     def _target_of(self, deployment: Deployment) -> Target:
         return self._requests.target(self._requests.service(deployment.service), deployment.environment)

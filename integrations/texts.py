@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 MAX_URL = 2000
+MAX_NAME = 200  # of a person
+MAX_EMAIL = 320
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\ud800-\udfff]")
 _LINE_UNSAFE = re.compile("[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")

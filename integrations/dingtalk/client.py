@@ -24,6 +24,7 @@ from integrations.dingtalk.api import App, post_markdown, send_to_robot
 from integrations.dingtalk.config import ROBOT_ACCOUNT, SYSTEM, USER_PREFIX, Budgets, Config, Robot
 from integrations.dingtalk.failures import of_delivery
 from integrations.dingtalk.render import Manners, Shape, app_markdown, render, robot_markdown
+from integrations.texts import MAX_EMAIL, MAX_NAME, clean_line
 
 BURST = 5
 LEAST_PER_SECOND = 10
@@ -249,7 +250,8 @@ class DingTalkDirectory:
         person = answer.get("result")
         if not isinstance(person, dict):
             raise Unavailable(SYSTEM, "unreadable_answer", "no person")
-        return PersonFacts(str(person.get("name") or ""), person.get("org_email") or None, is_outsider=False)
+        name = clean_line(str(person.get("name") or ""), MAX_NAME)
+        return PersonFacts(name, clean_line(str(person.get("org_email") or ""), MAX_EMAIL) or None, is_outsider=False)
 
 
 def _send_markdown(app: App, robot_code: str, place_id: str, payload: Mapping[str, Any]) -> str:

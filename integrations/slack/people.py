@@ -24,6 +24,7 @@ from integrations.slack.client import Workspace, open_direct
 from integrations.slack.errors import SYSTEM, classify_word
 from integrations.slack.render import render, render_modal, render_question
 from integrations.slack.web import ask
+from integrations.texts import MAX_EMAIL, MAX_NAME, clean_line
 
 URL_MARGIN_S = 10.0
 FACTS_FRESH_S = 300.0
@@ -203,8 +204,8 @@ def _facts(account_id: str, user: dict[str, Any], team: str) -> PersonFacts:
     kinds = ("is_restricted", "is_ultra_restricted", "is_stranger", "is_bot", "is_workflow_bot", "deleted")
     is_outsider = any(user.get(kind) for kind in kinds) or team not in teams or account_id == _SLACKBOT
     return PersonFacts(
-        name=str(name or account_id),
-        email=profile.get("email") or None,
+        name=clean_line(str(name or ""), MAX_NAME) or account_id,
+        email=clean_line(str(profile.get("email") or ""), MAX_EMAIL) or None,
         is_outsider=is_outsider,
         locale=_LOCALES.get(str(user.get("locale") or "").partition("-")[0]),
         timezone=user.get("tz") or None,

@@ -173,6 +173,10 @@ class FakeApp(App):
             PersonFacts("张敏", "zhang@example.com", is_outsider=False),
         ),
         ({"errcode": 0, "result": {"name": "张敏", "email": "x"}}, PersonFacts("张敏", None, is_outsider=False)),
+        (  # cut amid an emoji, as no database stores it
+            {"errcode": 0, "result": {"name": "张敏\ud83d", "org_email": "zhang\0@example.com"}},
+            PersonFacts("张敏 ", "zhang @example.com", is_outsider=False),
+        ),
         (AuthFailed("dingtalk", "no_permission"), PersonFacts("", None, is_outsider=False)),
         (Rejected("dingtalk", "refused"), PersonFacts("", None, is_outsider=False)),
         (DestinationGone("dingtalk", "person_not_found"), PersonFacts("", None, is_outsider=True)),

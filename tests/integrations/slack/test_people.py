@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -181,6 +182,17 @@ def test_people_are_known(build: Build, account: str, name: str, email: str | No
     assert directory is not None
     facts = directory.look_up(account)
     assert (facts.name, facts.email, facts.is_outsider) == (name, email, is_outsider)
+
+
+def test_a_name_that_no_database_stores_is_made_storable(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose name is cut amid an emoji may command all the same, and who asks them to approve is not kept from it."""
+    directory = build().directory
+    assert isinstance(directory, SlackDirectory)
+    profile = {"real_name": "Ann \ud83d", "email": "ann\0@example.com"}
+    answer = SimpleNamespace(data={"ok": True, "user": {"team_id": world.SLACK_TEAM, "profile": profile}})
+    monkeypatch.setattr(directory._web, "users_info", lambda **_: answer)
+    facts = directory.look_up("U024ANN0009")
+    assert (facts.name, facts.email, facts.is_outsider) == ("Ann  ", "ann @example.com", False)
 
 
 def test_facts_are_believed_for_five_minutes(playground: Playground, session: requests.Session) -> None:

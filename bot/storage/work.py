@@ -132,7 +132,9 @@ class SqlJobs:
         self, job: JobRecord, *, due_at: float | None, tries: int = 0, arguments: Mapping[str, Any] | None = None
     ) -> bool:
         """End a job (None) or put it off, with other `arguments`; False when the lease was lost."""
-        held = and_(jobs.c.key == job.key, jobs.c.fence == job.fence)
+        # One that ended may have been added anew, with fences of its own.
+        is_same = and_(jobs.c.key == job.key, jobs.c.created_at == job.created_at)
+        held = and_(is_same, jobs.c.fence == job.fence)
         if due_at is None:
             return self._unit.execute(delete(jobs).where(held)).rowcount == 1
         changed: dict[str, Any] = {"due_at": due_at, "lease_until": 0.0, "tries": tries}

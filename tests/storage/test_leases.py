@@ -133,6 +133,18 @@ def test_an_open_doubt_is_not_taken_over(store: SqlStore) -> None:
     assert not store.write(lambda tx: tx.commands.take_over(second, other, {}))
 
 
+def test_a_late_holder_does_not_end_the_job_that_came_after_its_own(store: SqlStore) -> None:
+    """A build that goes on is asked about anew under the same key, which whose job had ended has nothing to do with."""
+    store.write(lambda tx: tx.jobs.add("a", "poll", "build:ci/a#1", {}, due_at=NOW, at=NOW))
+    (late,) = store.write(lambda tx: tx.jobs.lease(NOW, NOW + 30, 1))
+    (holder,) = store.write(lambda tx: tx.jobs.lease(NOW + 30, NOW + 60, 1))
+    assert store.write(lambda tx: tx.jobs.settle(holder, due_at=None))
+    store.write(lambda tx: tx.jobs.add("a", "poll", "build:ci/a#1", {}, due_at=NOW + 31, at=NOW + 31))
+    (newer,) = store.write(lambda tx: tx.jobs.lease(NOW + 31, NOW + 61, 1))
+    assert not store.write(lambda tx: tx.jobs.settle(late, due_at=None))
+    assert store.write(lambda tx: tx.jobs.settle(newer, due_at=NOW + 40))
+
+
 def test_a_job_can_keep_where_it_stands(store: SqlStore) -> None:
     """What a job is put off with comes back with its next lease."""
     store.write(lambda tx: tx.jobs.add("a", "reconcile", "ci", {}, due_at=NOW, at=NOW))

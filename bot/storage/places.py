@@ -13,7 +13,7 @@ from bot.domain.audit import AuditEntry, seal
 from bot.domain.places import ADMIN_SLOT, CARD_SLOT, Place
 from bot.ports import Subscription
 from bot.storage.dialects import Insert, insert_new, one_of, upsert
-from bot.storage.locks import Lock, hold, share
+from bot.storage.locks import Lock, hold, hold_named, share
 from bot.storage.tables import audit, cards, destinations, places, storms, subscriptions
 from bot.storage.unit import Unit
 from bot.telemetry import logger
@@ -151,6 +151,7 @@ class SqlSubscriptions:
         `at` is when it was said: whatever was said later stays, in whichever order they are stored.
         """
         place, mutes = subscription.destination, subscription.is_mute
+        hold_named(self._connection, f"subscriptions:{place}")
         if self._connection.execute(_OUTRANKED, {"place": place, "mutes": mutes, "at": at}).first() is not None:
             return
         row = {

@@ -22,7 +22,7 @@ from bot.domain.events import Event
 from bot.domain.places import DestinationSettings, Place
 from bot.domain.routing import Match, Route
 from bot.errors import StorageUnavailable
-from bot.ports import Arrival, Settlement, Slot, Transaction
+from bot.ports import Arrival, Settlement, Slot, Subscription, Transaction
 from bot.services import budgeting
 from bot.services.ingest import Ingest, Outcome
 from bot.services.router import Router
@@ -325,6 +325,26 @@ def test_an_address_is_resolved_while_events_open_cards_there(stores: list[SqlSt
     found = rows(database, select(cards.c.destination))
     assert [row.destination for row in found] == [place.key] * 30
     assert {row.key for row in rows(database, select(destinations.c.key))} == {address, place.key}
+
+
+def test_wishes_of_a_channel_at_once_count_as_they_were_said(stores: list[SqlStore]) -> None:
+    """Who mutes a project and a moment later asks for all of them gets all, whichever worker is the slower one."""
+    both = threading.Barrier(2)
+
+    def wish(store: SqlStore, project: str, at: float, *, is_mute: bool) -> None:
+        def work(tx: Transaction) -> None:
+            tx.subscriptions.put(Subscription(PLACES[0], project, is_mute, (), "en", "slack:U1"), at)
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.05)
+
+        store.write(work)
+
+    at_once(
+        lambda: wish(stores[0], "a", NOW, is_mute=True),
+        lambda: wish(stores[1], "*", NOW + 1, is_mute=False),
+    )
+    kept = stores[0].read(lambda tx: tx.subscriptions.for_project("a"))
+    assert [(one.project, one.is_mute) for one in kept] == [("*", False)]
 
 
 def test_overdue_notices_are_opened_once_beside_events(stores: list[SqlStore], database: Engine) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from bot.domain.deployments import Deployment, DeploymentState
+from bot.domain.deployments import ACTIVE, WAITING, Deployment, DeploymentState
 from bot.errors import Conflict
 from bot.ports.deploying import DeploymentLease, Lock
 from bot.storage.dialects import Insert, greatest, insert_new
@@ -22,6 +22,7 @@ from bot.telemetry import UNREADABLE_ROWS, logger
 log = logger(__name__)
 MOST_FIGURES = 10_000
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that makes no sense raises
+_GOING_ON = WAITING | ACTIVE
 _IS_DUE = text("deployments.due_at IS NOT NULL")  # as the partial index says it, or SQLite does not use it
 
 
@@ -97,11 +98,7 @@ class SqlDeployments:
 
     def wake(self, service: str, environment: str, at: float) -> None:
         """Let what is queued there be taken up at `at`; what has gone on meanwhile is left as it is."""
-        is_meant = and_(
-            deployments.c.service == service,
-            deployments.c.environment == environment,
-            deployments.c.state == DeploymentState.QUEUED.value,
-        )
+        is_meant = and_(*_are_meant(service, environment, frozenset({DeploymentState.QUEUED})))
         self._connection.execute(update(deployments).where(is_meant).values(due_at=at))
 
     def lease(self, now: float, until: float, limit: int) -> Sequence[DeploymentLease]:
@@ -177,13 +174,23 @@ def _newest(
     service: str | None, environment: str | None, states: frozenset[DeploymentState] | None, limit: int
 ) -> Select[tuple[int, Any]]:
     query = select(deployments.c.number, deployments.c.snapshot).order_by(deployments.c.number.desc()).limit(limit)
-    if service is not None:
-        query = query.where(deployments.c.service == service)
-    if environment is not None:
-        query = query.where(deployments.c.environment == environment)
-    if states is not None:
-        query = query.where(deployments.c.state.in_([state.value for state in states]))
-    return query
+    return query.where(*_are_meant(service, environment, states))
+
+
+def _are_meant(
+    service: str | None, environment: str | None, states: frozenset[DeploymentState] | None
+) -> list[ColumnElement[bool]]:
+    """Of which service, environment and states; what has not ended is found along its own index.
+
+    Of a line most have ended, and mostly all: it would be gone through as far back as it reaches, each time.
+    """
+    are_going_on = states is not None and states <= _GOING_ON
+    line = [(deployments.c.service, service), (deployments.c.environment, environment)]
+    named = [(column, name) for column, name in line if name is not None]
+    # As an expression the line is no index's.
+    meant = [(func.coalesce(column, "") if are_going_on else column) == name for column, name in named]
+    meant += [deployments.c.ended_at == 0.0] if are_going_on else []
+    return meant + ([deployments.c.state.in_([state.value for state in states])] if states is not None else [])
 
 
 def _readable(rows: Iterable[Row[Any]]) -> list[Deployment]:

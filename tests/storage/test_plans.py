@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from bot.domain.audit import AuditEntry
 from bot.domain.builds import BuildStatus
+from bot.domain.deployments import ACTIVE, WAITING
 from bot.domain.noise import Threshold
 from bot.domain.places import DestinationSettings
 from bot.domain.routing import Match, Route
@@ -25,6 +26,7 @@ from bot.services.retention import Limits, Pruner
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.store import SqliteStore
+from bot.storage.tables import deployments
 from tests.services.world import CI, World
 from tests.stores import SqlStore, event_of
 
@@ -165,6 +167,33 @@ def test_looking_for_work_passes_by_where_nothing_is_wanted(
                 connection.execute(text(f"SET enable_{way} = off"))
         look = postgres_scans if database.dialect.name == "postgresql" else sqlite_scans
         assert look(connection, statement, values) == []
+
+
+def test_what_goes_on_is_found_without_its_line_s_history(store: SqlStore, database: Engine) -> None:
+    """Deployments are kept for good, and each step of one looks for what is under way beside it, and what waits."""
+    ended = [
+        {"dedup_key": f"{number}", "service": "shop", "environment": "live", "state": "succeeded", "is_active": False}
+        | {"requested_at": 1.0, "ended_at": 2.0 + number, "snapshot": {}}
+        for number in range(300)
+    ]
+    with database.begin() as connection:
+        connection.execute(deployments.insert(), ended)
+
+    def look(tx: Transaction) -> None:
+        assert tx.deployments.newest("shop", "live", ACTIVE, 1) == []
+        assert tx.deployments.newest("shop", "live", WAITING, 100) == []
+        tx.deployments.wake("shop", "live", 1.0)
+
+    with listening(database) as said:
+        store.write(look)
+    assert len(said) == 3
+    with database.connect() as connection:
+        if database.dialect.name == "postgresql":
+            connection.execute(text("ANALYZE deployments"))
+        asked = "EXPLAIN" if database.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        for statement, values in said.items():
+            plan = str(connection.exec_driver_sql(f"{asked} {statement}", values).all())
+            assert "deployments_ended" in plan, plan
 
 
 def test_letting_go_passes_by_what_trackers_told_and_is_kept(store: SqlStore, database: Engine) -> None:

@@ -173,8 +173,11 @@ class SqlDeployments:
 def _newest(
     service: str | None, environment: str | None, states: frozenset[DeploymentState] | None, limit: int
 ) -> Select[tuple[int, Any]]:
-    query = select(deployments.c.number, deployments.c.snapshot).order_by(deployments.c.number.desc()).limit(limit)
-    return query.where(*_are_meant(service, environment, states))
+    meant, newest_first = _are_meant(service, environment, states), deployments.c.number.desc()
+    if service is not None and environment is None:  # no index has them in this order: sorted without their snapshots
+        numbers = select(deployments.c.number).where(*meant).order_by(newest_first).limit(limit)
+        meant = [deployments.c.number.in_(numbers)]
+    return select(deployments.c.number, deployments.c.snapshot).where(*meant).order_by(newest_first).limit(limit)
 
 
 def _are_meant(

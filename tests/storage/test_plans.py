@@ -196,6 +196,19 @@ def test_what_goes_on_is_found_without_its_line_s_history(store: SqlStore, datab
             assert "deployments_ended" in plan, plan
 
 
+def test_a_service_s_newest_deployments_are_chosen_without_the_snapshots_of_all(
+    sqlite_store: SqliteStore, sqlite_database: Engine
+) -> None:
+    """No index has those of all its environments in their order: what is sorted are numbers."""
+    with listening(sqlite_database) as said:
+        sqlite_store.read(lambda tx: tx.deployments.newest("shop", None, None, 10))
+    ((statement, values),) = said.items()
+    with sqlite_database.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert "SEARCH deployments USING COVERING INDEX deployments_line (service=?)" in plan
+    assert "SEARCH deployments USING INTEGER PRIMARY KEY (rowid=?)" in plan
+
+
 def test_letting_go_passes_by_what_trackers_told_and_is_kept(store: SqlStore, database: Engine) -> None:
     """Released versions, and what started deployments, are kept for good: a sweep looks at none of them."""
 

@@ -348,7 +348,7 @@ def move(
         revision=deployment.revision + 1,
         **changed,
     )
-    return replace(after, ended_at=at) if to.is_ended and not deployment.ended_at else after
+    return replace(after, ended_at=max(at, after.started_at)) if to.is_ended and not deployment.ended_at else after
 
 
 def note(deployment: Deployment, **changed: Any) -> Deployment:  # noqa: ANN401 - fields of a Deployment

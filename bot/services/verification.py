@@ -197,6 +197,7 @@ class Verification:
         if spec.kind is CheckKind.METRIC:
             return _whole(judge(spec, reading.values), reading, (Verdict.PASSED,)), reading.warnings
         before, earlier_s = context.well_until or context.started_at, spec.baseline_window_s
+        before = min(before, context.there_since or before)  # it may count as begun later, after a clock was set back
         baseline = source.value(_query(spec, context, earlier_s), start=before - earlier_s, end=before)
         outcome = _whole(judge(spec, reading.values, baseline.values), reading, (Verdict.PASSED,))
         outcome = _whole(outcome, baseline, (Verdict.PASSED, Verdict.FAILED))

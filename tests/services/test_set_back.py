@@ -136,6 +136,22 @@ def test_a_version_is_verified_on(sqlite_store: SqlStore, sqlite_database: Engin
     assert stage.deployment(number).outcome == "checks_failed"
 
 
+def test_what_comes_after_it_was_deployed_last(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """What stood there before seems to have come later: what failed was to be undone by an older version, or not."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    for version in ("v1", "v2"):
+        stage.good(version)
+    set_back(stage.world, HOUR_S)
+    stage.good("v3")
+    stage.verification.verdicts["health@v4"] = Verdict.FAILED
+    number = stage.carried_out("v4")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is DeploymentState.ROLLED_BACK
+    assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v3", "v4", "v3"]
+
+
 def test_a_little_is_not_worth_it(world: World) -> None:
     """Seconds are waited for: nothing is planned anew."""
     world.accept(event_of(12))

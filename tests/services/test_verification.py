@@ -89,6 +89,8 @@ def test_a_comparison_asks_for_the_time_before_the_deployment(
     ]
     verification.measure(LATENCY, replace(CONTEXT, well_until=T0 - 1200), T0 + 90)
     assert source.asked[-1] == ("p95(production, 3600s)", T0 - 4800, T0 - 1200)
+    verification.measure(LATENCY, replace(CONTEXT, started_at=T0 + 3000), T0 + 90)
+    assert source.asked[-1] == ("p95(production, 3600s)", T0 - 3600, T0)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from bot.services.deployments.judging import (
 from bot.services.deployments.orphans import Orphans
 from bot.services.deployments.records import Cause, Records
 from bot.services.deployments.running import Running
-from bot.services.deployments.standing import in_place_of, overtaken
+from bot.services.deployments.standing import begins_at, in_place_of, overtaken
 from bot.services.deployments.stepping import LEASE_S, UNREACHABLE_S, Step, Stepping
 from bot.services.deployments.verifying import Verifying
 from bot.services.settling import held_for
@@ -183,7 +183,8 @@ class DeploymentWorker:
         there = in_place_of(tx, judged)
         try:
             there = replace(there, let_at=now if has_opened else there.let_at)
-            started = move(there, _S.DEPLOYING, now, run=ordered(there, step.target, now), question="")
+            run, at = ordered(there, step.target, now), begins_at(tx, there, now)
+            started = move(there, _S.DEPLOYING, now, run=run, question="", started_at=at)
             self._records.put(tx, started, Cause("start"), due_at=now + LEASE_S)
         except Conflict:
             active = tx.deployments.newest(judged.service, judged.environment, ACTIVE, 1)

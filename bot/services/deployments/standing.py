@@ -23,6 +23,7 @@ from bot.ports import Transaction
 
 MOST_NAMED = 30  # commits that a rollback names
 LOOKED_AT = 50  # deployments of one environment, the newest by number: those that waited longer are overtaken by these
+_A_MOMENT_S = 0.001
 ORDER_LOOKED_AT = 200  # deployments of the environment before: it may be deployed to far more often
 _S = DeploymentState
 _BEGAN = frozenset(DeploymentState) - WAITING - {_S.EXPIRED, _S.SUPERSEDED}
@@ -108,6 +109,13 @@ def to_undo(tx: Transaction, service: str, environment: str) -> Deployment | Non
             break
         found = lost
     return found
+
+
+def begins_at(tx: Transaction, deployment: Deployment, now: float) -> float:
+    """When it counts as begun: behind all that was there before, also by a clock that was set back since."""
+    began = _began(tx, deployment.service, deployment.environment)
+    last = max((at for one in began for at in (one.started_at, one.ended_at)), default=now)
+    return now if last <= now else last + _A_MOMENT_S
 
 
 def overtaken_by(tx: Transaction, rollback: Deployment) -> Deployment | None:

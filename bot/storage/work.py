@@ -132,8 +132,8 @@ class SqlJobs:
         self, job: JobRecord, *, due_at: float | None, tries: int = 0, arguments: Mapping[str, Any] | None = None
     ) -> bool:
         """End a job (None) or put it off, with other `arguments`; False when the lease was lost."""
-        # One that ended may have been added anew, with fences of its own.
-        is_same = and_(jobs.c.key == job.key, jobs.c.created_at == job.created_at)
+        # One that ended may have been added anew, later, with fences of its own; a set-back clock makes none later.
+        is_same = and_(jobs.c.key == job.key, jobs.c.created_at <= job.created_at)
         held = and_(is_same, jobs.c.fence == job.fence)
         if due_at is None:
             return self._unit.execute(delete(jobs).where(held)).rowcount == 1

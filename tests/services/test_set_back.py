@@ -10,6 +10,7 @@ from sqlalchemy import Double, Engine, event
 from bot.domain.builds import BuildStatus
 from bot.domain.checks import Verdict
 from bot.domain.deployments import DeploymentState
+from bot.domain.services import RollbackRule
 from bot.errors import RateLimited, Unavailable
 from bot.storage.set_back import HAPPENED, PLANNED, SetBack
 from bot.storage.tables import metadata
@@ -98,6 +99,16 @@ def test_a_lease_stays_with_its_holder(world: World) -> None:
     assert (world.card().reason, len(world.messenger.standing(CI))) == ("sent", 1)
 
 
+def test_a_job_stays_with_its_holder(world: World) -> None:
+    """What it was created at is turned back as well, and it is the same job still: it is not done once more."""
+    now = world.clock.now().timestamp()
+    world.accept(event_of(12))
+    world.store.write(lambda tx: tx.jobs.add("a", "poll", "build:ci/a#1", {}, due_at=now, at=now))
+    (job,) = (one for one in world.store.write(lambda tx: tx.jobs.lease(now, now + 30, 9)) if one.key == "a")
+    set_back(world, HOUR_S)
+    assert world.store.write(lambda tx: tx.jobs.settle(job, due_at=None))
+
+
 def test_a_holder_that_died_is_replaced_when_its_lease_is_over(world: World) -> None:
     """Not an hour later: the lease ends, the platform is asked for the post, and a second later it is made."""
     world.accept(event_of(12))
@@ -150,6 +161,38 @@ def test_what_comes_after_it_was_deployed_last(sqlite_store: SqlStore, sqlite_da
     stage.go_on(60)
     assert stage.state(number) is DeploymentState.ROLLED_BACK
     assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v3", "v4", "v3"]
+
+
+def test_what_failed_after_it_may_be_tried_again(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """It counts as ended after all that stood there before, and not as failed after it was asked for anew."""
+    stage = a_stage(sqlite_store, sqlite_database)
+    stage.good("v1")
+    set_back(stage.world, HOUR_S)
+    stage.verification.verdicts["health@v2"] = Verdict.FAILED
+    failed = stage.carried_out("v2")
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(failed) is DeploymentState.ROLLED_BACK
+    stage.verification.verdicts.clear()
+    stage.ask("unlock user-service in production")
+    again = stage.carried_out("v2")
+    stage.go_on(60)
+    assert stage.state(again) is DeploymentState.SUCCEEDED
+
+
+def test_break_glass_undoes_what_came_after_it(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
+    """People were shown what cannot be undone; it began before they asked, whatever it counts as."""
+    rule = RollbackRule(irreversible=("[irreversible]",))
+    stage = a_stage(sqlite_store, sqlite_database, rollback=rule, break_glass=("sre",))
+    stage.good("v1")
+    set_back(stage.world, HOUR_S)
+    stage.build("v2", title="Drop a column [irreversible]")
+    stage.good("v2")
+    stage.ask("deploy user-service v1 to production break-glass because the shop is down")
+    stage.ask("confirm user-service#3")
+    stage.go_on(1)
+    assert stage.state(3) is DeploymentState.DEPLOYING
 
 
 def test_a_little_is_not_worth_it(world: World) -> None:

@@ -167,7 +167,7 @@ def _newer_there(tx: Transaction, waiting: Deployment, target: Target) -> Deploy
     is_shown = current is not None and shown is not None and is_same(current.version, shown)
     if current is not None and not is_shown and (is_told_older or _is_newer(current, waiting)):
         return current
-    since = (one for one in _began(tx, *line) if one.started_at >= waiting.requested_at and _is_newer(one, waiting))
+    since = (one for one in _began(tx, *line) if _is_since(waiting, one, one.started_at) and _is_newer(one, waiting))
     return next((one for one in since if _is_irreversible([one], target)), None)
 
 
@@ -178,7 +178,7 @@ def _failed_since(tx: Transaction, waiting: Deployment) -> Deployment | None:
     """
     began = _began(tx, waiting.service, waiting.environment)
     failed = (one for one in began if one.state in FAILED_STATES and one.undone_from is not _S.SUCCEEDED)
-    since = (one for one in failed if one.ended_at >= waiting.requested_at and not _is_lost_way_back(one))
+    since = (one for one in failed if _is_since(waiting, one, one.ended_at) and not _is_lost_way_back(one))
     return next((one for one in since if is_same(one.version, waiting.version)), None)
 
 
@@ -342,6 +342,11 @@ def is_marked(change: Change, target: Target) -> bool:
 
 def _is_lost_way_back(deployment: Deployment) -> bool:
     return deployment.rollback_of > 0 and deployment.state is _S.FAILED
+
+
+def _is_since(waiting: Deployment, one: Deployment, at: float) -> bool:
+    """Whether what counts as having happened to one `at` did after a waiting one was asked for; see `begins_at`."""
+    return min(at, one.state_since) >= waiting.requested_at
 
 
 def _is_newer(one: Deployment, other: Deployment) -> bool:

@@ -253,6 +253,7 @@ def _dispatcher(core: Core, *, has_others: bool) -> Dispatcher:
     outside, store, clock = core.outside, core.settling, core.clock
     letters = DeadLetters(outside.destinations.get(core.settings.admin))
     dead_letters.expect(outside.platforms)
+    links = core.trackers.trackers.links_in
     deliverer = Deliverer(
         store,
         clock,
@@ -261,7 +262,7 @@ def _dispatcher(core: Core, *, has_others: bool) -> Dispatcher:
         frozenset(destination.address for destination in outside.destinations.values()),
         core.settings.progress_interval_s,
         dead_letters=letters,
-        contents=Contents(core.trackers.trackers.links_in, charts, core.people.names_of, core.deployments.pages.leads),
+        contents=Contents(links, charts, core.people.names_of, core.deployments.pages.leads, core.sources.acts_on),
     )
     budget = AnswerBudget(store, clock, outside.messengers())
     commands = CommandWorker(

@@ -9,12 +9,12 @@ from bot.domain.builds import Build
 from bot.domain.cards import Content, Link, Notice, Person, Text
 from bot.domain.deployments import Deployment
 from bot.domain.places import CARD_SLOT, CHART_SLOT, OVERDUE_SLOT, kind_of_slot
-from bot.domain.subjects import SubjectKind
+from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.domain.volatile import steady
 from bot.ports.charts import Charts
 from bot.services.noise import rings
 from bot.services.planning import Delivery
-from bot.services.presenters.build import present
+from bot.services.presenters.build import ACTS, present
 from bot.services.presenters.chart import chart_notice
 from bot.services.presenters.deployment import Leads, present_deployment
 from bot.services.presenters.digest import digest_card, digest_overdue_notice
@@ -22,6 +22,7 @@ from bot.services.presenters.digest import digest_card, digest_overdue_notice
 IssuesOf = Callable[[str | None, str | None], Sequence[Link]]
 LeadsOf = Callable[[Deployment], Leads | None]
 NamesOf = Callable[[Collection[str]], Mapping[str, str]]
+ActsOf = Callable[[SubjectKey], Collection[str]]
 
 
 def no_issues(_branch: str | None, _title: str | None) -> Sequence[Link]:
@@ -39,6 +40,11 @@ def no_names(_accounts: Collection[str]) -> Mapping[str, str]:
     return {}
 
 
+def all_acts(_build: SubjectKey) -> Collection[str]:
+    """Where every source does what it is told."""
+    return ACTS
+
+
 def _whole(build: Build) -> Build:
     return build
 
@@ -47,13 +53,15 @@ def _whole(build: Build) -> Build:
 class Contents:
     """What is shown in slots. `issues_of` finds the issues that a branch and a commit's title name; `charts` draws.
 
-    `names_of` are the names of accounts, as far as they are known; `leads_of` is what a deployment's card leads to.
+    `names_of` are the names of accounts, as far as they are known; `leads_of` is what a deployment's card leads to;
+    `acts_of` are those of ACTS that would not be refused for a build, whoever asks.
     """
 
     issues_of: IssuesOf = no_issues
     charts: Charts | None = None
     names_of: NamesOf = no_names
     leads_of: LeadsOf = no_leads
+    acts_of: ActsOf = all_acts
 
     def of(self, delivery: Delivery, now: float) -> Content:
         """The newest state of the attempt's slot; LookupError and ValueError for a row that makes no sense.
@@ -103,6 +111,7 @@ class Contents:
         build = delivery.subject.build()
         if issues := self.issues_of(build.facts.branch, build.facts.commit_title):
             options["issues"] = issues
+        options["acts"] = self.acts_of(build.key)
         return present(seen(build), card.slot, options)
 
 

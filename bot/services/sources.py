@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from bot.domain.commands import Reference
 from bot.domain.services import Service
 from bot.domain.subjects import MAX_KEY, SubjectKey, SubjectKind
 from bot.errors import CommandInvalid
 from bot.ports import BuildControl, BuildHistory, BuildReader, Transaction
+
+MOST_PROJECTS = 4096  # of which it is kept whether they deploy something
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Sources:
     def __init__(self, sources: Mapping[str, SourceAccess], services: Iterable[Service]) -> None:
         self._sources = dict(sources)
         self._services = tuple(services)
+        # Each card asks, and there may be many services.
+        self._deploys = lru_cache(MOST_PROJECTS)(self._look_who_deploys)
 
     def reader(self, source: str) -> BuildReader | None:
         """Who reads builds of this source."""
@@ -93,8 +98,15 @@ class Sources:
         """Whether the configuration names the project, so that nobody has to be asked whether there is one."""
         return project in self._sources[source].projects
 
+    def acts_on(self, build: SubjectKey) -> Collection[str]:
+        """What is offered for a build: to `cancel` it, and to `retry` it where it deploys nothing."""
+        return ("cancel",) if self.deploys(build.source, build.project) else ("cancel", "retry")
+
     def deploys(self, source: str, project: str) -> bool:
         """Whether runs of a project deploy something; one whose builds are versions is built like any other."""
+        return self._deploys(source, project)
+
+    def _look_who_deploys(self, source: str, project: str) -> bool:
         is_built = any((one.build_source, one.build_project) == (source, project) for one in self._services)
         return not is_built and any(one.is_deployed_by(source, project) for one in self._services)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from bot.domain.builds import BuildStatus
+from bot.domain.cards import Card
 from bot.domain.identity import Role
+from bot.domain.routing import Match, Route
 from bot.domain.services import Pipeline, RollbackRule
 from tests.services.deployment_world import DEPLOY_PROJECT, ROLES, SERVICE, Stage, a_service, a_stage
-from tests.stores import SqlStore
+from tests.stores import SqlStore, event_of
 
 pytestmark = pytest.mark.one_engine
 
@@ -49,6 +52,23 @@ def test_builds_are_run_and_pipelines_stopped_as_ever(stage: Stage) -> None:
     both = a_service(deploy=Pipeline("buildbot", SERVICE))
     stage.restart({SERVICE: both})
     assert not stage.world.sources.deploys("buildbot", SERVICE)
+
+
+@pytest.mark.parametrize(("project", "ended"), [(SERVICE, ["retry", "details"]), (DEPLOY_PROJECT, ["details"])])
+def test_a_card_offers_no_repetition_of_what_deploys(
+    store: SqlStore, database: Engine, project: str, ended: list[str]
+) -> None:
+    """The press would be refused, whoever makes it; what runs can be stopped."""
+    world = a_stage(store, database, routes=(Route("routes[0]", Match(), ("ci",)),)).world
+
+    def offered(status: BuildStatus) -> list[str]:
+        world.accept(event_of(12, status, project=project))
+        world.deliver(5)
+        cards = [call.content for call in world.messenger.calls if isinstance(call.content, Card)]
+        return [one.id for one in cards[-1].actions]
+
+    assert offered(BuildStatus.RUNNING) == ["cancel", "details"]
+    assert offered(BuildStatus.FAILED) == ended
 
 
 @pytest.mark.parametrize(

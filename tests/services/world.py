@@ -127,7 +127,11 @@ class World:
             addresses,
             dead_letters=letters,
             contents=Contents(
-                self.trackers.trackers.links_in, self.charts, self.names_of, lambda one: self.house.pages.leads(one)
+                self.trackers.trackers.links_in,
+                self.charts,
+                self.names_of,
+                lambda one: self.house.pages.leads(one),
+                lambda build: self.sources.acts_on(build),
             ),
         )
         sources = Sources(

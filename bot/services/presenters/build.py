@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,7 @@ from bot.services.presenters.words import (
     window,
 )
 
+ACTS = ("cancel", "retry")  # what a build's buttons ask its source for
 CARD_STAGES = 12
 CARD_TESTS = 5
 CARD_LOG_LINES = 8
@@ -64,19 +65,24 @@ def present(build: Build, slot: str, options: Mapping[str, Any]) -> Content:
     if kind == LOG_SLOT:
         return log_notice(build, locale, timezone)
     mention = options.get("mention", ()) if options.get("mentions_in_card") else ()
-    card = build_card(build, locale, timezone, mention, options.get("issues", ()))
+    card = build_card(build, locale, timezone, mention, options.get("issues", ()), options.get("acts", ACTS))
     if "turns" not in options:
         return card
     return replace(card, fields=(*card.fields, _flapping(options["turns"], options["turns_per_s"], locale)))
 
 
 def build_card(
-    build: Build, locale: str, timezone: str, mention: Sequence[str] = (), issues: Sequence[Hyperlink] = ()
+    build: Build,
+    locale: str,
+    timezone: str,
+    mention: Sequence[str] = (),
+    issues: Sequence[Hyperlink] = (),
+    acts: Collection[str] = ACTS,
 ) -> Card:
     """The live card: status, people, stages, and on failure the failing tests and the end of the log.
 
     `mention` are accounts to call when it failed or was fixed, where no notice beside the card does so. `issues` are
-    those that its branch and commit name.
+    those that its branch and commit name. Only what is among `acts` is offered.
     """
     return Card(
         tone=BUILD_TONE[build.status],
@@ -85,7 +91,7 @@ def build_card(
         title_url=build.facts.url,
         fields=_fields(build, locale, issues),
         sections=tuple(_card_sections(build, locale)),
-        actions=tuple(_actions(build, locale)),
+        actions=tuple(_actions(build, locale, acts)),
         footer=_footer(build, locale, mention),
         subject=str(build.key),
         is_final=build.is_finished,
@@ -260,10 +266,10 @@ def _tests(build: Build, locale: str, *, most: int) -> list[Section]:
     return [Lines(tuple(lines), title=title, hidden=len(tests) - len(lines))]
 
 
-def _actions(build: Build, locale: str) -> list[Action]:
+def _actions(build: Build, locale: str, acts: Collection[str]) -> list[Action]:
     reference = f"{build.key.source}/{build.key.short}@{build.attempt}"
     actions = []
-    if not build.is_finished:
+    if not build.is_finished and "cancel" in acts:
         confirm = Confirm(
             translate(locale, "Cancel {build}?", build=build.key.short),
             translate(locale, "The build stops at once and ends as cancelled."),
@@ -272,7 +278,7 @@ def _actions(build: Build, locale: str) -> list[Action]:
         )
         label = translate(locale, "Cancel")
         actions.append(Action("cancel", label, f"cancel {reference}", style=Style.DANGER, confirm=confirm))
-    elif build.facts.retried_as is None:
+    elif build.is_finished and build.facts.retried_as is None and "retry" in acts:
         style = Style.PRIMARY if build.status is BuildStatus.FAILED else Style.DEFAULT
         actions.append(Action("retry", translate(locale, "Retry"), f"retry {reference}", style=style))
     actions.append(Action("details", translate(locale, "View details"), f"show {reference}"))

@@ -8,6 +8,8 @@ import urllib.request
 
 HOST = "127.0.0.1"
 OWN_PORTS = range(20_000, 32_768)  # Linux hands out those from 32768 on, others from 49152
+_random = random.SystemRandom()  # no two processes draw alike, whatever they seed
+_given: set[int] = set()
 
 
 class NotReachable(Exception):
@@ -15,11 +17,14 @@ class NotReachable(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port that nothing listens on now.
+    """Return a TCP port that nothing listens on now, another one at each call.
 
     It is none of those that systems hand out by themselves, so that it stays free for who has to begin anew on it.
     """
-    return next(port for port in random.sample(OWN_PORTS, len(OWN_PORTS)) if is_port_free(port))
+    drawn = _random.sample(OWN_PORTS, len(OWN_PORTS))
+    found = next(port for port in drawn if port not in _given and is_port_free(port))
+    _given.add(found)
+    return found
 
 
 def is_port_free(port: int) -> bool:

@@ -243,10 +243,10 @@ def test_a_long_history_is_read_in_parts(bench: Bench) -> None:
 
 
 def test_the_log_that_matters_is_read(bench: Bench) -> None:
-    """`log` ends with the last line of the failed stage and is as short as asked for."""
+    """`log` tells the last lines of the failed stage, as few as asked for; what it wrote to two pipes has no order."""
     key = bench.failed_build()
     log = bench.reader.read_log(key, max_lines=3)
-    assert log.endswith("FAILED (failures=1)")
+    assert "FAILED (failures=1)" in log.splitlines()
     assert len(log.splitlines()) <= 3
 
 

@@ -174,6 +174,16 @@ class Stage:
             self.run_ends()
         return number
 
+    def went_back(self, to: str = "") -> None:
+        """Roll back by hand, and let it succeed; what it locked stays so."""
+        self.ask(f"rollback {SERVICE} in production{to}")
+        number = self.newest()
+        self.ask(f"confirm {SERVICE}#{number}")
+        self.go_on(1)
+        self.run_ends()
+        self.go_on(60)
+        assert self.state(number) is DeploymentState.SUCCEEDED
+
     def approved(self, *people: str) -> None:
         """Bring v1 to production as far as its approvals by `people`; what kept it from beginning is gone now."""
         self.build("v1")

@@ -120,23 +120,12 @@ def test_the_way_back_is_tried_again_from_where_it_was_stopped(stage: Stage) -> 
     assert (stage.state(number + 2), HALF_WAY in where_things_stand(stage)) == (S.SUCCEEDED, False)
 
 
-def went_back(stage: Stage, to: str = "") -> None:
-    """Roll back by hand, and let it succeed."""
-    stage.ask(f"rollback {SERVICE} in production{to}")
-    number = stage.newest()
-    stage.ask(f"confirm {SERVICE}#{number}")
-    stage.go_on(1)
-    stage.run_ends()
-    stage.go_on(60)
-    assert stage.state(number) is S.SUCCEEDED
-
-
 def test_two_steps_back_from_what_was_stopped_undo_what_lies_between(stage: Stage) -> None:
     """From v3, which was stopped half way, to v1: v2 is there no more, and no way leads forward to it again."""
     stage.good("v2")
     number = stage.carried_out("v3", is_run_ended=False)
     stage.run_ends(BuildStatus.CANCELLED)
-    went_back(stage, " to v1")
+    stage.went_back(" to v1")
     assert [stage.state(one) for one in (1, 2, number)] == [S.SUCCEEDED, S.ROLLED_BACK, S.CANCELLED]
     assert "Undone by #4, together with #3." in str(stage.card(2).sections)
     assert "no earlier version" in stage.ask(f"rollback {SERVICE} in production")
@@ -151,7 +140,7 @@ def test_the_card_of_what_was_stopped_says_what_undid_it(stage: Stage) -> None:
     stage.ask(f"abort {SERVICE}#{number + 1}")
     assert stage.deployment(number).rolled_back_by == 0
     called = notices(stage, number)
-    went_back(stage)
+    stage.went_back()
     assert stage.deployment(number).rolled_back_by == number + 2
     assert f"Undone by #{number + 2}." in str(stage.card(number).sections[0])
     assert "rollback_deployment" not in buttons(stage, number)

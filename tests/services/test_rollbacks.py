@@ -270,13 +270,7 @@ def test_what_is_there_is_what_succeeded_last(stage: Stage) -> None:
 
 def went_back(stage: Stage, to: str = "") -> None:
     """Roll back by hand, let it succeed, and open what it locked."""
-    stage.ask(f"rollback {SERVICE} in production{to}")
-    number = stage.newest()
-    stage.ask(f"confirm {SERVICE}#{number}")
-    stage.go_on(1)
-    stage.run_ends()
-    stage.go_on(60)
-    assert stage.state(number) is S.SUCCEEDED
+    stage.went_back(to)
     stage.ask(f"unlock {SERVICE} in production")
 
 

@@ -14,7 +14,7 @@ from bot.domain.services import RollbackRule
 from bot.errors import RateLimited, Unavailable
 from bot.storage.set_back import HAPPENED, PLANNED, SetBack
 from bot.storage.tables import metadata
-from tests.services.deployment_world import a_stage
+from tests.services.deployment_world import Stage, a_stage
 from tests.services.world import CI, World
 from tests.stores import SqlStore, event_of
 
@@ -147,6 +147,16 @@ def test_a_version_is_verified_on(sqlite_store: SqlStore, sqlite_database: Engin
     assert stage.deployment(number).outcome == "checks_failed"
 
 
+def fails(stage: Stage, version: str) -> None:
+    """Deploy what its checks reject, and wait until it is rolled back."""
+    stage.verification.verdicts[f"health@{version}"] = Verdict.FAILED
+    number = stage.carried_out(version)
+    stage.go_on(1)
+    stage.run_ends()
+    stage.go_on(60)
+    assert stage.state(number) is DeploymentState.ROLLED_BACK
+
+
 def test_what_comes_after_it_was_deployed_last(sqlite_store: SqlStore, sqlite_database: Engine) -> None:
     """What stood there before seems to have come later: what failed was to be undone by an older version, or not."""
     stage = a_stage(sqlite_store, sqlite_database)
@@ -154,12 +164,7 @@ def test_what_comes_after_it_was_deployed_last(sqlite_store: SqlStore, sqlite_da
         stage.good(version)
     set_back(stage.world, HOUR_S)
     stage.good("v3")
-    stage.verification.verdicts["health@v4"] = Verdict.FAILED
-    number = stage.carried_out("v4")
-    stage.go_on(1)
-    stage.run_ends()
-    stage.go_on(60)
-    assert stage.state(number) is DeploymentState.ROLLED_BACK
+    fails(stage, "v4")
     assert [run["version"] for run in stage.runs()] == ["v1", "v2", "v3", "v4", "v3"]
 
 
@@ -168,12 +173,7 @@ def test_what_failed_after_it_may_be_tried_again(sqlite_store: SqlStore, sqlite_
     stage = a_stage(sqlite_store, sqlite_database)
     stage.good("v1")
     set_back(stage.world, HOUR_S)
-    stage.verification.verdicts["health@v2"] = Verdict.FAILED
-    failed = stage.carried_out("v2")
-    stage.go_on(1)
-    stage.run_ends()
-    stage.go_on(60)
-    assert stage.state(failed) is DeploymentState.ROLLED_BACK
+    fails(stage, "v2")
     stage.verification.verdicts.clear()
     stage.ask("unlock user-service in production")
     again = stage.carried_out("v2")

@@ -21,7 +21,10 @@ log = logger(__name__)
 
 
 class CommitWatch:
-    """Calls `on_commit` when another connection has committed, at most once in `interval_s` (seconds)."""
+    """Calls `on_commit` when it begins to look, and when another connection has committed since it last looked.
+
+    At most once in `interval_s` (seconds).
+    """
 
     def __init__(self, engine: Engine, on_commit: Callable[[], None], interval_s: float = INTERVAL_S) -> None:
         self._engine = engine
@@ -57,6 +60,6 @@ class CommitWatch:
             seen = None
             while not self._is_over.wait(self._interval_s):
                 (version,) = cursor.execute("PRAGMA data_version").fetchone()
-                if version != seen and seen is not None:
+                if version != seen:  # at the first look too: what came before it was heard by nobody
                     self._on_commit()
                 seen = version

@@ -8,15 +8,17 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Double,
     Select,
     String,
     Update,
     and_,
     bindparam,
     case,
+    cast,
     exists,
     func,
-    literal,
+    literal_column,
     not_,
     or_,
     select,
@@ -26,7 +28,7 @@ from sqlalchemy import (
 from bot.domain.places import CARD_SLOT, OVERDUE_SLOT, Operation, kin_of
 from bot.ports import CardRecord, DestinationLease, Settlement
 from bot.storage.cards import CARD_COLUMNS, END_ONCE_MORE, IS_DIRTY, card_record
-from bot.storage.dialects import greatest
+from bot.storage.dialects import ONE, greatest, one_of
 from bot.storage.rows import NewRows, Write
 from bot.storage.tables import attempts, cards, destinations
 from bot.storage.unit import Unit
@@ -42,11 +44,7 @@ _FREE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_LEASE = (
-    update(destinations)
-    .where(destinations.c.key.in_(bindparam("keys", expanding=True)))
-    .values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
-)
+_HOLD = update(destinations).values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
 # A final state that was just refused lets what stands in threads go first, or that would wait as long as it is refused.
 _WAS_REFUSED = or_(cards.c.tries > 0, cards.c.reason == "paused:rate_limited")
 _URGENCY = case(
@@ -106,6 +104,11 @@ _CHANGE_PACED_CARD = CHANGE_CARD.values(
 
 
 @cache
+def _lease(dialect: str) -> Update:
+    return _HOLD.where(one_of(dialect, destinations.c.key, "keys"))
+
+
+@cache
 def _begin(dialect: str) -> Write:
     rows = NewRows(dialect, attempts, "id", "card_id", "revision", "operation", "started_at", "outcome")
     return Write(rows.insert(), new=rows)
@@ -130,13 +133,15 @@ def _next_ready_at(dialect: str) -> Select[float | None]:
     Of the places that are known, each that was ever answered in, there may be many more.
     https://wiki.postgresql.org/wiki/Loose_indexscan
     """
-    wanted = select(literal("", String).label("place"), literal(0.0).label("due")).cte("wanted", recursive=True)
+    # Written out: a statement without parameters is planned once.
+    first = cast(literal_column("''"), String).label("place"), cast(literal_column("0.0"), Double).label("due")
+    wanted = select(*first).cte("wanted", recursive=True)
     other = cards.alias("other")
     earliest_after = (
         select(cards.c.id)
         .where(cards.c.destination > wanted.c.place, IS_DIRTY)
         .order_by(cards.c.destination, cards.c.due_at)
-        .limit(1)
+        .limit(ONE)
         .correlate(wanted)
         .scalar_subquery()
     )
@@ -202,7 +207,8 @@ class SqlDeliveries:
                 else:
                     refused.add(kin)
             if leases:
-                self._connection.execute(_LEASE, {"keys": [lease.key for lease in leases], "until": until})
+                keys = [lease.key for lease in leases]
+                self._connection.execute(_lease(self._connection.dialect.name), {"keys": keys, "until": until})
             taken += leases
             full |= refused
             if not refused or len(taken) >= limit:

@@ -7,11 +7,30 @@ the dialect are made by functions of its name, whose answers are kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, JSON, ColumnElement, Select, String, Table, all_, any_, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    String,
+    Table,
+    all_,
+    any_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
 
+T = TypeVar("T")
+# As a limit: of one that is a parameter PostgreSQL may expect a tenth of the rows.
+ONE = literal_column("1", Integer)
 Insert = sqlite.Insert | postgresql.Insert
 
 
@@ -53,6 +72,16 @@ def none_of(dialect: str, column: ColumnElement[str], name: str) -> ColumnElemen
     if dialect == "postgresql":
         return column != all_(bindparam(name, type_=ARRAY(String)))
     return column.not_in(_listed(name))
+
+
+def unseen(name: str, of: TypeEngine[T]) -> ScalarSelect[T]:
+    """A parameter that PostgreSQL does not look at while it plans.
+
+    What came since a moment is less than its figures of a table know of: it counts a row or none, and goes through all
+    that came since, of whatever project. And of a list it counts the values, and plans anew for each.
+    https://www.postgresql.org/docs/current/sql-prepare.html
+    """
+    return select(bindparam(name, type_=of)).scalar_subquery()
 
 
 def _listed(name: str) -> Select[tuple[str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import Update, and_, bindparam, case, false, func, not_, select, true, update
+from sqlalchemy import Double, Update, and_, bindparam, case, false, func, not_, select, true, update
 
 from bot.domain.builds import BuildStatus
 from bot.domain.noise import Digest, Run, Storm
 from bot.domain.subjects import SubjectKey
 from bot.storage.cards import END_ONCE_MORE, IS_CARD_SLOT, lives_again
-from bot.storage.dialects import Insert, insert_new
+from bot.storage.dialects import Insert, insert_new, unseen
 from bot.storage.subjects import MAX_LABEL, SUBJECT_COLUMNS, readable
 from bot.storage.tables import cards, storms, subjects
 from bot.storage.unit import Unit
@@ -79,7 +79,7 @@ _RUNS = (
         subjects.c.project == bindparam("project"),
         subjects.c.branch == bindparam("branch"),
         subjects.c.is_finished == true(),
-        subjects.c.ordered_at > bindparam("since"),
+        subjects.c.ordered_at > unseen("since", Double()),
     )
     .order_by(subjects.c.ordered_at.desc(), subjects.c.key.desc())
     .limit(MOST_RUNS)

@@ -59,6 +59,8 @@ _SESSION = {
     # What is asked often finds a few rows along an index. Its plan is made once, perhaps while its tables are empty and
     # anything would do, and is kept as they grow. https://www.postgresql.org/docs/current/sql-prepare.html
     "enable_seqscan": "off",
+    # Nothing here is worth what it takes to start a second process, however many rows the planner expects.
+    "max_parallel_workers_per_gather": "0",
     "jit": "off",
 }
 
@@ -122,7 +124,11 @@ class PostgresStore:
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._readers.place(), self._reading.connect() as connection:
-            return work(SqlTransaction(connection, self._cipher))
+            found = work(SqlTransaction(connection, self._cipher))
+            # Not taken back: after a rollback the driver has all statements of a connection prepared anew.
+            # https://www.psycopg.org/psycopg3/docs/advanced/prepare.html
+            connection.commit()
+            return found
 
     def close(self) -> None:
         """Commit what is queued, then let go of the connections."""

@@ -36,7 +36,7 @@ from bot.domain.events import Event
 from bot.domain.folding import Folded, fold
 from bot.domain.subjects import SubjectKey, SubjectKind
 from bot.ports import SubjectRecord
-from bot.storage.dialects import none_of, one_of
+from bot.storage.dialects import ONE, none_of, one_of, unseen
 from bot.storage.rows import NewRows, Write
 from bot.storage.tables import jobs, subjects
 from bot.storage.unit import Unit
@@ -83,7 +83,7 @@ def _neighbour(dialect: str, asked: FromClause, *wanted: ColumnElement[Any], ear
     is looked for first, along an index, so that only the runs of one second are ever sorted.
     """
     nearest = subjects.alias("nearest")
-    at = select(nearest.c.ordered_at).where(_is_beside(dialect, nearest, asked, earlier=earlier)).limit(1)
+    at = select(nearest.c.ordered_at).where(_is_beside(dialect, nearest, asked, earlier=earlier)).limit(ONE)
     at = at.order_by(nearest.c.ordered_at.desc() if earlier else nearest.c.ordered_at).correlate(asked)
     runs = subjects.alias("runs")
     # Without the range, which says nothing more: SQLite takes it for the index, and looks at a line's whole history.
@@ -91,7 +91,7 @@ def _neighbour(dialect: str, asked: FromClause, *wanted: ColumnElement[Any], ear
     width, number = func.length(runs.c.number), runs.c.number
     order = (width.desc(), number.desc()) if earlier else (width, number)
     there = select(*(runs.c[column.name] for column in wanted)).where(*is_there)
-    return there.order_by(*order).limit(1).correlate(asked)
+    return there.order_by(*order).limit(ONE).correlate(asked)
 
 
 def _is_beside(dialect: str, runs: FromClause, asked: FromClause, *, earlier: bool) -> ColumnElement[bool]:
@@ -120,7 +120,7 @@ def _is_aside(dialect: str, runs: FromClause, asked: FromClause, *, earlier: boo
 @cache
 def _nearest_on_postgres() -> Select[*tuple[Any, ...]]:
     """The finished runs next to many, but for those `apart`: for each a row of the run before it and the one after."""
-    lists = [bindparam(name, type_=ARRAY(of)) for name, of in _ASKED.items()]
+    lists = [unseen(name, ARRAY(of)) for name, of in _ASKED.items()]
     columns = [column(name, of) for name, of in _ASKED.items()]
     asked = func.unnest(*lists).table_valued(*columns, with_ordinality="place").render_derived("asked")
     earlier, later = (

@@ -26,9 +26,9 @@ from bot.services.retention import Limits, Pruner
 from bot.services.signal import Signal
 from bot.services.upkeep import Upkeep
 from bot.storage.store import SqliteStore
-from bot.storage.tables import deployments
+from bot.storage.tables import deployments, subjects
 from tests.services.world import CI, World
-from tests.stores import SqlStore, event_of
+from tests.stores import SqlStore, event_of, key_of, make_store
 
 DAY = 86400.0
 FAILED, RUNNING, SUCCESS = BuildStatus.FAILED, BuildStatus.RUNNING, BuildStatus.SUCCESS
@@ -244,3 +244,57 @@ def test_neighbours_are_looked_up_without_their_line_s_history(
             found = [step for step in plan if step.startswith("SEARCH runs")]
             assert len(found) == 2
             assert all(step.endswith("ordered_at=?)") for step in found), found
+
+
+def runs_of_many(database: Engine) -> None:
+    """Three thousand builds of thirty projects, one a second, that the server has counted."""
+    runs = [
+        {"key": f"build:ci/{number % 30}#{number}", "kind": "build", "source": "ci", "project": str(number % 30)}
+        | {"number": str(number), "branch": "main", "status": "success", "is_finished": True, "is_fixed": False}
+        | {"ordered_at": float(number), "revision": 1, "folded": {}, "updated_at": float(number)}
+        for number in range(3000)
+    ]
+    with database.begin() as connection:
+        connection.execute(subjects.insert(), runs)
+        connection.execute(text("ANALYZE subjects"))
+
+
+def test_what_a_line_ran_of_late_is_found_without_what_others_ran(store: SqlStore, database: Engine) -> None:
+    """However much came since the server counted: it knows of nothing so new, and takes all that for a row."""
+    runs_of_many(database)
+    with listening(database) as said:
+        assert store.read(lambda tx: tx.noise.runs(key_of(), "main", 3600.0)) == []
+    ((statement, values),) = said.items()
+    with database.connect() as connection:
+        asked = "EXPLAIN" if database.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        plan = str(connection.exec_driver_sql(f"{asked} {statement}", values).all())
+    assert "subjects_line" in plan, plan
+    assert "ordered_at>?" in plan or "ordered_at > $" in plan, plan
+
+
+@pytest.mark.postgres
+def test_what_is_asked_for_each_event_is_planned_once(postgres_database: Engine) -> None:
+    """The driver forgets after a rollback what it has prepared, and the server plans anew what depends on values."""
+    world = World(make_store(postgres_database), postgres_database, routes=ROUTES, destinations=PLACES)
+    for number in range(40):
+        world.accept(event_of(number, SUCCESS, at=10.0 * number, started=10.0 * number - 5))
+        world.work(1)
+        world.store.read(lambda tx: tx.deliveries.next_ready_at())
+    with postgres_database.connect() as connection:
+        asked = "SELECT statement, custom_plans FROM pg_prepared_statements WHERE generic_plans + custom_plans > 20"
+        planned = {row.statement: row.custom_plans for row in connection.execute(text(asked))}
+    assert len(planned) >= 15
+    # One that takes any of a list is planned for its length. The others' plans are compared at five runs.
+    assert {statement: anew for statement, anew in planned.items() if anew > 5 and "= ANY" not in statement} == {}
+
+
+@pytest.mark.postgres
+def test_no_query_starts_other_processes(postgres_database: Engine) -> None:
+    """A planner that expects many rows where there are few starts two of them, which takes ten times the query."""
+    runs_of_many(postgres_database)
+    with postgres_database.connect() as connection:
+        for cost in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+            connection.exec_driver_sql(f"SET {cost} = 0")
+        plan = str(connection.exec_driver_sql("EXPLAIN SELECT count(*) FROM subjects WHERE is_finished").all())
+    assert "Scan" in plan
+    assert "Gather" not in plan

@@ -47,6 +47,8 @@ def drive(port: int, playground: int, wanted: Sequence[Said], rate: float) -> li
     if set(load.statuses) != {202}:
         raise RuntimeError(f"not all were accepted: {dict(load.statuses)}")
     said = [replace(one, at=load.sent_at[place]) for place, one in enumerate(wanted)]
+    # To write out its record takes the playground 10 ms, in which it answers nobody: it is asked how long it is before.
+    wait_until(lambda: last_call(playground) - before >= len(wanted), SETTLED_S, "all calls are made", pause_s=0.05)
     wait_until(lambda: len(_made(playground, before)) >= len(wanted), SETTLED_S, "all cards are shown", pause_s=0.1)
     return list(_shown(said, _made(playground, before)))
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.telemetry import logger
 
-PAUSE_S = 4.0
+PAUSE_S = 10.0
 PASSES = 3
 
 _log = logger(__name__)

@@ -5,6 +5,7 @@ deployment: it waits until the service answers with the new version.
 """
 
 import argparse
+import http.client
 import json
 import shutil
 import sys
@@ -42,11 +43,11 @@ def main() -> int:
 
 
 def running(url: str) -> str:
-    """The version that answers; empty while none does."""
+    """The version that answers; empty while none does, or the old one is ended before it has."""
     try:
         with DIRECT.open(f"{url}/version", timeout=1) as answer:
             return str(json.load(answer)["version"])
-    except (urllib.error.URLError, OSError, ValueError, KeyError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError, KeyError):
         return ""
 
 

@@ -23,10 +23,10 @@ from bot.storage.readers import POOL_WAIT_S, Readers
 from bot.storage.transaction import SqlTransaction
 
 T = TypeVar("T")
-# Where the log grows faster than `Checkpoints` copies it back, a commit does; 64,000 pages are 256 MiB.
-CHECKPOINT_PAGES = 64_000
+# Where the log grows faster than `Checkpoints` copies it back, a commit does; 65,536 pages are 256 MiB.
+CHECKPOINT_PAGES = 65_536
 # What one long reader lets the log grow to is given back when it begins anew; up to here it is room for the next time.
-LOG_KEPT_BYTES = 128 * 2**20
+LOG_KEPT_BYTES = 256 * 2**20
 CACHE_KIB = 16_384
 CONNECTIONS = 20
 _PRAGMAS = (

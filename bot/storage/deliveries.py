@@ -44,7 +44,6 @@ _FREE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_HOLD = update(destinations).values(lease_until=bindparam("until"), fence=destinations.c.fence + 1)
 # A final state that was just refused lets what stands in threads go first, or that would wait as long as it is refused.
 _WAS_REFUSED = or_(cards.c.tries > 0, cards.c.reason == "paused:rate_limited")
 _URGENCY = case(
@@ -105,7 +104,8 @@ _CHANGE_PACED_CARD = CHANGE_CARD.values(
 
 @cache
 def _lease(dialect: str) -> Update:
-    return _HOLD.where(one_of(dialect, destinations.c.key, "keys"))
+    held = {"lease_until": bindparam("until"), "fence": destinations.c.fence + 1}
+    return update(destinations).where(one_of(dialect, destinations.c.key, "keys")).values(held)
 
 
 @cache

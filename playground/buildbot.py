@@ -216,10 +216,6 @@ class RunningBuildbot:
         content: dict[str, Any] = json.loads(body)
         return content
 
-    def forget_cache(self) -> None:
-        """Let the next build of user-service on main fail once more, see the sample's README."""
-        self.paths.profile_cache.unlink(missing_ok=True)
-
     def __enter__(self) -> Self:
         self.start()
         return self

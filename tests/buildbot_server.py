@@ -124,11 +124,20 @@ class BuildbotServer:
         answer.raise_for_status()
         return answer.json()["result"]
 
+    def forget_cache(self) -> None:
+        """Let the next build of user-service on main fail once more: none still runs that would fill the cache."""
+        path = f"builders/{self._builder_id('user-service')}/buildrequests?complete=false&limit=1"
+        wait_for(lambda: not self.read(path)["buildrequests"], "the builds of user-service to end")
+        self.running.paths.profile_cache.unlink(missing_ok=True)
+
     def force(self, builder: str, **params: str) -> Json:
         """Force a build of `builder` and return it once it runs."""
-        builder_id = self.read(f"builders/{builder}")["builders"][0]["builderid"]
+        builder_id = self._builder_id(builder)
         _, requests_made = self.control("forceschedulers/force", "force", builderid=str(builder_id), **params)
         return self.build_of_request(requests_made[str(builder_id)])
+
+    def _builder_id(self, builder: str) -> int:
+        return int(self.read(f"builders/{builder}")["builders"][0]["builderid"])
 
     def rebuild(self, build_id: int) -> Json:
         """Rebuild and return the new build once it runs."""

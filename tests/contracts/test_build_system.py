@@ -105,7 +105,7 @@ class BuildbotBench:
         return datetime.now(UTC)
 
     def failed_build(self) -> SubjectKey:
-        self.server.running.forget_cache()
+        self.server.forget_cache()
         build = self.server.force(PROJECT)
         self.server.finished(build["buildid"])
         return self._key(PROJECT, build)

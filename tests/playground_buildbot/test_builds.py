@@ -40,7 +40,7 @@ def build_of_revision(server: BuildbotServer, revision: str) -> dict[str, Any]:
 
 def test_the_first_build_fails_on_the_cold_cache_and_its_rebuild_passes(buildbot_server: BuildbotServer) -> None:
     """A person sees one test fail with its traceback, presses Retry, and sees everything pass."""
-    buildbot_server.running.forget_cache()
+    buildbot_server.forget_cache()
     first = buildbot_server.finished(buildbot_server.force("user-service")["buildid"])
     assert first["results"] == FAILURE
     assert list(buildbot_server.steps(first["buildid"])) == ["worker_preparation", "checkout", "install", "unit tests"]

@@ -44,7 +44,7 @@ class BuildbotScene:
 
     def push(self, subject: str = "Say hello", *, branch: str = "main", author: Author = ALICE) -> str:
         """Push a commit that will fail once (on main), or always (elsewhere); the title of its card."""
-        self.buildbot.running.forget_cache()
+        self.buildbot.forget_cache()
         known = self.builds("user-service")
         self.buildbot.running.paths.repository.push(subject, author=author, branch=branch)
         self.scene.eventually(lambda: self.builds("user-service") > known, "Buildbot to start a build", SLOW_S)

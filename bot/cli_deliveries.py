@@ -32,7 +32,8 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON documen
 LIMIT = click.option("--limit", default=MOST, show_default=True, type=click.IntRange(1, 10_000), help="Rows at most.")
 REASON = click.option("--reason", default="", help="Only those of this reason, such as not_in_channel.")
 DESTINATION = click.option("--destination", default="", help="Only those of this place: its name, key or label.")
-IDS = click.argument("ids", nargs=-1, type=click.IntRange(1), metavar="ID…")
+ID = click.IntRange(1, 2**63 - 1)  # as far as the databases count
+IDS = click.argument("ids", nargs=-1, type=ID, metavar="ID…")
 
 
 def _operator(path: Path) -> AbstractContextManager[Operator]:
@@ -79,7 +80,7 @@ def dead_list(path: Path, reason: str, destination: str, limit: int, as_json: bo
 @dead.command("show")
 @CONFIG
 @AS_JSON
-@click.argument("card_id", type=click.IntRange(1), metavar="ID")
+@click.argument("card_id", type=ID, metavar="ID")
 def dead_show(path: Path, card_id: int, as_json: bool) -> None:
     """A delivery with its attempts, the cause in words, and what to do."""
     with _operator(path) as operator:
@@ -123,7 +124,7 @@ def dead_replay(path: Path, is_all: bool, reason: str, destination: str, as_json
 @dead.command("drop")
 @CONFIG
 @AS_JSON
-@click.argument("ids", nargs=-1, required=True, type=click.IntRange(1), metavar="ID…")
+@click.argument("ids", nargs=-1, required=True, type=ID, metavar="ID…")
 def dead_drop(path: Path, as_json: bool, ids: tuple[int, ...]) -> None:
     """Take dead letters off the list: they are not posted."""
     with _operator(path) as operator:

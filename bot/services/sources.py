@@ -99,7 +99,11 @@ class Sources:
         return project in self._sources[source].projects
 
     def acts_on(self, build: SubjectKey) -> Collection[str]:
-        """What is offered for a build: to `cancel` it, and to `retry` it where it deploys nothing."""
+        """What is offered for a build: to `cancel` it, and to `retry` it where it deploys nothing; nothing is offered
+        of a source that only tells.
+        """
+        if self.control(build.source) is None:
+            return ()
         return ("cancel",) if self.deploys(build.source, build.project) else ("cancel", "retry")
 
     def deploys(self, source: str, project: str) -> bool:

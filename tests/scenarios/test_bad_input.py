@@ -160,13 +160,14 @@ def test_a_build_nobody_heard_of_is_said(scene: Scene) -> None:
 
 
 def test_a_source_that_only_tells_cannot_be_told(scene: Scene) -> None:
-    """Retry for a build of the generic door: a sentence, an audit entry, and the next press is judged anew."""
+    """No button for it on a card of the generic door; who types it gets a sentence, and each time is judged anew."""
     project = fresh("web")
     scene.tell(project, 1, "finished", status="failed")
-    card = scene.card(CI, f"{project} #1")
+    card = scene.card(CI, f"{project} #1", "failed")
+    assert [str(one["id"]) for one in card["actions"]] == ["ship:details"]
     for person in ("alice", "chenwei"):
         before = scene.whispers()
-        scene.click(CI, card, "retry", person)
+        scene.say(CI, f"/ship retry {project}#1", person)
         account = {"alice": "U024ALICE01", "chenwei": "U024CHENWEI"}[person]
         expected = "I cannot act on it" if person == "alice" else "You have no role here"
         scene.whisper(account, expected, since=before)

@@ -3,7 +3,7 @@
 import os
 
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # As the bot itself writes them: by itself structlog draws a mistake in a frame, with all variables, for seconds.
 structlog.configure(
@@ -15,6 +15,9 @@ structlog.configure(
     ]
 )
 
+# How long an example takes says something of the machine, which may be busy, and nothing of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 if os.environ.get("CI"):  # new examples are looked for everywhere else
     settings.register_profile("ci", derandomize=True)
     settings.load_profile("ci")

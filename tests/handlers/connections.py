@@ -22,9 +22,9 @@ class Switch:
             self._changed.notify_all()
 
     def wait_for(self, *wanted: bool) -> bool:
-        """Whether the changes were these within ten seconds."""
+        """Whether the changes were these within half a minute."""
         with self._changed:
-            return self._changed.wait_for(lambda: tuple(self.history) == wanted, 10.0)
+            return self._changed.wait_for(lambda: tuple(self.history) == wanted, 30.0)
 
 
 class Jam:

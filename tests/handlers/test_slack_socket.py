@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -13,6 +13,8 @@ import pytest
 from flask import Flask
 from slack_bolt import App
 from slack_sdk import WebClient
+from slack_sdk.web import SlackResponse
+from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
 from bot.ports import Clock
@@ -39,12 +41,18 @@ RETRY = {
 }
 CARD = [{"type": "actions", "elements": [RETRY]}]
 PLACE = f"slack:{world.SLACK_TEAM}/C024CI00001"
+PATIENCE_S = 30.0
 Listen = Callable[..., tuple[SlackSocket, Switch]]
 
 
 def options(**changes: Any) -> Options:
-    """The playground's settings: no budgets, quick redelivery."""
-    return Options(**({"port": 0, "budgets": False, "slack_ack_timeout_s": 0.3} | changes))
+    """The playground's settings: no budgets; Slack's own three seconds to acknowledge what it sends."""
+    return Options(**({"port": 0, "budgets": False} | changes))
+
+
+def waits_shortly(playground: Playground, **changes: Any) -> None:
+    """Let Slack wait only for a moment from now on, where it is to be left without an acknowledgement."""
+    playground.client.options(slack_ack_timeout_s=0.3, **changes)
 
 
 @pytest.fixture
@@ -134,7 +142,7 @@ def is_old_one_heard() -> bool:
 
 
 def ask_everything(playground: Playground) -> None:
-    """A command, a mention, a direct message and a press; each is acknowledged, within a second, without words."""
+    """A command, a mention, a direct message and a press; each is acknowledged in Slack's time, without words."""
     ts = api(playground.url).chat_postMessage(channel="#ci", text="card", blocks=CARD)["ts"]
     answers = [
         playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status"),
@@ -143,7 +151,7 @@ def ask_everything(playground: Playground) -> None:
         playground.act(platform="slack", channel="#ci", as_="alice", click={"message": ts, "action": "ship:retry"}),
     ]
     assert [one["ok"] for one in answers] == [True] * 4
-    assert all(one["ack"]["payload"] in (None, "") and one["ack"]["latency_ms"] < 1000 for one in answers)
+    assert all(one["ack"]["payload"] in (None, "") for one in answers)
     assert playground.client.state()["violations"] == []
 
 
@@ -196,6 +204,7 @@ def test_an_envelope_that_could_not_be_stored_comes_again(
     _, switch = listen(playground.url)
     assert switch.wait_for(True)
     inbox.refusals = 1
+    waits_shortly(playground)
     playground.act(platform="slack", channel="#ci", as_="alice", mention="status")
     assert inbox.wait_for(stored=1)
     assert (inbox.offered, [one.typed for one in inbox.stored]) == (2, ["status"])
@@ -208,15 +217,23 @@ def test_no_more_wait_for_the_database_than_there_is_room_for(
     monkeypatch.setattr(slack_session, "MOST_WAITING", 1)
     jam = Jam(inbox.accept)
     monkeypatch.setattr(inbox, "accept", jam)
-    playground.client.options(slack_event_retries_s=(0.5,) * 20)
     _, switch = listen(playground.url)
     assert switch.wait_for(True)
+    waits_shortly(playground, slack_event_retries_s=(0.5,) * 20)
     playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")
-    playground.act(platform="slack", channel="#ci", as_="alice", mention="builds")
+    wait_until(lambda: jam.knocks, "the command at the database")
+    with capture_logs() as said:
+        playground.act(platform="slack", channel="#ci", as_="alice", mention="builds")
+        wait_until(lambda: ("slack frame left, too many wait", "events_api") in kinds(said), "the mention to be left")
     assert (jam.knocks, inbox.offered) == (1, 0)
     jam.end()
     assert inbox.wait_for(stored=2)
     assert [one.typed for one in inbox.stored] == ["status", "builds"]
+
+
+def kinds(said: Sequence[MutableMapping[str, Any]]) -> list[tuple[Any, Any]]:
+    """What was logged, and of which kind of frame."""
+    return [(line["event"], line.get("kind")) for line in said]
 
 
 @pytest.mark.parametrize("words", [{"say": "/ship status"}, {"mention": "status"}])
@@ -296,15 +313,24 @@ def test_a_connection_is_replaced_without_a_gap(
 
 
 def test_the_old_connection_is_heard_until_the_next_one_stands(
-    playground: Playground, inbox: FakeInbox, listen: Listen
+    playground: Playground, inbox: FakeInbox, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slack's warning comes seconds before the end: what it sends meanwhile is acknowledged at once."""
+    ask, is_asked, may_ask = WebClient.apps_connections_open, threading.Event(), threading.Event()
+
+    def ask_later(self: WebClient, **given: Any) -> SlackResponse:
+        is_asked.set()
+        assert may_ask.wait(PATIENCE_S)
+        return ask(self, **given)
+
     _, switch = listen(playground.url, first_pause_s=0.0)
     assert switch.wait_for(True)
-    playground.client.faults({"kind": "slow", "method": "apps.connections.open", "delay_s": 1.0, "times": 1})
+    monkeypatch.setattr(WebClient, "apps_connections_open", ask_later)
     playground.act(platform="slack", disconnect="warning")
+    assert is_asked.wait(PATIENCE_S)
     assert playground.act(platform="slack", channel="#ci", as_="alice", say="/ship status")["ok"] is True
     assert (opened(playground), [one.typed for one in inbox.stored]) == (1, ["status"])
+    may_ask.set()
     playground.client.wait_for(lambda _: opened(playground) == 2)
 
 

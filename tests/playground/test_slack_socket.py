@@ -60,7 +60,7 @@ def test_commands_that_nobody_registered(playground: Playground) -> None:
 
 def test_a_silent_bot_is_said_and_delivered_again(start: Callable[..., Playground], connect: Connect) -> None:
     """Without an ack in time the person reads of it, and the same envelope comes again with its attempt."""
-    playground = start(slack_ack_timeout_s=0.2, slack_event_retries_s=(0.0, 0.0))
+    playground = start(slack_ack_timeout_s=0.2, slack_event_retries_s=(0.5, 0.0))
     app = App(client=web_client(playground), process_before_response=True)
     attempts: list[Any] = []
     acked_at_last = threading.Event()
@@ -75,6 +75,7 @@ def test_a_silent_bot_is_said_and_delivered_again(start: Callable[..., Playgroun
     connect(app)
     answer = playground.act(platform="slack", channel="#ci", as_="bob", say="@Shipmate status")
     assert answer["ack"] is None
+    playground.client.options(slack_ack_timeout_s=30.0)
     assert acked_at_last.wait(30)
     playground.client.wait_for(lambda _: len(acked(playground)) == 1)
     assert [one[1] for one in attempts] == [None, ["1"]]

@@ -181,11 +181,15 @@ def test_a_failed_build_is_read_with_stages_tests_and_log(bench: Bench) -> None:
 def test_a_running_build_is_read_with_its_stages(bench: Bench) -> None:
     """A card can follow a build whose source sends nothing between start and end."""
     key = bench.running_build()
-    event = bench.reader.fetch(key, with_log=False)
-    assert (event.kind, event.phase) == (EventKind.BUILD_PROGRESSED, Phase.RUNNING)
-    assert event.facts.status is BuildStatus.RUNNING
-    assert event.facts.stages is not None
-    assert event.facts.stages[-1].status is StageStatus.RUNNING
+
+    def is_seen_within_a_stage() -> bool:  # and not between two of them
+        event = bench.reader.fetch(key, with_log=False)
+        assert (event.kind, event.phase) == (EventKind.BUILD_PROGRESSED, Phase.RUNNING)
+        assert event.facts.status is BuildStatus.RUNNING
+        assert event.facts.stages is not None
+        return event.facts.stages[-1].status is StageStatus.RUNNING
+
+    wait_for(is_seen_within_a_stage, "a stage that runs")
     bench.control.cancel(key, asked_by="Ada")
 
 

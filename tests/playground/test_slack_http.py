@@ -65,8 +65,8 @@ def test_commands_clicks_and_events_pass_bolts_signature_check(start: Callable[.
 
     @app.action("go")
     def go(ack: Callable[..., Any], action: dict[str, Any]) -> None:
-        ack()
         heard.append(action["value"])
+        ack()
 
     @app.event("app_mention")
     def mentioned(event: dict[str, Any]) -> None:

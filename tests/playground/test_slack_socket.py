@@ -103,8 +103,8 @@ def test_a_click_carries_the_message_and_its_value(
 
     @app.action("go")
     def go(ack: Callable[..., Any], body: dict[str, Any]) -> None:
-        ack()
         seen.append(body)
+        ack()
 
     connect(app)
     ts = slack.chat_postMessage(channel="#ci", text="x", blocks=[BUTTON])["ts"]
@@ -133,8 +133,8 @@ def test_a_choice_and_a_click_in_an_attachment(
 
     @app.action("pick")
     def pick(ack: Callable[..., Any], body: dict[str, Any]) -> None:
-        ack()
         seen.append(body)
+        ack()
 
     connect(app)
     attachments = [{"color": "danger", "fallback": "x", "blocks": [BUTTON]}]
@@ -205,7 +205,9 @@ def test_mentions_and_direct_messages_are_events(playground: Playground, app: Ap
     assert elsewhere["heard"] is False
     assert "not in this channel" in elsewhere["shown"][0]["text"]
     playground.act(platform="slack", channel="#ci", as_="bob", say="@Shipmate status & more")
+    playground.client.wait_for(lambda _: len(heard) == 1)  # events are acknowledged before they are listened to
     playground.act(platform="slack", as_="bob", direct=True, say="status")
+    playground.client.wait_for(lambda _: len(heard) == 2)
     playground.act(platform="slack", channel="#ci", as_="deploybot", mention="status")
     playground.client.wait_for(lambda _: len(heard) == 3)
     assert [(one["type"], one.get("channel_type"), one["text"]) for one in heard[:2]] == [

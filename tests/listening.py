@@ -39,7 +39,7 @@ class Listening(ThreadingHTTPServer):
     def __init__(self, handler: type[QuietHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self._open: dict[threading.Thread, socket] = {}
+        self._taken: dict[threading.Thread, socket] = {}
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_S,), name="listening", daemon=True)
         self._thread.start()
 
@@ -48,23 +48,17 @@ class Listening(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
-        for thread, connection in list(self._open.items()):
-            with suppress(OSError):  # it has just ended by itself
+        for thread, connection in self._taken.items():
+            with suppress(OSError):  # it has ended by itself
                 connection.shutdown(SHUT_RDWR)
             thread.join(CLOSE_S)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """See `socketserver`: threads of its own, because those of the standard library are waited for without end."""
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
-        self._open[thread] = request
+        self._taken = {other: taken for other, taken in self._taken.items() if other.is_alive()}
+        self._taken[thread] = request
         thread.start()
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """See `socketserver`."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._open.pop(threading.current_thread(), None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """See `socketserver`."""

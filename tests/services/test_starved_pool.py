@@ -20,7 +20,7 @@ from bot.errors import StorageUnavailable
 from bot.services.dispatcher import Crew, Dispatcher, carry_out
 from bot.services.signal import Signal
 from bot.signatures import sign
-from bot.storage import readers
+from bot.storage import groups, readers
 from bot.storage.opening import obstacle
 from bot.storage.readers import KEPT_FREE
 from handlers.gate import Gate
@@ -34,6 +34,7 @@ from tests.waiting import wait_until
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1sb25n"
 PATIENCE_S = 0.3
+LONG_S = 60.0  # longer than any test waits
 FEW = 3
 PLACES = tuple(f"c{number}" for number in range(20))
 SUCCESS = BuildStatus.SUCCESS
@@ -137,8 +138,13 @@ def test_what_is_in_hand_is_taken_up_again(world: World) -> None:
     assert world.states() == ["done"]
 
 
-def test_all_hands_work_over_three_connections(make_world: Callable[..., World], store: SqlStore) -> None:
+def test_all_hands_work_over_three_connections(
+    make_world: Callable[..., World], store: SqlStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More threads than connections by far end what there is to do, each thing once; none waits for ever."""
+    monkeypatch.setattr(readers, "POOL_WAIT_S", LONG_S)  # on a slow machine, too, nobody is to be told to come again
+    monkeypatch.setattr(database.pool, "_timeout", LONG_S)
+    monkeypatch.setattr(groups, "LONGEST_WAIT_S", groups.WRITE_DEADLINE_S)
     places = {name: DestinationSettings(name, f"slack:#{name}") for name in PLACES}
     world = make_world(destinations=places, routes=(Route("routes[0]", Match(), PLACES),))
     world.messenger.place_interval_s = 0.0

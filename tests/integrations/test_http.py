@@ -154,11 +154,11 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(
 
 def test_nobody_there_is_certainly_nothing_done(session: requests.Session) -> None:
     """A refused connection, an unknown name: the call can be made again."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    for url in (f"http://127.0.0.1:{port}/", "http://name.invalid/"):
-        with pytest.raises(Unavailable):
-            call(session, "slack", "POST", url)
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))  # taken, and nobody listens there
+        for url in (f"http://127.0.0.1:{unheard.getsockname()[1]}/", "http://name.invalid/"):
+            with pytest.raises(Unavailable):
+                call(session, "slack", "POST", url)
 
 
 def test_a_certificate_that_nobody_trusts_is_certainly_nothing_done(

@@ -39,10 +39,11 @@ def server() -> Iterator[Answering]:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def unheard() -> Iterator[int]:
+    """A port at which nobody listens: it is taken, so that nobody else begins to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture
@@ -127,10 +128,10 @@ def test_a_slow_answer_is_none(probes: Probes, serve: Serve, first: bytes, drop:
     assert TIMEOUT_S * 0.9 <= time.monotonic() - began < TIMEOUT_S + SLACK_S
 
 
-def test_nobody_there_is_refused(probes: Probes, free_port: int) -> None:
+def test_nobody_there_is_refused(probes: Probes, unheard: int) -> None:
     """For a page and for a port alike."""
-    assert probes.http(f"http://127.0.0.1:{free_port}/", timeout_s=30) == Reply(problem="refused")
-    assert probes.tcp("127.0.0.1", free_port, timeout_s=30) == Reply(problem="refused")
+    assert probes.http(f"http://127.0.0.1:{unheard}/", timeout_s=30) == Reply(problem="refused")
+    assert probes.tcp("127.0.0.1", unheard, timeout_s=30) == Reply(problem="refused")
 
 
 def test_a_connection_that_is_cut_is_reset(probes: Probes, resetting: int) -> None:
@@ -210,10 +211,8 @@ def test_an_address_that_is_none_cannot_be_tried(probes: Probes) -> None:
         probes.http("http://:80/", timeout_s=30)
 
 
-def test_a_proxy_that_is_down_is_not_the_service(
-    probes: Probes, free_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_is_down_is_not_the_service(probes: Probes, unheard: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment's proxy stands between."""
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unheard}")
     with pytest.raises(IntegrationError, match="proxy"):
         probes.http("http://service.example/", timeout_s=30)

@@ -118,11 +118,16 @@ def test_a_cancelled_build_is_pushed_too(buildbot_server: BuildbotServer) -> Non
     assert "package" not in buildbot_server.steps(build_id)
 
 
+def _steps_from(server: BuildbotServer, build_id: int, name: str) -> dict[str, Any]:
+    """The steps of a build as they are seen when this one is there, too; none before."""
+    seen = server.steps(build_id)
+    return seen if name in seen else {}
+
+
 def test_slow_service_shows_its_steps_one_after_the_other(buildbot_server: BuildbotServer) -> None:
     """While slow-service is being built, its steps appear one by one, each with output."""
     build_id = buildbot_server.force("slow-service")["buildid"]
-    wait_for(lambda: "unit tests" in buildbot_server.steps(build_id), "the second step")
-    steps = buildbot_server.steps(build_id)
+    steps = wait_for(lambda: _steps_from(buildbot_server, build_id, "unit tests"), "the second step")
     assert steps["compile"]["complete"] is True
     assert "package" not in steps
     assert buildbot_server.finished(build_id)["results"] == SUCCESS

@@ -174,7 +174,10 @@ class BuildbotServer:
 
 @pytest.fixture(scope="session")
 def buildbot_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildbotServer]:
-    """One Buildbot for the whole session, quick by default: slow-service takes four seconds."""
+    """One Buildbot for the whole session, quick but for slow-service.
+
+    That one takes as long as a loaded machine may need until somebody has stopped it.
+    """
     python = environment_python()
     paths = BuildbotPaths(tmp_path_factory.mktemp("buildbot") / "root")
     relay = Relay()
@@ -185,7 +188,7 @@ def buildbot_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildb
             python=python,
             bot_url=relay.url,
             bot_token=BOT_TOKEN,
-            slow_seconds=4,
+            slow_seconds=20,
             greeter_url=greeter_url,
         )
         with RunningBuildbot(paths, python=python) as running, requests.Session() as session:

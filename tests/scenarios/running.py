@@ -168,6 +168,15 @@ class Scene:
         ]
         return "\n".join([*lines, "== calls", *calls, "== the bot's log", self.bot.tail()])
 
+    def connected(self) -> None:
+        """Wait until people are heard, on both platforms: a bot that is ready may not hear them yet."""
+
+        def are_open() -> bool:
+            platforms = self.playground.state(recent=1)["platforms"]
+            return all(platforms[name]["connections"] for name in ("slack", "dingtalk"))
+
+        self.eventually(are_open, "the connections to both platforms")
+
     def messages(self, channel: str) -> list[Json]:
         """The messages in a channel (`#…`, `@…` for Slack, else DingTalk), oldest first."""
         return self.playground.client.messages(_platform_of(channel), channel)
@@ -301,6 +310,14 @@ class Scene:
         rows = self.rows(select(cards).where(cards.c.subject_key.contains(f"/{project}#")))
         return {(row.destination, row.slot): row.reason for row in rows}
 
+    def all_answered(self) -> None:
+        """Wait until whoever asked for anything has heard what came of it.
+
+        Commands are carried out side by side, and what one has done is on record before its answer is given.
+        """
+        waiting = select(tables.commands.c.id).where(tables.commands.c.is_open)
+        self.eventually(lambda: not self.rows(waiting), "all commands to be answered")
+
     def recorded(self, *projects: str) -> None:
         """Wait until the bot has written down that all cards of the projects were sent.
 
@@ -382,18 +399,10 @@ def scene_of(
         bot.start()
         try:
             scene = Scene(playground, bot, session)
-            _wait_for_connections(scene)
+            scene.connected()
             yield scene
         finally:
             bot.stop()
-
-
-def _wait_for_connections(scene: Scene) -> None:
-    def are_open() -> bool:
-        platforms = scene.playground.state(recent=1)["platforms"]
-        return all(platforms[name]["connections"] for name in ("slack", "dingtalk"))
-
-    scene.eventually(are_open, "the connections to both platforms")
 
 
 def _platform_of(channel: str) -> str:

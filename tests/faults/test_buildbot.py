@@ -64,6 +64,7 @@ def test_a_buildbot_that_is_down_for_a_moment_is_waited_for(faulty: Faulty) -> N
     number, scene = faulty.fail(), faulty.scene
     card = scene.card(CI, f"{PROJECT} #{number}", "❌")
     scene.eventually(lambda: faulty.is_read(number), "the build to be read")
+    scene.all_answered()  # another test's people are told of their builds after that is on record
     faulty.ci.refuse()
     try:
         before = scene.whispers()

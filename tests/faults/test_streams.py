@@ -72,5 +72,6 @@ def test_a_press_while_nobody_listens_and_another_one_start_one_build(hurried: F
     _await_stream(hurried, channel)
     scene.click(channel, card, "retry")
     scene.eventually(lambda: number in hurried.buildbot.rebuilt, "the build to be started anew")
-    scene.ask(channel, WHO[channel], "U024ALICE01" if channel == CI else "manager4220")  # what came before is done
+    scene.ask(channel, WHO[channel], "U024ALICE01" if channel == CI else "manager4220")
+    scene.all_answered()
     assert hurried.buildbot.rebuilt.count(number) == 1

@@ -66,9 +66,10 @@ class Fleet(RunningBot):
                 pytest.fail(f"{role} does not run:\n{self.tail()}")
             time.sleep(POLL_S)
 
-    def kill(self, name: str) -> None:
-        """End one process of a role as a crash does."""
-        child = next(one for one in self.children if one.name == name)
+    def kill(self, role: str, words: str = "") -> None:
+        """End one process of a role, whose log holds `words`, as a crash does."""
+        of_role = [one for one in self.children if one.name == role]
+        child = next(one for one in of_role if words in one.log.read_text("utf-8", "replace"))
         self.children.remove(child)
         child.process.kill()
         child.process.wait()

@@ -80,7 +80,7 @@ def test_what_two_streams_hear_is_done_once(scene: Scene) -> None:
         scene.eventually(lambda seen=before: len(scene.audit("mute", project)) > seen, "the audit entry")
     scene.ask(DEV_GROUP, f"@Shipmate 静音 {project}", "🔕")
     assert scene.playground.act(platform="dingtalk", redeliver=True)["ok"]
-    scene.ask(CI, "/ship whoami", "slack:U024ALICE01")  # whatever came before it has been done
+    scene.all_answered()
     assert len(scene.audit("mute", project)) == 5
 
 
@@ -119,9 +119,10 @@ def test_the_audit_trail_is_chained_though_one_clock_died(scene: Scene) -> None:
     scene.card(CI, f"{project} #1")
     scene.ask(CI, f"/ship mute {project}", "🔕")
     scene.eventually(scene.is_audit_sealed, "the trail to be chained")
-    if "postgres" in fleet.database:
+    is_led = "postgres" in fleet.database
+    if is_led:
         assert fleet.said("leading ") == 1
-    fleet.kill("clock")
+    fleet.kill("clock", "leading " if is_led else "")
     scene.ask(CI, f"/ship subscribe {project}", "🔔")
     scene.eventually(scene.is_audit_sealed, "the trail to be chained by the other clock")
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select, update
 
-from bot.storage.tables import jobs
+from bot.storage.tables import events, jobs
 from tests.scenarios.buildbot_scene import SLOW_S, BuildbotScene
 from tests.scenarios.running import CI, DEV_GROUP
 
 pytestmark = pytest.mark.buildbot
+HOUR_S = 3600.0
 
 
 @pytest.fixture
 def losing(buildbot_scene: BuildbotScene) -> Iterator[BuildbotScene]:
-    """Pushes reach nobody from `lose` on; afterwards they reach the bot again."""
+    """Pushes reach nobody from `lose` on; afterwards they reach the bot again, and it looks for them by itself."""
     relay = buildbot_scene.buildbot.relay
     target = relay.target
     yield buildbot_scene
     relay.target = target
+    _put_look(buildbot_scene, 0.0)
 
 
 def lose(scene: BuildbotScene) -> None:
@@ -44,10 +47,15 @@ def stop_in_buildbot(scene: BuildbotScene, build_id: int) -> None:
 
 
 def let_a_minute_pass(scene: BuildbotScene) -> None:
-    """Until the next look into the history; when this returns it was taken."""
+    """Until the next look into the history; when this returns it was taken, and no other one comes unasked."""
     before = _mark(scene)
-    scene.scene.change(update(jobs).where(jobs.c.kind == "reconcile").values(due_at=0.0))
+    _put_look(scene, 0.0)
     scene.scene.eventually(lambda: _mark(scene) != before, "a look into the history", SLOW_S)
+    _put_look(scene, time.time() + HOUR_S)
+
+
+def _put_look(scene: BuildbotScene, due_at: float) -> None:
+    scene.scene.change(update(jobs).where(jobs.c.kind == "reconcile").values(due_at=due_at))
 
 
 def _mark(scene: BuildbotScene) -> tuple[str, float]:
@@ -74,6 +82,7 @@ def test_an_end_while_the_bot_was_away_is_shown(losing: BuildbotScene) -> None:
     losing.scene.bot.stop()
     stop_in_buildbot(losing, build_id)
     losing.scene.bot.start()
+    losing.scene.connected()
     final = losing.scene.card(CI, title, f"🚫 {title}", timeout_s=SLOW_S)
     assert final["id"] == opened["id"]
 
@@ -103,17 +112,23 @@ def test_a_build_that_nobody_heard_of_gets_its_card(losing: BuildbotScene) -> No
     losing.scene.card(CI, again, f"✅ {again}", timeout_s=SLOW_S)
 
 
-def test_builds_that_were_heard_of_are_left_alone(buildbot_scene: BuildbotScene) -> None:
-    """Looks into the history leave no events of builds whose pushes came."""
-    title, _ = buildbot_scene.failed()
+def test_builds_that_were_heard_of_are_left_alone(losing: BuildbotScene) -> None:
+    """Looks into the history leave no events of builds whose pushes came, be it after the end was asked for."""
+    title, _ = losing.failed()
     number = int(title.rpartition("#")[2])
-    scene = buildbot_scene.scene
-    scene.eventually(lambda: not _open_jobs(buildbot_scene), "the log's job", SLOW_S)
+    scene = losing.scene
+    scene.eventually(lambda: _pushed_ends(losing, number), "the push of the end", SLOW_S)
+    scene.eventually(lambda: not _open_jobs(losing), "the log's job", SLOW_S)
     before = scene.events("user-service")
     for _ in range(3):
-        let_a_minute_pass(buildbot_scene)
+        let_a_minute_pass(losing)
     assert scene.events("user-service") == before
     assert len(scene.cards(CI, f"user-service #{number}")) == 1
+
+
+def _pushed_ends(scene: BuildbotScene, number: int) -> int:
+    told = select(events.c.id).where(events.c.subject_key.endswith(f"/user-service#{number}"))
+    return len(scene.scene.rows(told.where(events.c.delivery_key.like("push.%.finished.%"))))
 
 
 def _open_jobs(scene: BuildbotScene) -> int:

@@ -190,7 +190,7 @@ class SlackStore:
     def __init__(self, options: Options) -> None:
         self.people = {one.id: one for one in world.SLACK_PEOPLE}
         self.places: dict[str, Place] = {}
-        self.ephemeral: deque[Post] = deque(maxlen=200)
+        self.ephemeral: deque[Post] = deque(maxlen=options.messages_kept)
         self.views: OrderedDict[str, View] = OrderedDict()
         self.stacks: dict[str, list[str]] = {}
         self.homes: dict[str, View] = {}

@@ -46,8 +46,14 @@ def test_calls_are_numbered_and_narrowed(playground: Playground, slack: WebClien
 
 
 def test_the_record_is_bounded(start: Callable[..., Playground]) -> None:
-    """Old calls and messages go when there are too many, and numbers go on."""
+    """Old calls and messages go when there are too many, also those to one person alone, and numbers go on."""
     playground = start(calls_kept=5, messages_kept=3, budgets=False)
+    slack = WebClient(world.SLACK_BOT_TOKEN, base_url=f"{playground.url}/slack/api/")
+    for number in range(5):
+        slack.chat_postEphemeral(channel="C024CI00001", user="U024ALICE01", text=f"psst {number}")
+    whispers = playground.state(platform="slack")["platforms"]["slack"]["ephemeral"]
+    assert [one["text"] for one in whispers] == ["psst 2", "psst 3", "psst 4"]
+    playground.client.reset()
     for _ in range(8):
         post(playground)
     assert [one["seq"] for one in playground.calls()] == [4, 5, 6, 7, 8]

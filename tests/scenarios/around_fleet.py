@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Any
 
 import requests
@@ -102,7 +103,7 @@ class People:
     def __init__(self, scene: Scene, project: str, cards: dict[str, Sequence[tuple[int, Json]]]) -> None:
         self._scene, self._project = scene, project
         self._cards = {channel: iter(found) for channel, found in cards.items()}
-        self._questions = {CI: iter(range(1, 1000, 2)), DEV_GROUP: iter(range(2, 1000, 2))}
+        self._questions = {CI: count(1, 2), DEV_GROUP: count(2, 2)}
         self._is_over = threading.Event()
         self._lock = threading.Lock()
         self.pressed: list[int] = []

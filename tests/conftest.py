@@ -1,9 +1,11 @@
-"""Plugins of the whole test suite, plain log lines, and the same generated examples at every judgement of a change."""
+"""Plugins, plain log lines and ports of the whole test suite, and the same examples at every judgement of a change."""
 
 import os
 
 import structlog
 from hypothesis import HealthCheck, settings
+
+from playground import loopback
 
 # As the bot itself writes them: by itself structlog draws a mistake in a frame, with all variables, for seconds.
 structlog.configure(
@@ -14,6 +16,11 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False),
     ]
 )
+
+# Test processes side by side would find the same port free until one of them listens: each has ports of its own.
+beside = min(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 8)
+own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % beside
+loopback.OWN_PORTS = loopback.OWN_PORTS[own::beside]
 
 # How long an example takes says something of the machine, which may be busy, and nothing of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -21,10 +21,11 @@ def free_port() -> int:
 
     It is none of those that systems hand out by themselves, so that it stays free for who has to begin anew on it.
     """
-    drawn = _random.sample(OWN_PORTS, len(OWN_PORTS))
-    found = next(port for port in drawn if port not in _given and is_port_free(port))
-    _given.add(found)
-    return found
+    left = [port for port in OWN_PORTS if port not in _given]
+    while not is_port_free(drawn := left.pop(_random.randrange(len(left)))):
+        pass
+    _given.add(drawn)
+    return drawn
 
 
 def is_port_free(port: int) -> bool:

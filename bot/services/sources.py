@@ -99,8 +99,9 @@ class Sources:
         return project in self._sources[source].projects
 
     def acts_on(self, build: SubjectKey) -> Collection[str]:
-        """What is offered for a build: to `cancel` it, and to `retry` it where it deploys nothing; nothing is offered
-        of a source that only tells.
+        """What is offered for a build: to `cancel` it, and to `retry` it where it deploys nothing.
+
+        Nothing is where its source only tells.
         """
         if self.control(build.source) is None:
             return ()
